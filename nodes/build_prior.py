@@ -1,0 +1,287 @@
+"""Build SCP Prior."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from comfy_api.v0_0_2 import io, ui
+
+from ..prior_tools import PALETTES, Prior, PriorError, build_prior, get_palette
+from ..prior_tools.build import ON_ERROR
+from ..prior_tools.dataset import RESIZE_POLICIES, PairDataset, choose_subset, find_pairs
+from ..prior_tools.errors import listing
+from ..prior_tools.labels import LABEL_METHODS
+from ..prior_tools.palettes import Palette
+from ..prior_tools.picture import describe_prior
+from ..prior_tools.prior import LATENT_FORMATS
+from .host_folders import check_inside_roots, dataset_folder, new_prior_path
+from .host_models import (
+    notify,
+    progress_bar,
+    vae_decode,
+    vae_downscale_factor,
+    vae_encoder,
+    vae_hash,
+)
+from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+
+
+class BuildPrior(io.ComfyNode):
+    """Collects the priors of a folder of images and label maps in one pass."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCP_BuildPrior",
+            display_name="Build SCP Prior",
+            category=CATEGORY,
+            description="Encodes every image of a labelled dataset once and saves the mean and "
+            "deviation of its latents per place, per class, and per class and place under "
+            "models/scp_priors. A few dozen pairs are enough to try it, some thousand are better.",
+            inputs=[
+                io.Vae.Input(
+                    "vae", tooltip="The VAE of the model that will sample: priors are per VAE."
+                ),
+                io.String.Input(
+                    "images",
+                    default="",
+                    placeholder="my_dataset/images",
+                    tooltip="Folder of images, inside ComfyUI's input folder or a folder "
+                    "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read "
+                    "as well.",
+                ),
+                io.String.Input(
+                    "labels",
+                    default="",
+                    placeholder="my_dataset/labels",
+                    tooltip="Folder of label maps with the images' names. Colour images in the "
+                    "palette's colours, or images of one channel whose values are class ids.",
+                ),
+                io.Combo.Input(
+                    "palette",
+                    options=list(PALETTES),
+                    default="ade20k",
+                    tooltip="The dataset's classes and their colours. cityscapes counts trainIds. "
+                    "grey_ids takes any ids and knows no colours.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=16,
+                    max=8192,
+                    step=8,
+                    tooltip="Images are brought to this width, in pixels. Best is the size that "
+                    "you will sample at.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=512,
+                    min=16,
+                    max=8192,
+                    step=8,
+                    tooltip="Images are brought to this height, in pixels.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    default=4,
+                    min=1,
+                    max=256,
+                    tooltip="Images that the VAE encodes at once.",
+                ),
+                io.Int.Input(
+                    "max_images",
+                    default=0,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="0 takes all images, another number a random subset of that many.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=MAX_SEED, tooltip="Of the random subset."
+                ),
+                io.Combo.Input(
+                    "latent_format",
+                    options=list(LATENT_FORMATS),
+                    default="sd15",
+                    tooltip="The family of the model that will sample. A VAE does not say whether "
+                    "it is Stable Diffusion's (1.x, 2.x: sd15) or SDXL's. With it the sampler "
+                    "refuses a prior of another family.",
+                ),
+                io.String.Input(
+                    "filename",
+                    default="my_prior",
+                    tooltip="Saved under models/scp_priors; may name a subfolder.",
+                ),
+                io.Combo.Input(
+                    "resize",
+                    options=list(RESIZE_POLICIES),
+                    default="stretch",
+                    optional=True,
+                    tooltip="stretch changes the aspect ratio; crop keeps it and cuts the edges "
+                    "off.",
+                ),
+                io.Combo.Input(
+                    "label_method",
+                    options=list(LABEL_METHODS),
+                    default="majority",
+                    optional=True,
+                    tooltip="The class of a latent cell: that of most of its pixels, or that of "
+                    "its corner pixel as in the published toolkit.",
+                ),
+                io.String.Input(
+                    "ignore_ids",
+                    default="",
+                    optional=True,
+                    tooltip="Class ids to leave out of the class statistics, such as 0, 255. "
+                    "Empty: the palette's own (ade20k 0, camvid 11, others 255). none: keep all.",
+                ),
+                io.Combo.Input(
+                    "on_error",
+                    options=list(ON_ERROR),
+                    default="stop",
+                    optional=True,
+                    tooltip="What to do with files that cannot be read or have no partner.",
+                ),
+                io.Boolean.Input(
+                    "overwrite",
+                    default=False,
+                    optional=True,
+                    tooltip="Replace a prior of the same name.",
+                ),
+            ],
+            outputs=[
+                PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        palette: str | None,
+        latent_format: str | None,
+        resize: str | None = None,
+        label_method: str | None = None,
+        on_error: str | None = None,
+    ) -> bool | str:
+        return check_choices(
+            ("palette", palette, PALETTES),
+            ("latent_format", latent_format, LATENT_FORMATS),
+            ("resize", resize, RESIZE_POLICIES),
+            ("label_method", label_method, LABEL_METHODS),
+            ("on_error", on_error, ON_ERROR),
+        )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, images: str | None = None, labels: str | None = None, **_: object
+    ) -> str:
+        """Changes when a file of the dataset does, so that the prior is then built again."""
+        digest = hashlib.sha256()
+        try:
+            pairs, _unpaired = find_pairs(
+                dataset_folder(images or "", "image"), dataset_folder(labels or "", "label")
+            )
+            for path in (path for pair in pairs for path in (pair.image, pair.label)):
+                state = path.stat()
+                digest.update(f"{path} {state.st_mtime_ns} {state.st_size}\n".encode())
+        except (PriorError, OSError) as error:
+            digest.update(str(error).encode())
+        return digest.hexdigest()
+
+    @classmethod
+    def execute(
+        cls,
+        vae: Any,
+        images: str,
+        labels: str,
+        palette: str,
+        width: int,
+        height: int,
+        batch_size: int,
+        max_images: int,
+        seed: int,
+        latent_format: str,
+        filename: str,
+        resize: str = "stretch",
+        label_method: str = "majority",
+        ignore_ids: str = "",
+        on_error: str = "stop",
+        overwrite: bool = False,
+    ) -> io.NodeOutput:
+        # All that can be wrong without reading a picture is said before the first one is encoded.
+        path = new_prior_path(filename)
+        if path.exists() and not overwrite:
+            raise PriorError(
+                f"a prior named {path.name!r} exists already; choose another filename, turn "
+                "overwrite on, or take it with Load SCP Prior"
+            )
+        factor = vae_downscale_factor(vae)
+        if width % factor or height % factor:
+            raise PriorError(
+                f"{width}x{height} pixels are not whole latent cells; expected multiples of "
+                f"{factor} for this VAE"
+            )
+        colors = get_palette(palette)
+        ignored = _ignore_ids(ignore_ids, colors)
+        pairs, unpaired = find_pairs(
+            dataset_folder(images, "image"), dataset_folder(labels, "label")
+        )
+        if unpaired and on_error == "stop":
+            raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
+        pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
+        check_inside_roots(path for pair in pairs for path in (pair.image, pair.label))
+
+        left_out: list[str] = []
+        show = progress_bar(len(pairs))
+        prior = build_prior(
+            PairDataset(pairs, (width, height), colors, resize, ignored),
+            vae_encoder(vae, latent_format),
+            downscale_factor=factor,
+            batch_size=batch_size,
+            ignore_ids=ignored,
+            label_method=label_method,
+            on_error=on_error,
+            progress=lambda done, _total: show(done),
+            skipped=lambda _name, error: left_out.append(str(error)),
+            latent_format=latent_format,
+            vae_hash=vae_hash(vae),
+            source_size=(width, height),
+            dataset_name=images.strip(),
+            class_names=dict(colors.names),
+            palette=colors,
+            resize_policy=resize,
+        )
+        try:
+            prior.save(path, overwrite=overwrite)
+        except FileExistsError as error:
+            raise PriorError(
+                f"a prior named {path.name!r} was saved by somebody else during this build; choose "
+                "another filename"
+            ) from error
+        if unpaired:
+            left_out.append(str(unpaired))
+        if left_out:
+            notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
+        return io.NodeOutput(prior, ui=_preview(prior, vae, path.stem, cls))
+
+
+def _ignore_ids(text: str, palette: Palette) -> tuple[int, ...]:
+    """Class ids from a text such as "0, 255"; PriorError if it is something else."""
+    text = text.strip()
+    if not text:
+        return palette.ignore_ids
+    if text.lower() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise PriorError(
+            f"ignore_ids is {text!r}; expected class ids such as '0, 255', 'none', or nothing"
+        ) from error
+
+
+def _preview(prior: Prior, vae: Any, title: str, cls: type[io.ComfyNode]) -> ui.PreviewImage:
+    mean = vae_decode(vae, prior.spatial_mean[None])[0]
+    return ui.PreviewImage(describe_prior(prior, mean.cpu(), title)[None], cls=cls)

@@ -1,0 +1,122 @@
+"""ComfyUI's folders, as this pack uses them: where priors lie and which datasets may be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import folder_paths
+
+from ..prior_tools.errors import PriorError
+
+PRIORS = "scp_priors"
+DATASETS = "scp_datasets"
+SUFFIX = ".safetensors"
+
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def register_folders() -> None:
+    """Make `models/scp_priors` known to ComfyUI, beside paths that the user has configured."""
+    default = Path(folder_paths.models_dir) / PRIORS
+    default.mkdir(parents=True, exist_ok=True)
+    folder_paths.add_model_folder_path(PRIORS, str(default))
+    # The host leaves the set of suffixes empty, and so would list every file.
+    paths, suffixes = folder_paths.folder_names_and_paths[PRIORS]
+    folder_paths.folder_names_and_paths[PRIORS] = (paths, {*suffixes, SUFFIX})
+
+
+def prior_names() -> list[str]:
+    """The priors that can be loaded."""
+    return folder_paths.get_filename_list(PRIORS)
+
+
+def prior_path(name: str) -> Path:
+    """The file of a prior in the list; PriorError if it is not there."""
+    path = folder_paths.get_full_path(PRIORS, name)
+    if path is None:
+        raise PriorError(
+            f"there is no prior {name!r}; expected a file in {_shown(PRIORS)}, such as Build SCP "
+            "Prior writes"
+        )
+    return Path(path)
+
+
+def new_prior_path(filename: str) -> Path:
+    """Where a prior of this name is to be saved: always inside the folder of priors.
+
+    A subfolder may be named; the suffix may be left out. Raises PriorError for anything else.
+    """
+    root = Path(folder_paths.get_folder_paths(PRIORS)[0]).resolve()
+    name = filename.strip().replace("\\", "/")
+    name = name if name.lower().endswith(SUFFIX) else name + SUFFIX
+    parts = name.split("/")
+    bad = (
+        name == SUFFIX
+        or _FORBIDDEN.search(name)
+        or any(part in ("", ".", "..") or part.startswith(".") for part in parts)
+        or any(_RESERVED.fullmatch(part) or part != part.strip() for part in parts)
+    )
+    path = (root / name).resolve()
+    if bad or not path.is_relative_to(root) or path.is_dir():
+        raise PriorError(
+            f"filename {filename!r} cannot be used; expected a plain name such as 'cityscapes' or "
+            f"'streets/cityscapes', to be saved under {_shown(PRIORS)}"
+        )
+    return path
+
+
+def dataset_roots() -> list[Path]:
+    """The folders that datasets may lie in."""
+    roots = [folder_paths.get_input_directory()]
+    if DATASETS in folder_paths.folder_names_and_paths:
+        roots += folder_paths.get_folder_paths(DATASETS)
+    return [Path(root).resolve() for root in roots]
+
+
+def dataset_folder(text: str, what: str) -> Path:
+    """The folder that a text input names, relative to one of the allowed roots.
+
+    Raises PriorError if it is missing or, after resolving links, outside all of them.
+    """
+    text = text.strip()
+    if not text:
+        raise PriorError(
+            f"no {what} folder is given; expected one in ComfyUI's input folder or in a folder "
+            f"registered as {DATASETS} in extra_model_paths.yaml"
+        )
+    roots = dataset_roots()
+    candidates = [(root / text).resolve() for root in roots]
+    inside = [path for path in candidates if any(path.is_relative_to(root) for root in roots)]
+    if not inside:
+        raise PriorError(
+            f"the {what} folder {text!r} lies outside the folders that may be read. Put the "
+            "dataset into ComfyUI's input folder, or register its folder as "
+            f"{DATASETS} in extra_model_paths.yaml"
+        )
+    for path in inside:
+        if path.is_dir():
+            return path
+    raise PriorError(
+        f"the {what} folder {text!r} does not exist; looked in ComfyUI's input folder"
+        + (f" and in the folders registered as {DATASETS}" if len(roots) > 1 else "")
+    )
+
+
+def check_inside_roots(paths: Iterable[Path]) -> None:
+    """PriorError if one of these files is a link that leads out of the allowed roots."""
+    roots = dataset_roots()
+    for path in paths:
+        if path.is_symlink() and not any(path.resolve().is_relative_to(root) for root in roots):
+            raise PriorError(
+                f"{path.name} is a link to a file outside the folders that may be read; copy the "
+                f"file, or register its folder as {DATASETS} in extra_model_paths.yaml"
+            )
+
+
+def _shown(folder: str) -> str:
+    return " or ".join(
+        f"'{'/'.join(Path(p).parts[-2:])}'" for p in folder_paths.get_folder_paths(folder)
+    )

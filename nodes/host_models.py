@@ -1,0 +1,100 @@
+"""ComfyUI's models, progress and messages, as this pack uses them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import torch
+from server import PromptServer
+from torch import Tensor
+
+from ..prior_tools.errors import PriorError
+from ..prior_tools.weights_hash import hash_weights
+
+LATENT_CHANNELS = {"sd15": 4, "sdxl": 4, "sd3": 16, "flux": 16}
+
+# The host's classes of latent formats by the names that priors use.
+_FORMAT_OF_CLASS = {"SD15": "sd15", "SDXL": "sdxl", "SD3": "sd3", "Flux": "flux"}
+
+_log = logging.getLogger("scp-diff")
+
+
+def notify(node_id: str | None, text: str) -> None:
+    """Warn in the log and, where the host can, on the node itself."""
+    _log.warning("SCP-Diff: %s", text)
+    send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
+    if send is not None and node_id is not None:
+        send(text, node_id)
+
+
+def progress_bar(total: int) -> Callable[[int], None]:
+    """A function that shows absolute progress on the running node; it raises on cancel."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def show(done: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return show
+
+
+def as_latent_samples(latent: Tensor) -> Tensor:
+    """`latent` on the device that the host keeps latents on between nodes."""
+    return latent.to(comfy.model_management.intermediate_device())
+
+
+def vae_downscale_factor(vae: Any) -> int:
+    """Pixels per latent cell."""
+    return int(vae.spacial_compression_encode())
+
+
+def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
+    """Images [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, as VAE Encode does.
+
+    PriorError if the latents are not those of single images, or not of the format's channels.
+    """
+    wanted = LATENT_CHANNELS.get(latent_format)
+
+    def encode(images: Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        with torch.inference_mode():
+            latents = vae.encode(images[..., :3])
+        if latents.ndim == 5 and latents.shape[2] == 1 and len(latents) == len(images):
+            latents = latents.squeeze(2)
+        if latents.ndim != 4 or len(latents) != len(images):
+            raise PriorError(
+                f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
+                "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
+            )
+        if wanted is not None and latents.shape[1] != wanted:
+            raise PriorError(
+                f"the VAE has {latents.shape[1]} latent channels, but latent_format "
+                f"'{latent_format}' has {wanted}; choose the format of the model that the prior "
+                "is for"
+            )
+        return latents
+
+    return encode
+
+
+def vae_decode(vae: Any, latents: Tensor) -> Tensor:
+    """Latents [N, C, h, w] in raw VAE units to images [N, H, W, 3] in 0..1."""
+    with torch.inference_mode():
+        images = vae.decode(latents)
+    return images.reshape(-1, *images.shape[-3:])
+
+
+def vae_hash(vae: Any) -> str:
+    """See `weights_hash.hash_weights`."""
+    return hash_weights(vae.get_sd())
+
+
+def model_latent_format(model: Any) -> tuple[str, str, int]:
+    """(a prior's name for the model's latent format or "unknown", the host's name, channels)."""
+    latent_format = model.get_model_object("latent_format")
+    name = type(latent_format).__name__
+    return _FORMAT_OF_CLASS.get(name, "unknown"), name, int(latent_format.latent_channels)

@@ -1,0 +1,202 @@
+"""Joint Prior Noise."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+from torch import Tensor
+
+from ..prior_tools import (
+    PALETTES,
+    PRIOR_MODES,
+    Prior,
+    PriorError,
+    decode_label_image,
+    draw_prior_sample,
+    fit_labels,
+    resize_labels,
+)
+from ..prior_tools.draw import FALLBACKS, coverage
+from ..prior_tools.errors import listing
+from ..prior_tools.palettes import Palette, check_matched, get_palette
+from .host_models import as_latent_samples, notify
+from .prior_note import KEY, prior_note
+from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+
+PRIORS_OWN = "prior"
+
+# Below these fractions of a label map nothing is said: borders of resized maps are always a little
+# off, and rare cells fall back by design.
+_WORTH_SAYING = 0.01
+_EMPTY_WORTH_SAYING = 0.1
+
+
+class JointPriorNoise(io.ComfyNode):
+    """Draws the clean latent that sampling starts from."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCP_JointPriorNoise",
+            display_name="Joint Prior Noise",
+            category=CATEGORY,
+            description="Draws a latent from the prior for a label map: the start for Partial "
+            "Denoise KSampler, which adds the noise. It also works in stock samplers with noise "
+            "added, such as KSamplerAdvanced.",
+            inputs=[
+                PriorType.Input("prior", tooltip="From Load SCP Prior or Build SCP Prior."),
+                io.Image.Input(
+                    "label_image",
+                    tooltip="The label map as a colour image: the same one that feeds the "
+                    "ControlNet. Its size is that of the image to be made.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(PRIOR_MODES),
+                    default="joint",
+                    tooltip="joint: by class and place (the paper's best). spatial: by place. "
+                    "categorical: by class. mixture: of the last two. normal: an empty latent, "
+                    "the plain start to compare with.",
+                ),
+                io.Float.Input(
+                    "deviation",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="Scales the random part of the draw. 1 is the paper's; 0 gives the "
+                    "mean alone.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Of the draw. It may be the sampler's seed: the two streams of random "
+                    "numbers are independent.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="Latents per label map. With several maps, image i is of map i modulo "
+                    "the number of maps, as the ControlNet repeats its hints.",
+                ),
+                io.Combo.Input(
+                    "palette",
+                    options=[PRIORS_OWN, *PALETTES],
+                    default=PRIORS_OWN,
+                    optional=True,
+                    tooltip="Which colour means which class in label_image. prior: the palette "
+                    "that the prior was built with. ade20k is what segmentation preprocessors "
+                    "draw; ade20k_base7 is that of the published SCP-Diff ControlNet.",
+                ),
+                io.Combo.Input(
+                    "fallback",
+                    options=list(FALLBACKS),
+                    default="spatial",
+                    optional=True,
+                    tooltip="What a joint draw takes where the dataset never had the class at the "
+                    "place: the place's prior (the paper) or the class's.",
+                ),
+                io.Float.Input(
+                    "mix",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="In mode mixture: the share of the spatial prior.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    "latent",
+                    display_name="latent",
+                    tooltip="A clean latent, without the sampler's noise.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, mode: str | None, palette: str | None = None, fallback: str | None = None
+    ) -> bool | str:
+        return check_choices(
+            ("mode", mode, PRIOR_MODES),
+            ("palette", palette, [PRIORS_OWN, *PALETTES]),
+            ("fallback", fallback, FALLBACKS),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        prior: Prior,
+        label_image: Tensor,
+        mode: str,
+        deviation: float,
+        seed: int,
+        batch_size: int,
+        palette: str = PRIORS_OWN,
+        fallback: str = "spatial",
+        mix: float = 0.5,
+    ) -> io.NodeOutput:
+        labels = _labels_on_grid(prior, label_image, _palette(prior, palette))
+        for warning in _warnings(prior, labels, mode):
+            notify(cls.hidden.unique_id, warning)
+        samples = draw_prior_sample(
+            prior, labels.repeat(batch_size, 1, 1), mode, seed, deviation, fallback, mix
+        )
+        return io.NodeOutput({"samples": as_latent_samples(samples), KEY: prior_note(prior)})
+
+
+def _palette(prior: Prior, name: str) -> Palette:
+    if name != PRIORS_OWN:
+        return get_palette(name)
+    if prior.metadata.palette is None:
+        raise PriorError(
+            "the prior does not say which colours its classes have; choose the label image's "
+            "palette"
+        )
+    return prior.metadata.palette
+
+
+def _labels_on_grid(prior: Prior, label_image: Tensor, palette: Palette) -> Tensor:
+    """Class ids [N, h, w] of label images [N, H, W, 3], through the ControlNet's geometry."""
+    factor = prior.metadata.downscale_factor
+    height, width = (side // factor for side in label_image.shape[1:3])
+    if height < 1 or width < 1:
+        raise PriorError(
+            f"the label image has {label_image.shape[2]}x{label_image.shape[1]} pixels; expected "
+            f"at least {factor}x{factor}"
+        )
+    ids, unmatched = decode_label_image(label_image, palette)
+    check_matched(label_image, unmatched, palette, "the label image")
+    ids = fit_labels(ids, height * factor, width * factor)
+    return resize_labels(ids, (height, width), prior.metadata.label_method)
+
+
+def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:
+    """What of the label maps the prior does not know."""
+    if mode in ("spatial", "normal"):
+        return []
+    found, warnings = coverage(prior, labels), []
+    if found.unseen > _WORTH_SAYING:
+        names = listing([f"{prior.class_name(i)} ({i})" for i in found.unseen_ids], 5)
+        warnings.append(
+            f"{found.unseen:.1%} of the label map is of classes that the prior has never seen "
+            f"({names}); these places take the spatial prior"
+        )
+    if found.unknown > _WORTH_SAYING:
+        warnings.append(
+            f"{found.unknown:.1%} of the label map is in no class colour; these places take the "
+            "spatial prior"
+        )
+    if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:
+        warnings.append(
+            f"{found.empty:.1%} of the label map has classes at places where the dataset never "
+            "had them; these places take the fallback"
+        )
+    return warnings

@@ -1,0 +1,59 @@
+"""Load SCP Prior."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..prior_tools import Prior, PriorError
+from .host_folders import prior_names, prior_path
+from .schema import CATEGORY, PriorType
+
+
+class LoadPrior(io.ComfyNode):
+    """Reads a prior from `models/scp_priors`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCP_LoadPrior",
+            display_name="Load SCP Prior",
+            category=CATEGORY,
+            description="Loads a dataset's noise prior from models/scp_priors. Build SCP Prior "
+            "makes one from a folder of images and label maps.",
+            inputs=[
+                io.Combo.Input(
+                    "prior_name",
+                    options=prior_names(),
+                    tooltip="A prior in models/scp_priors. Press R to refresh the list.",
+                ),
+            ],
+            outputs=[
+                PriorType.Output(
+                    "prior",
+                    display_name="prior",
+                    tooltip="Mean and deviation of the dataset's latents per place, per class, and "
+                    "per class and place.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, prior_name: str | None) -> bool | str:
+        if prior_name is not None:
+            try:
+                prior_path(prior_name)
+            except PriorError as error:
+                return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, prior_name: str) -> str:
+        try:
+            state = prior_path(prior_name).stat()
+        except (PriorError, OSError):
+            return "missing"
+        return f"{prior_name} {state.st_mtime_ns} {state.st_size}"
+
+    @classmethod
+    def execute(cls, prior_name: str) -> io.NodeOutput:
+        return io.NodeOutput(Prior.load(prior_path(prior_name)))

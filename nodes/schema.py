@@ -1,0 +1,50 @@
+"""What the nodes' schemas share."""
+
+from collections.abc import Iterable
+
+from comfy_api.v0_0_2 import io
+
+CATEGORY = "SCP-Diff"
+MAX_SEED = 0xFFFFFFFFFFFFFFFF
+
+PriorType = io.Custom("SCP_PRIOR")
+
+
+def check_choices(*choices: tuple[str, object, Iterable[str]]) -> bool | str:
+    """For `validate_inputs`: True, or what is wrong with the first (name, value, options).
+
+    The host does not check combo values that come through the API. A linked input arrives as None
+    and is left alone.
+    """
+    for name, value, options in choices:
+        options = list(options)
+        if value is not None and value not in options:
+            return f"{name} is {value!r}; expected one of {', '.join(options) or '(nothing yet)'}"
+    return True
+
+
+def mu_input() -> io.Float.Input:
+    """The start of sampling, shared by the sampler and the scheduler."""
+    return io.Float.Input(
+        "mu",
+        default=0.8,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="Where sampling starts, as a fraction of training time T: at exactly sigma(mu*T), "
+        "whatever the scheduler. 0.8 is the paper's choice; lower keeps more of the prior, 1 is "
+        "the full schedule, 0 does nothing.",
+    )
+
+
+def steps_input() -> io.Int.Input:
+    """Steps of the full schedule."""
+    return io.Int.Input(
+        "steps",
+        default=20,
+        min=1,
+        max=10000,
+        tooltip="Steps of the full schedule, as in the paper: with mu 0.8 and 20 steps about 16 "
+        "are run. Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, "
+        "exponential) run other numbers.",
+    )

@@ -1,0 +1,280 @@
+"""One pass over a dataset's latents collects the spatial, the categorical and the joint prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from .errors import PriorError
+from .moments import combine, deviation, grouped, to_float32
+from .prior import Prior, PriorMetadata
+
+MAX_CLASS_ID = 65535
+MAX_CLASSES = 4096
+
+_UNKNOWN = -1
+_NEVER_SEEN = -2
+
+
+class PriorAccumulator:
+    """Streaming moments of latents [N, C, h, w] (raw VAE units) under label maps [N, h, w].
+
+    All state is float64 on the CPU, where sums do not depend on a device's order of additions.
+    Memory grows with the number of classes, never with the number of images. Class ids
+    (0..65535) are found as they come.
+
+    Args:
+        latent_channels: C.
+        grid: (h, w) of the latents.
+        ignore_ids: class ids that count as unknown; their cells enter the spatial moments only.
+    """
+
+    def __init__(
+        self, latent_channels: int, grid: tuple[int, int], ignore_ids: Iterable[int] = ()
+    ) -> None:
+        height, width = (int(side) for side in grid)
+        if latent_channels < 1 or height < 1 or width < 1:
+            raise PriorError(
+                f"latent_channels {latent_channels} and grid {tuple(grid)} must be positive"
+            )
+        self.latent_channels = int(latent_channels)
+        self.grid = (height, width)
+        self.ignore_ids = tuple(sorted({int(i) for i in ignore_ids}))
+        self.num_images = 0
+        self.class_ids: list[int] = []
+
+        channels, cells = self.latent_channels, height * width
+        # Row of class id i at i + 1, so that the unknown id -1 has an entry too.
+        self._row_of_id = torch.full((MAX_CLASS_ID + 2,), _NEVER_SEEN)
+        for class_id in (-1, *self.ignore_ids):
+            if -1 <= class_id <= MAX_CLASS_ID:
+                self._row_of_id[class_id + 1] = _UNKNOWN
+        self._spatial_mean = torch.zeros(cells, channels, dtype=torch.float64)
+        self._spatial_m2 = torch.zeros_like(self._spatial_mean)
+        # A row per class, in order of first appearance; the cells of a row lie side by side.
+        self._joint_n = torch.zeros(0, cells, dtype=torch.float64)
+        self._joint_mean = torch.zeros(0, cells, channels, dtype=torch.float64)
+        self._joint_m2 = torch.zeros_like(self._joint_mean)
+        self._class_images = torch.zeros(0, dtype=torch.float64)
+        self._class_mean = torch.zeros(0, channels, dtype=torch.float64)
+        self._class_m2 = torch.zeros_like(self._class_mean)
+
+    def update(self, latents: Tensor, labels: Tensor) -> None:
+        """Take in a batch: latents [N, C, h, w] in raw VAE units, labels [N, h, w] integer ids.
+
+        A label of -1 is an unknown cell. Raises PriorError on other shapes, NaN or infinite
+        latents, ids outside 0..65535, or more than 4096 different ids; the accumulator is then
+        unchanged.
+        """
+        latents = latents.detach().to("cpu").to(torch.float64)
+        labels = labels.detach().to("cpu")
+        self._check(latents, labels)
+        rows = self._rows(labels.to(torch.int64).flatten(1))
+        values = latents.flatten(2).transpose(1, 2).contiguous()
+        self._update_spatial(values)
+        self._update_joint(values, rows)
+        self._update_classes(values, rows)
+        self.num_images += len(values)
+
+    def merge(self, other: PriorAccumulator) -> PriorAccumulator:
+        """Take in all that `other` has seen, as if its batches had been given here; returns self.
+
+        Raises PriorError where channels, grids or ignore sets differ.
+        """
+        for name in ("latent_channels", "grid", "ignore_ids"):
+            if getattr(self, name) != getattr(other, name):
+                raise PriorError(
+                    f"cannot merge: {name} is {getattr(self, name)} here"
+                    f" and {getattr(other, name)} there"
+                )
+        if other.class_ids:
+            rows = self._rows(torch.tensor([other.class_ids]))[0]
+            n, self._joint_mean[rows], self._joint_m2[rows] = combine(
+                self._joint_n[rows].unsqueeze(-1),
+                self._joint_mean[rows],
+                self._joint_m2[rows],
+                other._joint_n.unsqueeze(-1),
+                other._joint_mean,
+                other._joint_m2,
+            )
+            self._joint_n[rows] = n.squeeze(-1)
+            n, self._class_mean[rows], self._class_m2[rows] = combine(
+                self._class_images[rows].unsqueeze(-1),
+                self._class_mean[rows],
+                self._class_m2[rows],
+                other._class_images.unsqueeze(-1),
+                other._class_mean,
+                other._class_m2,
+            )
+            self._class_images[rows] = n.squeeze(-1)
+        self._combine_spatial(other.num_images, other._spatial_mean, other._spatial_m2)
+        self.num_images += other.num_images
+        return self
+
+    def finalize(self, **metadata: object) -> Prior:
+        """The prior of all that was taken in; `metadata` are fields of `PriorMetadata`.
+
+        The order of updates and merges does not show in it (see `moments.to_float32`).
+
+        Raises PriorError if no image was taken in.
+        """
+        if self.num_images == 0:
+            raise PriorError("no image was taken in, so there is no prior")
+        order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
+        class_ids = torch.tensor(self.class_ids, dtype=torch.int64)[order]
+        joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]
+        joint_m2 = self._joint_m2[order]
+
+        pixels = joint_n.sum(1, keepdim=True)
+        pixel_mean = (joint_n.unsqueeze(-1) * joint_mean).sum(1) / pixels.clamp(min=1)
+        spread = joint_n.unsqueeze(-1) * (joint_mean - pixel_mean.unsqueeze(1)).square()
+        pixel_m2 = (joint_m2 + spread).sum(1)
+
+        images = self._class_images[order]
+        return Prior(
+            class_ids=class_ids,
+            joint_mean=self._as_maps(joint_mean),
+            joint_std=self._as_maps(deviation(joint_n.unsqueeze(-1), joint_m2)),
+            joint_count=joint_n.to(torch.int32).unflatten(-1, self.grid),
+            spatial_mean=self._as_maps(self._spatial_mean),
+            spatial_std=self._as_maps((self._spatial_m2 / self.num_images).sqrt()),
+            class_mean=to_float32(self._class_mean[order]),
+            class_std=to_float32(deviation(images.unsqueeze(-1), self._class_m2[order])),
+            class_image_count=images.to(torch.int32),
+            class_pixel_mean=to_float32(pixel_mean),
+            class_pixel_std=to_float32(deviation(pixels, pixel_m2)),
+            num_images=self.num_images,
+            metadata=PriorMetadata(
+                latent_channels=self.latent_channels,
+                grid=self.grid,
+                ignore_ids=self.ignore_ids,
+                **metadata,
+            ),
+        )
+
+    @classmethod
+    def from_prior(cls, prior: Prior) -> PriorAccumulator:
+        """The state that `prior` was finalized from, to its float32 precision."""
+        state = cls(prior.metadata.latent_channels, prior.grid, prior.metadata.ignore_ids)
+        state._rows(prior.class_ids[None])
+        state.num_images = prior.num_images
+
+        def as_cells(maps: Tensor) -> Tensor:
+            return maps.double().flatten(-2).transpose(-1, -2).contiguous()
+
+        state._spatial_mean = as_cells(prior.spatial_mean)
+        state._spatial_m2 = as_cells(prior.spatial_std).square() * prior.num_images
+        state._joint_n = prior.joint_count.flatten(1).double()
+        state._joint_mean = as_cells(prior.joint_mean)
+        state._joint_m2 = as_cells(prior.joint_std).square() * state._joint_n.unsqueeze(-1)
+        state._class_images = prior.class_image_count.double()
+        state._class_mean = prior.class_mean.double()
+        state._class_m2 = prior.class_std.double().square() * state._class_images.unsqueeze(-1)
+        return state
+
+    def _check(self, latents: Tensor, labels: Tensor) -> None:
+        want = (self.latent_channels, *self.grid)
+        if latents.ndim != 4 or latents.shape[1:] != want:
+            raise PriorError(
+                f"latents have shape {tuple(latents.shape)}; expected [N, C, h, w] = [N, "
+                f"{want[0]}, {want[1]}, {want[2]}] in raw VAE units"
+            )
+        if labels.shape != (len(latents), *self.grid):
+            raise PriorError(
+                f"labels have shape {tuple(labels.shape)}; expected [N, h, w] = "
+                f"{[len(latents), *self.grid]}: class ids on the latent grid (see resize_labels)"
+            )
+        if labels.is_floating_point() or labels.is_complex():
+            raise PriorError(f"labels are {labels.dtype}; expected integer class ids, -1 = unknown")
+        if not torch.isfinite(latents).all():
+            bad = (~torch.isfinite(latents.flatten(1)).all(1)).nonzero().flatten().tolist()
+            raise PriorError(
+                f"the latents of image {bad[0]} of this batch hold NaN or infinity; a VAE in half "
+                "precision may overflow: run it in bfloat16 or float32"
+            )
+        if labels.numel():
+            low, high = int(labels.min()), int(labels.max())
+            if low < -1 or high > MAX_CLASS_ID:
+                raise PriorError(
+                    f"class ids run from {low} to {high}; expected 0..{MAX_CLASS_ID}, -1 = unknown"
+                )
+
+    def _rows(self, labels: Tensor) -> Tensor:
+        """The state's row of every label (-1 where unknown or ignored), making rows for new ids."""
+        rows = self._row_of_id[labels + 1]
+        if rows.numel() == 0 or int(rows.min()) != _NEVER_SEEN:
+            return rows
+        new = labels[rows == _NEVER_SEEN].unique()
+        known = len(self.class_ids)
+        if known + len(new) > MAX_CLASSES:
+            raise PriorError(
+                f"the labels hold more than {MAX_CLASSES} different class ids; are they instance "
+                "ids, or is a colour image read as ids?"
+            )
+        self._row_of_id[new + 1] = torch.arange(known, known + len(new))
+        self.class_ids += new.tolist()
+        for name in ("_joint_n", "_joint_mean", "_joint_m2", "_class_images", "_class_mean"):
+            self._add_rows(name, len(new))
+        self._add_rows("_class_m2", len(new))
+        return self._rows(labels)
+
+    def _add_rows(self, name: str, count: int) -> None:
+        state = getattr(self, name)
+        setattr(self, name, torch.cat([state, state.new_zeros(count, *state.shape[1:])]))
+
+    def _update_spatial(self, values: Tensor) -> None:
+        mean = values.mean(0)
+        self._combine_spatial(len(values), mean, (values - mean).square().sum(0))
+
+    def _combine_spatial(self, n: int, mean: Tensor, m2: Tensor) -> None:
+        _, self._spatial_mean, self._spatial_m2 = combine(
+            torch.tensor(float(self.num_images), dtype=torch.float64),
+            self._spatial_mean,
+            self._spatial_m2,
+            torch.tensor(float(n), dtype=torch.float64),
+            mean,
+            m2,
+        )
+
+    def _update_joint(self, values: Tensor, rows: Tensor) -> None:
+        """Welford's step for each image: within one image no (class, cell) occurs twice."""
+        cells = rows.shape[1]
+        n, mean = self._joint_n.view(-1), self._joint_mean.flatten(0, 1)
+        m2 = self._joint_m2.flatten(0, 1)
+        for image, image_rows in zip(values, rows, strict=True):
+            cell = (image_rows >= 0).nonzero().squeeze(1)
+            at = image_rows[cell] * cells + cell
+            value, count, old = image[cell], n[at] + 1, mean[at]
+            new = old + (value - old) / count.unsqueeze(1)
+            n[at] = count
+            mean[at] = new
+            m2[at] += (value - old) * (value - new)
+
+    def _update_classes(self, values: Tensor, rows: Tensor) -> None:
+        """Average the first two moments of every class over the images that hold it."""
+        images, classes = len(values), len(self.class_ids)
+        known = rows >= 0
+        group = (rows + classes * torch.arange(images)[:, None])[known]
+        n, mean, m2 = grouped(values[known], group, images * classes)
+        n, mean = n.view(images, classes, 1), mean.view(images, classes, self.latent_channels)
+        within = m2.view_as(mean) / n.clamp(min=1)
+
+        held = (n > 0).to(mean.dtype)
+        count = held.sum(0)
+        batch_mean = mean.sum(0) / count.clamp(min=1)
+        batch_m2 = (held * (within + (mean - batch_mean).square())).sum(0)
+        total, self._class_mean, self._class_m2 = combine(
+            self._class_images.unsqueeze(-1),
+            self._class_mean,
+            self._class_m2,
+            count,
+            batch_mean,
+            batch_m2,
+        )
+        self._class_images = total.squeeze(-1)
+
+    def _as_maps(self, cells: Tensor) -> Tensor:
+        """[..., cells, C] to float32 [..., C, h, w]."""
+        return to_float32(cells.transpose(-1, -2)).unflatten(-1, self.grid)

@@ -1,0 +1,217 @@
+"""The clean latent that sampling starts from: x0 = m + s * eps, looked up by label and place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import PriorError
+from .prior import Prior
+from .regrid import resize_moments
+
+PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
+FALLBACKS = ("spatial", "categorical")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and deviation, of one shape."""
+
+    mean: Tensor
+    std: Tensor
+
+    def where(self, condition: Tensor, other: Moments) -> Moments:
+        """These where the condition holds, the other ones elsewhere."""
+        return Moments(
+            torch.where(condition, self.mean, other.mean),
+            torch.where(condition, self.std, other.std),
+        )
+
+
+def draw_prior_sample(
+    prior: Prior,
+    labels: Tensor,
+    mode: str = "joint",
+    seed: int = 0,
+    deviation: float = 1.0,
+    fallback: str = "spatial",
+    mix: float = 0.5,
+    batch_index: Sequence[int] | None = None,
+) -> Tensor:
+    """A latent per label map, drawn from the prior: m + deviation * s * eps, eps ~ N(0, 1).
+
+    Args:
+        prior: K classes, C channels.
+        labels: class ids [N, h, w] on the grid of the wanted latent, -1 = unknown. Where that is
+            not the prior's grid, the prior's maps are interpolated to it (see `prior_moments`).
+        mode: "joint", "spatial", "categorical", "mixture" of the last two, or "normal": all zero,
+            which samplers take as the plain N(0, 1) start.
+        seed: of eps, 0 <= seed < 2**64. The stream is independent of the one that a sampler draws
+            from the same seed, and torch's global generator is left alone.
+        deviation: factor on s; 0 gives the mean itself.
+        fallback: what a joint draw takes where the class was never seen at the cell: "spatial"
+            (as the paper) or "categorical". A class that was never seen at all is spatial.
+        mix: share of the spatial prior in a mixture.
+        batch_index: draw for image i what image batch_index[i] of a full batch would get.
+
+    Returns:
+        float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
+    """
+    mean, std = prior_moments(prior, labels, mode, fallback, mix)
+    if mode == "normal" or deviation == 0:
+        return mean
+    indices = range(len(mean)) if batch_index is None else [int(i) for i in batch_index]
+    if len(indices) != len(mean):
+        raise PriorError(f"batch_index has {len(indices)} entries for {len(mean)} label maps")
+    return mean + deviation * std * _noise(mean.shape[1:], int(seed), indices)
+
+
+def prior_moments(
+    prior: Prior, labels: Tensor, mode: str = "joint", fallback: str = "spatial", mix: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [N, C, h, w] of the draw for labels [N, h, w].
+
+    Where a joint cell was seen once its deviation is the class's, and where the class was seen in
+    one image only, the cell's over all images: a single value has no spread of its own. On another
+    grid than the prior's, cells that a class never had are filled with the fallback first, then
+    mean and second moment are interpolated bilinearly.
+    """
+    if mode not in PRIOR_MODES:
+        raise PriorError(f"mode is {mode!r}; expected one of {', '.join(PRIOR_MODES)}")
+    if fallback not in FALLBACKS:
+        raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
+    if labels.ndim != 3 or labels.is_floating_point():
+        raise PriorError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
+            "ids [N, h, w] on the latent grid (see resize_labels)"
+        )
+    grid = (labels.shape[1], labels.shape[2])
+    if mode == "normal":
+        zeros = torch.zeros(len(labels), prior.latent_channels, *grid)
+        return zeros, zeros.clone()
+
+    rows = prior.rows_of(labels)
+    spatial = Moments(*resize_moments(prior.spatial_mean, prior.spatial_std, grid))
+    if mode == "spatial":
+        shape = (len(labels), -1, -1, -1)
+        return spatial.mean.expand(shape).clone(), spatial.std.expand(shape).clone()
+    if mode == "joint":
+        drawn = _joint(prior, rows, grid, fallback)
+    else:
+        drawn = _categorical(prior, rows, spatial)
+        if mode == "mixture":
+            drawn = _mixture(spatial, drawn, mix)
+    known = (rows >= 0).unsqueeze(1)
+    drawn = drawn.where(known, spatial)
+    return drawn.mean, drawn.std
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of label maps a prior knows.
+
+    Attributes:
+        unknown: fraction of cells labelled -1.
+        unseen: fraction of cells of classes that the prior does not hold.
+        unseen_ids: those classes.
+        empty: fraction of cells whose class was never seen at that place (same grid only).
+    """
+
+    unknown: float
+    unseen: float
+    unseen_ids: tuple[int, ...]
+    empty: float
+
+
+def coverage(prior: Prior, labels: Tensor) -> Coverage:
+    """What of labels [N, h, w] a joint draw has to take from its fallbacks."""
+    rows = prior.rows_of(labels)
+    unknown, unseen = labels < 0, (labels >= 0) & (rows < 0)
+    empty = 0.0
+    if tuple(labels.shape[1:]) == prior.grid and len(prior.class_ids):
+        counts = prior.joint_count.flatten(1).gather(0, rows.clamp(min=0).flatten(1))
+        empty = float(((counts == 0) & (rows.flatten(1) >= 0)).double().mean())
+    return Coverage(
+        unknown=float(unknown.double().mean()),
+        unseen=float(unseen.double().mean()),
+        unseen_ids=tuple(labels[unseen].unique().tolist()),
+        empty=empty,
+    )
+
+
+def _joint(prior: Prior, rows: Tensor, grid: tuple[int, int], fallback: str) -> Moments:
+    """Moments by class and cell for rows [N, h, w]; cells with row -1 are arbitrary."""
+    present = rows[rows >= 0].unique()
+    if len(present) == 0:
+        zeros = torch.zeros(len(rows), prior.latent_channels, *grid)
+        return Moments(zeros, zeros)
+    # [P, C, h, w]: the maps of the classes present, complete before anything is interpolated.
+    spatial = Moments(prior.spatial_mean, prior.spatial_std)
+    by_class = _class_maps(prior, present, spatial)
+    count = prior.joint_count[present].unsqueeze(1)
+    joint = Moments(
+        prior.joint_mean[present],
+        torch.where(count >= 2, prior.joint_std[present], by_class.std),
+    )
+    other = spatial if fallback == "spatial" else by_class
+    maps = joint.where(count > 0, other)
+    mean, std = resize_moments(maps.mean, maps.std, grid)
+
+    position = torch.zeros(len(prior.class_ids), dtype=torch.int64)
+    position[present] = torch.arange(len(present))
+    at = position[rows.clamp(min=0)].unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
+    return Moments(_pick(mean, at), _pick(std, at))
+
+
+def _pick(maps: Tensor, at: Tensor) -> Tensor:
+    """From maps [P, C, h, w] at each cell the map that `at` [N, C, h, w] names."""
+    return maps.gather(0, at) if len(at) else maps[:0]
+
+
+def _class_maps(prior: Prior, present: Tensor, spatial: Moments) -> Moments:
+    """Categorical moments [P, C, 1, 1] with the spatial deviation where a class has one image."""
+    single = (prior.class_image_count[present] < 2)[:, None, None, None]
+    std = prior.class_std[present][..., None, None]
+    return Moments(
+        prior.class_mean[present][..., None, None], torch.where(single, spatial.std, std)
+    )
+
+
+def _categorical(prior: Prior, rows: Tensor, spatial: Moments) -> Moments:
+    """Moments by class for rows [N, h, w]; cells with row -1 are arbitrary."""
+    if len(prior.class_ids) == 0:
+        return Moments(*(m.expand(len(rows), -1, -1, -1) for m in (spatial.mean, spatial.std)))
+    at = rows.clamp(min=0)
+    single = (prior.class_image_count < 2)[at].unsqueeze(1)
+    mean, std = (m[at].movedim(-1, 1) for m in (prior.class_mean, prior.class_std))
+    return Moments(mean, torch.where(single, spatial.std, std))
+
+
+def _mixture(spatial: Moments, categorical: Moments, mix: float) -> Moments:
+    """Mean and deviation of a draw that is spatial with probability `mix`, else categorical."""
+    if not 0 <= mix <= 1:
+        raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
+    mean = mix * spatial.mean + (1 - mix) * categorical.mean
+    variance = mix * (spatial.std.square() + (spatial.mean - mean).square()) + (1 - mix) * (
+        categorical.std.square() + (categorical.mean - mean).square()
+    )
+    return Moments(mean, variance.sqrt())
+
+
+def _noise(shape: Sequence[int], seed: int, indices: Sequence[int]) -> Tensor:
+    """Standard normal [len(indices), *shape]; equal indices give equal noise."""
+    generator = torch.Generator("cpu")
+
+    def one(index: int) -> Tensor:
+        # A sampler seeds its generator with the bare number. A digest of seed and index gives a
+        # stream that has nothing in common with it, and a later image without the earlier ones.
+        digest = hashlib.sha256(f"scp-diff prior draw {seed} {index}".encode()).digest()
+        generator.manual_seed(int.from_bytes(digest[:8], "little"))
+        return torch.randn(*shape, generator=generator)
+
+    drawn = {index: one(index) for index in dict.fromkeys(indices)}
+    return torch.stack([drawn[index] for index in indices])

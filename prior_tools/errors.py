@@ -1,0 +1,11 @@
+"""The error that a person at the graph is meant to read."""
+
+
+class PriorError(ValueError):
+    """Wrong input to the method: the text says what was given, what was expected, what to do."""
+
+
+def listing(names: list[str], most: int = 10) -> str:
+    """The first `most` names, and how many more there are, for an error text."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

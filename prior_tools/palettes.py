@@ -1,0 +1,273 @@
+"""Label images: which colour means which class, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import palette_tables as tables
+from .errors import PriorError
+
+Color = tuple[int, int, int]
+
+# Above this fraction of pixels in no colour of the palette a label image is taken to be in another.
+MOST_UNMATCHED = 0.5
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of a dataset's classes.
+
+    Attributes:
+        name: what a person calls it.
+        colors: class id -> (r, g, b) in 0..255. Where two classes share a colour, a label image
+            cannot tell them apart and the lower id wins. Empty for plain grey ids.
+        names: class id -> name.
+        void: colours that mean "no class": they decode to -1 without counting as unmatched.
+        ignore_ids: classes that statistics leave out unless told otherwise.
+    """
+
+    name: str
+    colors: Mapping[int, Color]
+    names: Mapping[int, str] = field(default_factory=dict)
+    void: tuple[Color, ...] = ()
+    ignore_ids: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Palette({self.name!r}, {len(self.colors)} colours)"
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether a pixel's grey value is its class id (r = g = b)."""
+        return not self.colors
+
+    @cached_property
+    def table(self) -> tuple[Tensor, Tensor]:
+        """(colours int64 [M, 3], class ids int64 [M]): distinct colours, void ones with id -1."""
+        ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
+        for color in self.void:
+            ids.setdefault(color, -1)
+        return torch.tensor(list(ids), dtype=torch.int64), torch.tensor(list(ids.values()))
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Half the smallest distance between two colours; a match lies strictly closer."""
+        colors = self.table[0].double()
+        if len(colors) < 2:
+            return 255.0
+        return float(torch.pdist(colors).min()) / 2
+
+    @cached_property
+    def _exact(self) -> tuple[Tensor, Tensor]:
+        colors, ids = self.table
+        codes, order = _code(colors).sort()
+        return codes, ids[order]
+
+    def holds(self, class_id: int) -> bool:
+        """Whether the palette has this class."""
+        return 0 <= class_id <= 255 if self.is_grey else class_id in self.colors
+
+    def paint(self, ids: Tensor) -> Tensor:
+        """Class ids [...] to colours uint8 [..., 3]; black where an id has none."""
+        if self.is_grey:
+            return ids.clamp(0, 255).to(torch.uint8).unsqueeze(-1).expand(*ids.shape, 3)
+        lookup = torch.zeros(max(self.colors) + 2, 3, dtype=torch.uint8)
+        for class_id, color in self.colors.items():
+            lookup[class_id] = torch.tensor(color, dtype=torch.uint8)
+        return lookup[torch.where(ids < 0, len(lookup) - 1, ids).clamp(max=len(lookup) - 1)]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data for a file's header."""
+        return {
+            "name": self.name,
+            "colors": {str(i): list(c) for i, c in self.colors.items()},
+            "names": {str(i): n for i, n in self.names.items()},
+            "void": [list(c) for c in self.void],
+            "ignore_ids": list(self.ignore_ids),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping) -> Palette:
+        """The palette that `to_json` wrote."""
+        return cls(
+            name=str(data["name"]),
+            colors={int(i): _color(c) for i, c in data["colors"].items()},
+            names={int(i): str(n) for i, n in data["names"].items()},
+            void=tuple(_color(c) for c in data["void"]),
+            ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
+        )
+
+
+def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tuple[Tensor, float]:
+    """Class ids of a label image by nearest colour.
+
+    Args:
+        image: [H, W, 3] or [N, H, W, 3]; floats in 0..1 or integers in 0..255. Further channels
+            (alpha) are ignored.
+        palette: a Palette or the name of one (see PALETTES).
+
+    Returns:
+        (ids int64 [H, W] or [N, H, W], unmatched fraction). A pixel matches the nearest colour if
+        that lies within less than half the palette's smallest colour distance; others are -1.
+        With plain grey ids a pixel matches if it is grey, to within one level.
+    """
+    palette = get_palette(palette)
+    pixels = _as_levels(image)
+    ids = torch.full(pixels.shape[:-1], -1)
+    if palette.is_grey:
+        spread = pixels.amax(-1) - pixels.amin(-1)
+        matched = spread <= 1
+        ids[matched] = pixels[..., 1][matched]
+    else:
+        codes, code_ids = palette._exact
+        pixel_codes = _code(pixels)
+        at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
+        matched = codes[at] == pixel_codes
+        ids = torch.where(matched, code_ids[at], ids)
+        if not matched.all():
+            # Resized and compressed label images have many near colours but few distinct ones.
+            near, inverse = pixel_codes[~matched].unique(return_inverse=True)
+            near_ids, near_matched = _nearest(near, palette)
+            ids[~matched] = near_ids[inverse]
+            matched[~matched] = near_matched[inverse]
+    return ids, 1 - float(matched.double().mean()) if matched.numel() else 0.0
+
+
+def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
+    """Names of the palettes that leave the least of an image unmatched, best first, with fractions.
+
+    Only those that match at least half of the pixels; for error texts.
+    """
+    pixels = _as_levels(image).flatten(0, -2)
+    sample = pixels[:: max(1, len(pixels) // 20_000)]
+    found = [(name, decode_label_image(sample[None], p)[1]) for name, p in PALETTES.items()]
+    return sorted((f for f in found if f[1] <= MOST_UNMATCHED), key=lambda f: f[1])
+
+
+def check_matched(
+    image: Tensor | np.ndarray, unmatched: float, palette: Palette, what: str
+) -> None:
+    """Raise PriorError if most pixels of `what` are in no colour of the palette."""
+    if unmatched <= MOST_UNMATCHED:
+        return
+    likely = [f"{name} ({1 - part:.0%} match)" for name, part in likely_palettes(image)]
+    likely = [text for text in likely if not text.startswith(f"{palette.name} ")]
+    hint = f"it may be {' or '.join(likely[:2])}" if likely else "no known palette fits it either"
+    raise PriorError(
+        f"{what} matches no class colour of palette '{palette.name}' in {unmatched:.1%} of its "
+        f"pixels; {hint}. Choose the palette that the label map was drawn with, and avoid JPEG "
+        "and smooth resizing of label maps."
+    )
+
+
+def get_palette(palette: Palette | str) -> Palette:
+    """The palette of this name, or the palette itself; PriorError lists the names."""
+    if isinstance(palette, Palette):
+        return palette
+    if palette not in PALETTES:
+        raise PriorError(f"no palette is named {palette!r}; expected one of {', '.join(PALETTES)}")
+    return PALETTES[palette]
+
+
+def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
+    """Class id and whether it matches, for distinct colour codes [U]."""
+    colors, color_ids = palette.table
+    pixels = torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).double()
+    ids = torch.empty(len(codes), dtype=torch.int64)
+    matched = torch.empty(len(codes), dtype=torch.bool)
+    for start in range(0, len(codes), 65536):
+        part = slice(start, start + 65536)
+        distance, index = torch.cdist(pixels[part], colors.double()).min(1)
+        matched[part] = distance < palette.tolerance
+        ids[part] = torch.where(matched[part], color_ids[index], -1)
+    return ids, matched
+
+
+def _as_levels(image: Tensor | np.ndarray) -> Tensor:
+    """[..., H, W, 3+] in 0..1 or 0..255 to int64 levels [..., H, W, 3] in 0..255 on the CPU."""
+    image = torch.as_tensor(image).detach().to("cpu")
+    if image.ndim < 3 or image.shape[-1] < 3:
+        raise PriorError(
+            f"a label image has shape {tuple(image.shape)}; expected [H, W, 3] or [N, H, W, 3]"
+        )
+    image = image[..., :3]
+    if image.is_floating_point():
+        image = (image.nan_to_num() * 255).round()
+    return image.clamp(0, 255).to(torch.int64)
+
+
+def _code(colors: Tensor) -> Tensor:
+    return (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
+
+
+def _color(values: object) -> Color:
+    r, g, b = (int(v) for v in values)
+    if not all(0 <= v <= 255 for v in (r, g, b)):
+        raise PriorError(f"colour {(r, g, b)} is outside 0..255")
+    return r, g, b
+
+
+def _rows(table: str) -> list[tuple[str, Color]]:
+    lines = (line.rpartition(": ") for line in table.strip().splitlines())
+    return [(name, _color(color.split())) for name, _, color in lines]
+
+
+@cache
+def _palettes() -> dict[str, Palette]:
+    ade = dict(enumerate(_rows(tables.ADE20K), start=1)) | {0: ("other", (0, 0, 0))}
+    ade_names = {i: name for i, (name, _) in ade.items()}
+    # The published ADE20K ControlNet writes the id itself in base 7, 30 grey levels per digit.
+    base7 = {i: (30 * (i // 49), 30 * (i // 7 % 7), 30 * (i % 7)) for i in ade}
+    coco_ids = [i for i in range(182) if i not in tables.COCO_STUFF_UNUSED_IDS]
+    coco_names = " ".join(tables.COCO_STUFF.split()).split(", ")
+    cityscapes, camvid = (dict(enumerate(_rows(t))) for t in (tables.CITYSCAPES, tables.CAMVID))
+    palettes = [
+        Palette(
+            "ade20k",
+            {i: color for i, (_, color) in ade.items()},
+            ade_names,
+            ignore_ids=(0,),
+        ),
+        Palette("ade20k_base7", base7, ade_names, ignore_ids=(0,)),
+        Palette(
+            "cityscapes",
+            {i: color for i, (_, color) in cityscapes.items()},
+            {i: name for i, (name, _) in cityscapes.items()},
+            void=tuple(
+                _color(line.split()) for line in tables.CITYSCAPES_VOID.strip().splitlines()
+            ),
+            ignore_ids=(255,),
+        ),
+        Palette(
+            "coco_stuff",
+            {i: _bit_color(i + 1) for i in coco_ids},
+            dict(zip(coco_ids, coco_names, strict=True)),
+            void=((0, 0, 0),),
+            ignore_ids=(255,),
+        ),
+        Palette(
+            "camvid",
+            {i: color for i, (_, color) in camvid.items()},
+            {i: name for i, (name, _) in camvid.items()},
+            ignore_ids=(11,),
+        ),
+        Palette("grey_ids", {}, ignore_ids=(255,)),
+    ]
+    return {palette.name: palette for palette in palettes}
+
+
+def _bit_color(index: int) -> Color:
+    """The colour code of PASCAL VOC, which COCO-Stuff uses for id + 1: bits dealt to r, g, b."""
+    levels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            levels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return levels[0], levels[1], levels[2]
+
+
+PALETTES: Mapping[str, Palette] = _palettes()

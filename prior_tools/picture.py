@@ -1,0 +1,149 @@
+"""A picture that explains a prior at a glance."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .palettes import PALETTES, Palette
+from .prior import Prior
+
+_BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
+_MARGIN, _WIDTH, _ROW = 16, 960, 22
+
+
+def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = "") -> Tensor:
+    """Mean, most frequent class and number of classes per cell, and a table of the classes.
+
+    Args:
+        prior: what to show.
+        mean_image: [H, W, 3] in 0..1, the spatial mean through the VAE's decoder; without it the
+            first latent channels stand in.
+        title: heading, such as the prior's name.
+
+    Returns:
+        float32 [H, W, 3] in 0..1.
+    """
+    panels = [
+        ("mean of all images", _mean_panel(prior, mean_image)),
+        ("most frequent class", _class_panel(prior)),
+        ("classes per cell", _count_panel(prior)),
+    ]
+    panel_width = (_WIDTH - 4 * _MARGIN) // 3
+    panel_height = max(1, panel_width * prior.grid[0] // prior.grid[1])
+    table = _class_table(prior)
+    rows = (len(table) + 1) // 2
+    top = _MARGIN + 30
+    height = top + 20 + panel_height + 24 + rows * _ROW + _MARGIN
+    sheet = Image.new("RGB", (_WIDTH, height), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+
+    draw.text((_MARGIN, _MARGIN - 2), title or "prior", _TEXT, _font(18))
+    draw.text((_WIDTH - _MARGIN, _MARGIN + 2), _summary(prior), _FAINT, _font(13), anchor="ra")
+    for index, (caption, picture) in enumerate(panels):
+        x = _MARGIN + index * (panel_width + _MARGIN)
+        draw.text((x, top), caption, _FAINT, _font(13))
+        sheet.paste(picture.resize((panel_width, panel_height), _filter(picture)), (x, top + 20))
+    for index, entry in enumerate(table):
+        x = _MARGIN + (index // max(rows, 1)) * (_WIDTH // 2)
+        y = top + 20 + panel_height + 24 + (index % max(rows, 1)) * _ROW
+        _draw_class(draw, x, y, *entry)
+    return torch.from_numpy(np.array(sheet)).to(torch.float32) / 255
+
+
+def class_palette(prior: Prior) -> Palette:
+    """The prior's palette, or one with a distinct colour for each of its classes."""
+    own = prior.metadata.palette
+    if own is not None and not own.is_grey:
+        return own
+    # Borrow the colours of a large palette: they were chosen to be told apart.
+    colors = list(PALETTES["ade20k"].colors.values())[1:]
+    return Palette(
+        "generated",
+        {int(c): colors[int(c) % len(colors)] for c in prior.class_ids},
+    )
+
+
+def _summary(prior: Prior) -> str:
+    height, width = prior.grid
+    occupied = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
+    return (
+        f"{prior.num_images} images, {len(prior.class_ids)} classes, {width}x{height} cells, "
+        f"{prior.latent_channels} channels, {prior.metadata.latent_format}, "
+        f"{occupied:.0%} of class cells seen"
+    )
+
+
+def _mean_panel(prior: Prior, mean_image: Tensor | None) -> Image.Image:
+    if mean_image is None:
+        channels = [min(i, prior.latent_channels - 1) for i in range(3)]
+        latent = prior.spatial_mean[channels].movedim(0, -1)
+        low, high = latent.amin((0, 1)), latent.amax((0, 1))
+        mean_image = (latent - low) / (high - low).clamp(min=1e-6)
+    return _image(mean_image * 255)
+
+
+def _class_panel(prior: Prior) -> Image.Image:
+    if len(prior.class_ids) == 0:
+        return Image.new("RGB", (prior.grid[1], prior.grid[0]))
+    most = prior.class_ids[prior.joint_count.argmax(0)]
+    ids = torch.where(prior.joint_count.sum(0) > 0, most, -1)
+    return _image(class_palette(prior).paint(ids))
+
+
+def _count_panel(prior: Prior) -> Image.Image:
+    seen = (prior.joint_count > 0).sum(0).double()
+    share = (seen / max(1.0, float(seen.max()))).unsqueeze(-1)
+    low, high = torch.tensor([24.0, 32.0, 72.0]), torch.tensor([252.0, 214.0, 90.0])
+    return _image(low + (high - low) * share)
+
+
+def _class_table(prior: Prior, most: int = 40) -> list[tuple[tuple[int, ...], str, str, float]]:
+    """(colour, name, images, share of all pixels) of the most frequent classes."""
+    pixels = prior.joint_count.flatten(1).sum(1).double()
+    share = pixels / max(1.0, float(prior.num_images * prior.grid[0] * prior.grid[1]))
+    palette = class_palette(prior)
+    order = share.argsort(descending=True).tolist()[:most]
+    return [
+        (
+            tuple(palette.paint(prior.class_ids[i : i + 1])[0].tolist()),
+            f"{int(prior.class_ids[i])}  {prior.class_name(int(prior.class_ids[i]))}",
+            f"{int(prior.class_image_count[i])} images",
+            float(share[i]),
+        )
+        for i in order
+    ]
+
+
+def _draw_class(
+    draw: ImageDraw.ImageDraw,
+    x: int,
+    y: int,
+    color: tuple[int, ...],
+    name: str,
+    images: str,
+    share: float,
+) -> None:
+    draw.rectangle((x, y + 2, x + 14, y + 16), color, _FAINT)
+    draw.text((x + 22, y), name, _TEXT, _font(13))
+    draw.text((x + 190, y), images, _FAINT, _font(13))
+    draw.rectangle((x + 280, y + 4, x + 280 + round(100 * share), y + 14), _BAR)
+    draw.text((x + 390, y), f"{share:.1%}", _FAINT, _font(13))
+
+
+def _image(levels: Tensor) -> Image.Image:
+    return Image.fromarray(levels.clamp(0, 255).to(torch.uint8).cpu().numpy())
+
+
+def _filter(picture: Image.Image) -> Image.Resampling:
+    """Cells stay squares when enlarged; a decoded image is scaled smoothly."""
+    return Image.Resampling.NEAREST if picture.width < 256 else Image.Resampling.LANCZOS
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:  # Pillow before 10.1 has one size only
+        return ImageFont.load_default()

@@ -1,0 +1,204 @@
+"""Priors as safetensors files: only occupied cells, checked on the way in, whole on the way out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from .atomic import write_bytes, write_new_bytes
+from .errors import PriorError
+from .palettes import Palette
+from .prior import Prior, PriorMetadata
+
+FORMAT = "scp-prior"
+FORMAT_VERSION = 1
+
+# Far above a real header (COCO-Stuff's names and colours take 20 kB), far below a denial of memory.
+_MAX_HEADER = 16 * 2**20
+
+
+def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
+    """Write `prior` to `path` (safetensors) in one step and return the path.
+
+    Raises FileExistsError if something is there and `overwrite` is off. On any error, a full disk
+    included, a file that was there stays as it was.
+    """
+    path = Path(path)
+    occupied = prior.joint_count > 0
+    tensors = {
+        "class_ids": prior.class_ids,
+        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
+        "joint_mean": prior.joint_mean.movedim(1, -1)[occupied],
+        "joint_std": prior.joint_std.movedim(1, -1)[occupied],
+        "joint_count": prior.joint_count[occupied],
+    }
+    for name in _DENSE:
+        tensors[name] = getattr(prior, name)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "num_images": str(prior.num_images),
+        "metadata": json.dumps(_metadata_to_json(prior.metadata)),
+    }
+    data = safetensors.torch.save(tensors, header)
+    (write_bytes if overwrite else write_new_bytes)(path, data)
+    return path
+
+
+def load_prior(path: Path | str) -> Prior:
+    """Read a prior; nothing of the file stays open or mapped.
+
+    Raises PriorError if the file is damaged, not a prior, of a later format version, or holds
+    values that no statistics can have; FileNotFoundError if it is not there.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        header = _read_header(data)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise PriorError(
+            f"{path.name} is not a complete safetensors file ({error}); it may have been cut short "
+            "in copying: copy or build it again"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise PriorError(
+            f"{path.name} is a safetensors file but not a prior; expected one that Build SCP Prior "
+            "wrote"
+        )
+    version = header.get("format_version", "")
+    if not (version.isascii() and version.isdigit()) or int(version) > FORMAT_VERSION:
+        raise PriorError(
+            f"{path.name} has format version {version!r} and this version of SCP-Diff reads up to "
+            f"{FORMAT_VERSION}; update SCP-Diff"
+        )
+    try:
+        return _from_tensors(safetensors.torch.load(data), header)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise PriorError(f"{path.name} is damaged: {error}; copy or build it again") from error
+
+
+# Stored as they are; their shapes come from `_shapes`.
+_DENSE = (
+    "spatial_mean",
+    "spatial_std",
+    "class_mean",
+    "class_std",
+    "class_image_count",
+    "class_pixel_mean",
+    "class_pixel_std",
+)
+
+
+def _read_header(data: bytes) -> dict[str, str]:
+    """The free-text part of a safetensors header."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(_MAX_HEADER, len(data) - 8):
+        raise ValueError(f"{len(data)} bytes are too few for its header")
+    header = json.loads(data[8 : 8 + length].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a table")
+    end = max(
+        (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"),
+        default=0,
+    )
+    if len(data) < 8 + length + end:
+        raise ValueError(f"{8 + length + end - len(data)} bytes are missing at its end")
+    return header.get("__metadata__", {})
+
+
+def _from_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> Prior:
+    metadata = _metadata_from_json(json.loads(header["metadata"]))
+    channels, (height, width) = metadata.latent_channels, metadata.grid
+    class_ids = tensors["class_ids"]
+    classes = len(class_ids)
+    cells = classes * height * width
+    bits = np.unpackbits(tensors["occupied"].numpy(), count=cells)
+    if len(bits) != cells:
+        raise ValueError(f"{len(bits)} cells are marked of {cells}")
+    occupied = torch.from_numpy(bits.astype(bool)).view(classes, height, width)
+    count = int(occupied.sum())
+
+    shapes = {
+        "class_ids": (torch.int64, (classes,)),
+        "joint_mean": (torch.float32, (count, channels)),
+        "joint_std": (torch.float32, (count, channels)),
+        "joint_count": (torch.int32, (count,)),
+        "spatial_mean": (torch.float32, (channels, height, width)),
+        "spatial_std": (torch.float32, (channels, height, width)),
+        "class_mean": (torch.float32, (classes, channels)),
+        "class_std": (torch.float32, (classes, channels)),
+        "class_image_count": (torch.int32, (classes,)),
+        "class_pixel_mean": (torch.float32, (classes, channels)),
+        "class_pixel_std": (torch.float32, (classes, channels)),
+    }
+    for name, (dtype, shape) in shapes.items():
+        tensor = tensors[name]
+        if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+            raise ValueError(
+                f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
+            )
+        if dtype.is_floating_point and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+        if name.endswith(("_std", "_count")) and (tensor < 0).any():
+            raise ValueError(f"{name} holds negative values")
+    if classes > 1 and not (class_ids[1:] > class_ids[:-1]).all():
+        raise ValueError("class ids are not in ascending order")
+    num_images = int(header["num_images"])
+    if num_images < 1 or (count and int(tensors["joint_count"].max()) > num_images):
+        raise ValueError(f"its counts do not fit its {num_images} images")
+
+    def dense(name: str) -> Tensor:
+        full = torch.zeros(classes, height, width, channels)
+        full[occupied] = tensors[name]
+        return full.movedim(-1, 1).contiguous()
+
+    joint_count = torch.zeros(classes, height, width, dtype=torch.int32)
+    joint_count[occupied] = tensors["joint_count"]
+    return Prior(
+        class_ids=class_ids.clone(),
+        joint_mean=dense("joint_mean"),
+        joint_std=dense("joint_std"),
+        joint_count=joint_count,
+        num_images=num_images,
+        metadata=metadata,
+        # Copies, so that the tensors do not keep the file's whole content in memory.
+        **{name: tensors[name].clone() for name in _DENSE},
+    )
+
+
+def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
+    data = {key: value for key, value in asdict(metadata).items() if key != "palette"}
+    data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
+    data["palette"] = metadata.palette.to_json() if metadata.palette else None
+    return data
+
+
+def _metadata_from_json(data: dict) -> PriorMetadata:
+    def pair(value: object) -> tuple[int, int]:
+        first, second = (int(side) for side in value)
+        if first < 1 or second < 1:
+            raise ValueError(f"a size is {(first, second)}")
+        return first, second
+
+    return PriorMetadata(
+        latent_channels=int(data["latent_channels"]),
+        grid=pair(data["grid"]),
+        downscale_factor=int(data["downscale_factor"]),
+        latent_format=str(data["latent_format"]),
+        vae_hash=str(data["vae_hash"]),
+        source_size=pair(data["source_size"]) if data["source_size"] else None,
+        dataset_name=str(data["dataset_name"]),
+        class_names={int(i): str(name) for i, name in data["class_names"].items()},
+        palette=Palette.from_json(data["palette"]) if data["palette"] else None,
+        ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
+        resize_policy=str(data["resize_policy"]),
+        label_method=str(data["label_method"]),
+    )

@@ -1,0 +1,98 @@
+"""Laws of bringing labels to the latent grid."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import interpolate
+
+from prior_tools import PriorError, fit_labels, resize_labels
+from prior_tools.labels import crop_box
+
+maps = st.builds(
+    lambda seed, h, w, n: torch.from_numpy(np.random.default_rng(seed).integers(-1, 5, (n, h, w))),
+    st.integers(0, 1000),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 2),
+)
+grids = st.tuples(st.integers(1, 12), st.integers(1, 12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps, grids, st.sampled_from(["majority", "nearest"]))
+def test_ids_are_picked_never_invented(labels, grid, method):
+    resized = resize_labels(labels, grid, method)
+    assert resized.shape == (len(labels), *grid)
+    assert set(resized.unique().tolist()) <= set(labels.unique().tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps, st.sampled_from(["majority", "nearest"]))
+def test_the_same_grid_changes_nothing(labels, method):
+    assert torch.equal(resize_labels(labels, labels.shape[1:], method), labels)
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps, grids)
+def test_majority_is_the_most_frequent_id_of_the_cell(labels, grid):
+    """Pixels belong to the cell that holds their centre; the lowest known id wins a draw."""
+    height, width = grid
+    resized = resize_labels(labels, grid)
+    _, old_height, old_width = labels.shape
+    for n in range(len(labels)):
+        for i in range(height):
+            for j in range(width):
+                votes: dict[int, int] = {}
+                for y in range(old_height):
+                    for x in range(old_width):
+                        row = int((y + 0.5) * height / old_height)
+                        column = int((x + 0.5) * width / old_width)
+                        if (row, column) == (i, j):
+                            label = int(labels[n, y, x])
+                            votes[label] = votes.get(label, 0) + 1
+                if votes:
+                    best = min(votes, key=lambda k: (-votes[k], k < 0, k))
+                    assert resized[n, i, j] == best
+
+
+@pytest.mark.parametrize("size", [(16, 32), (64, 40), (24, 8)])
+def test_nearest_is_the_corner_pixel_as_in_the_published_toolkit(size):
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 9, (3, *size)))
+    grid = (size[0] // 8, size[1] // 8)
+    want = interpolate(labels[:, None].double(), size=grid, mode="nearest")[:, 0].long()
+    assert torch.equal(resize_labels(labels, grid, "nearest"), want)
+    assert torch.equal(resize_labels(labels, grid, "nearest"), labels[:, ::8, ::8])
+
+
+def test_a_single_map_needs_no_batch():
+    labels = torch.arange(16).view(4, 4)
+    assert torch.equal(resize_labels(labels, (2, 2), "nearest"), labels[::2, ::2])
+
+
+@pytest.mark.parametrize(
+    ("labels", "grid", "method", "says"),
+    [
+        (torch.zeros(4, dtype=torch.int64), (2, 2), "majority", "shape"),
+        (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", "at least one cell"),
+        (torch.zeros(4, 4, dtype=torch.int64), (2, 2), "bilinear", "expected one of majority"),
+    ],
+)
+def test_wrong_input_is_named(labels, grid, method, says):
+    with pytest.raises(PriorError, match=says):
+        resize_labels(labels, grid, method)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 900), st.integers(1, 900))
+def test_the_crop_box_is_centred_and_inside(width, height, target_width, target_height):
+    left, top, right, bottom = crop_box(width, height, target_width, target_height)
+    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+    assert (left, right) == (0, width) or (top, bottom) == (0, height)
+    assert abs(left - (width - right)) <= 1 and abs(top - (height - bottom)) <= 1
+
+
+def test_fitting_to_the_same_size_changes_nothing():
+    labels = torch.arange(24).view(1, 4, 6)
+    assert fit_labels(labels, 4, 6) is labels

@@ -1,0 +1,245 @@
+"""Laws of prior files: exact, whole or not at all, and refused when they are not what they say."""
+
+import dataclasses
+import errno
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prior_tools import PALETTES, Prior, PriorAccumulator, PriorError
+from prior_tools.prior_file import FORMAT_VERSION
+
+FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
+
+
+def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, **metadata) -> Prior:
+    generator = torch.Generator().manual_seed(seed)
+    state = PriorAccumulator(channels, grid, metadata.pop("ignore_ids", (255,)))
+    labels = torch.randint(-1, classes, (images, *grid), generator=generator)
+    state.update(torch.randn(images, channels, *grid, generator=generator) * 5, labels)
+    return state.finalize(**metadata)
+
+
+FULL = {
+    "downscale_factor": 8,
+    "latent_format": "sd15",
+    "vae_hash": "ab" * 32,
+    "source_size": (40, 24),
+    "dataset_name": "Straßen",
+    "class_names": {0: "road", 3: "wall"},
+    "palette": PALETTES["cityscapes"],
+    "resize_policy": "crop",
+    "label_method": "nearest",
+}
+
+
+def assert_equal(a: Prior, b: Prior) -> None:
+    for name in FIELDS:
+        ours, theirs = getattr(a, name), getattr(b, name)
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
+    assert a.num_images == b.num_images and a.metadata == b.metadata
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 6), st.sampled_from([1, 4, 16]), st.integers(0, 30))
+def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, classes):
+    path = tmp_path_factory.mktemp("prior") / "sub" / "p.safetensors"
+    prior = make(seed, images, channels=channels, classes=classes, **FULL)
+    prior.save(path)
+    assert_equal(Prior.load(path), prior)
+
+
+def test_only_occupied_cells_are_stored(tmp_path):
+    state = PriorAccumulator(4, (64, 128))
+    labels = torch.full((1, 64, 128), -1)
+    labels[0, :4, :4] = torch.arange(16).view(4, 4)
+    state.update(torch.randn(1, 4, 64, 128), labels)
+    path = state.finalize().save(tmp_path / "p.safetensors")
+    dense = 16 * 4 * 64 * 128 * 4 * 2
+    assert path.stat().st_size < dense / 10
+
+
+def test_a_loaded_file_can_be_replaced_and_is_not_read_again(tmp_path):
+    first, second = make(1), make(2)
+    path = first.save(tmp_path / "p.safetensors")
+    loaded = Prior.load(path)
+    second.save(path)
+    assert_equal(loaded, first)
+    if Path("/proc/self/maps").exists():
+        assert str(path) not in Path("/proc/self/maps").read_text()
+
+
+def test_without_overwrite_an_existing_file_stays(tmp_path):
+    path = make(1).save(tmp_path / "p.safetensors", overwrite=False)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        make(2).save(path, overwrite=False)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limit here")
+def test_on_a_full_disk_the_old_file_survives(tmp_path):
+    """The write itself fails, in a process of its own with a limit on the size of files."""
+    path = make(1).save(tmp_path / "p.safetensors")
+    before = path.read_bytes()
+    root = Path(__file__).parents[2]
+    code = f"""
+import resource, signal, sys
+sys.path.append({str(root)!r})
+import torch
+from prior_tools import PriorAccumulator
+state = PriorAccumulator(4, (64, 64))
+state.update(torch.randn(1, 4, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    state.finalize().save({str(path)!r})
+except OSError as error:
+    sys.exit(error.errno)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert ended.returncode == errno.EFBIG
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
+    """The file with its tensors or header changed."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    old = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = change_tensors(safetensors.torch.load(data))
+    path.write_bytes(safetensors.torch.save(tensors, {**old, **header}))
+    return path
+
+
+def with_tensor(name, value):
+    return lambda tensors: {**tensors, name: value(tensors[name])}
+
+
+DAMAGE = {
+    "empty": (lambda p: p.write_bytes(b""), "not a complete safetensors file"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "missing at its end"),
+    "short header": (lambda p: p.write_bytes(p.read_bytes()[:50]), "too few for its header"),
+    "text": (lambda p: p.write_bytes(b"hello, this is not a prior " * 9), "not a complete"),
+    "huge header": (lambda p: p.write_bytes(b"\xff" * 7 + b"\x00" * 99), "not a complete"),
+    "pickle": (lambda p: torch.save({"mean": torch.ones(3)}, p), "not a complete"),
+    "foreign": (
+        lambda p: p.write_bytes(safetensors.torch.save({"w": torch.ones(3)})),
+        "not a prior",
+    ),
+    "future": (
+        lambda p: rewritten(p, format_version=str(FORMAT_VERSION + 1)),
+        f"reads up to {FORMAT_VERSION}; update",
+    ),
+    "odd version": (lambda p: rewritten(p, format_version="one"), "format version 'one'"),
+    "nan": (
+        lambda p: rewritten(p, with_tensor("joint_mean", lambda t: t / 0)),
+        "joint_mean holds NaN or infinity",
+    ),
+    "negative": (
+        lambda p: rewritten(p, with_tensor("spatial_std", lambda t: -t)),
+        "spatial_std holds negative",
+    ),
+    "shape": (
+        lambda p: rewritten(p, with_tensor("spatial_mean", lambda t: t[:2].clone())),
+        "spatial_mean is",
+    ),
+    "counts": (
+        lambda p: rewritten(p, with_tensor("joint_count", lambda t: t + 10**6)),
+        "counts do not fit",
+    ),
+    "order": (
+        lambda p: rewritten(p, with_tensor("class_ids", lambda t: t.flip(0).contiguous())),
+        "ascending",
+    ),
+    "few cells": (
+        lambda p: rewritten(p, with_tensor("occupied", lambda t: t[:1].clone())),
+        "damaged",
+    ),
+    "missing": (
+        lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "class_std"}),
+        "class_std",
+    ),
+    "bad json": (lambda p: rewritten(p, metadata="{"), "damaged"),
+    "no images": (lambda p: rewritten(p, num_images="0"), "0 images"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
+    damage, says = DAMAGE[kind]
+    path = make(**FULL).save(tmp_path / "streets.safetensors")
+    damage(path)
+    with pytest.raises(PriorError, match=says) as caught:
+        Prior.load(path)
+    assert "streets.safetensors" in str(caught.value)
+
+
+def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(30, 4, 3, 5, generator=generator) * 5
+    labels = torch.randint(-1, 6, (30, 3, 5), generator=generator)
+    labels[:10][labels[:10] == 5] = 2  # class 5 occurs in the later shards only
+    whole = PriorAccumulator(4, (3, 5))
+    whole.update(latents, labels)
+    files = []
+    for index, part in enumerate((slice(0, 10), slice(10, 17), slice(17, 30))):
+        shard = PriorAccumulator(4, (3, 5))
+        shard.update(latents[part], labels[part])
+        files.append(shard.finalize().save(tmp_path / f"{index}.safetensors"))
+    want = whole.finalize()
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        first, *others = (Prior.load(files[i]) for i in order)
+        got = first.merge(others)
+        assert torch.equal(got.class_ids, want.class_ids)
+        assert torch.equal(got.joint_count, want.joint_count)
+        for name in FIELDS:
+            torch.testing.assert_close(
+                getattr(got, name), getattr(want, name), atol=1e-5, rtol=1e-6
+            )
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"class_names": {0: "street"}}, "class 0 is 'road' in one and 'street'"),
+        ({"palette": PALETTES["camvid"]}, "palette differs"),
+        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"latent_format": "sdxl"}, "latent format differs"),
+        ({"resize_policy": "stretch"}, "resize policy differs"),
+        ({"ignore_ids": ()}, "ignore ids differs"),
+        ({"grid": (5, 3)}, "grid differs"),
+        ({"channels": 16}, "latent channels differs"),
+    ],
+)
+def test_priors_that_contradict_each_other_do_not_merge(other, says):
+    with pytest.raises(PriorError, match=says):
+        make(1, **FULL).merge(make(2, **{**FULL, **other}))
+
+
+def test_what_one_prior_does_not_know_is_taken_from_the_other():
+    unknown = {**FULL, "vae_hash": "", "latent_format": "unknown", "palette": None}
+    unknown |= {"class_names": {4: "fence"}, "source_size": (80, 48), "dataset_name": "b"}
+    merged = make(1, **unknown).merge([make(2, **FULL)])
+    assert merged.metadata.vae_hash == FULL["vae_hash"]
+    assert merged.metadata.latent_format == "sd15"
+    assert merged.metadata.palette == PALETTES["cityscapes"]
+    assert merged.metadata.class_names == {0: "road", 3: "wall", 4: "fence"}
+    assert merged.metadata.source_size is None
+    assert merged.metadata.dataset_name == "Straßen + b"
+    assert merged.num_images == 12
+
+
+def test_an_unknown_latent_format_name_is_refused():
+    with pytest.raises(PriorError, match="latent_format is 'sd9'"):
+        make(latent_format="sd9")
