@@ -191,8 +191,8 @@ def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:
         )
     if found.unknown > _WORTH_SAYING:
         warnings.append(
-            f"{found.unknown:.1%} of the label map is in no class colour; these places take the "
-            "spatial prior"
+            f"{found.unknown:.1%} of the label map is unlabelled or in no class colour; these "
+            "places take the spatial prior"
         )
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:
         warnings.append(

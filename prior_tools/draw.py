@@ -115,7 +115,7 @@ class Coverage:
     """How much of label maps a prior knows.
 
     Attributes:
-        unknown: fraction of cells labelled -1.
+        unknown: fraction of cells labelled -1 or with an id that the statistics ignored.
         unseen: fraction of cells of classes that the prior does not hold.
         unseen_ids: those classes.
         empty: fraction of cells whose class was never seen at that place (same grid only).
@@ -130,7 +130,10 @@ class Coverage:
 def coverage(prior: Prior, labels: Tensor) -> Coverage:
     """What of labels [N, h, w] a joint draw has to take from its fallbacks."""
     rows = prior.rows_of(labels)
-    unknown, unseen = labels < 0, (labels >= 0) & (rows < 0)
+    unknown = (labels < 0) | torch.isin(
+        labels, torch.tensor(prior.metadata.ignore_ids, dtype=torch.int64)
+    )
+    unseen = ~unknown & (rows < 0)
     empty = 0.0
     if tuple(labels.shape[1:]) == prior.grid and len(prior.class_ids):
         counts = prior.joint_count.flatten(1).gather(0, rows.clamp(min=0).flatten(1))

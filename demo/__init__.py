@@ -1,0 +1,1 @@
+"""Procedural street scenes with exact label maps: a small labelled set for trials and tests."""

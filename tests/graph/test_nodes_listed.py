@@ -1,0 +1,81 @@
+"""The contract with shared workflows: ids, inputs, outputs, and a word on each."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CONTRACT = {
+    "SCP_BuildPrior": (
+        "Build SCP Prior",
+        "vae images labels palette width height batch_size max_images seed latent_format filename",
+        "resize label_method ignore_ids on_error overwrite",
+        {"prior": "SCP_PRIOR"},
+    ),
+    "SCP_LoadPrior": ("Load SCP Prior", "prior_name", "", {"prior": "SCP_PRIOR"}),
+    "SCP_JointPriorNoise": (
+        "Joint Prior Noise",
+        "prior label_image mode deviation seed batch_size",
+        "palette fallback mix",
+        {"latent": "LATENT"},
+    ),
+    "SCP_PartialDenoiseKSampler": (
+        "Partial Denoise KSampler",
+        "model seed steps cfg sampler_name scheduler positive negative latent_image mu",
+        "",
+        {"latent": "LATENT"},
+    ),
+    "SCP_PartialDenoiseScheduler": (
+        "Partial Denoise Scheduler",
+        "model scheduler steps mu",
+        "",
+        {"sigmas": "SIGMAS"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def listed(server):
+    return server.object_info()
+
+
+def test_all_nodes_and_no_others_are_listed(listed):
+    assert {name for name in listed if name.startswith("SCP_")} == set(CONTRACT)
+
+
+@pytest.mark.parametrize("node_id", CONTRACT)
+def test_ids_inputs_and_outputs_are_the_contract(listed, node_id):
+    name, required, optional, outputs = CONTRACT[node_id]
+    node = listed[node_id]
+    assert node["display_name"] == name
+    assert node["category"] == "SCP-Diff"
+    assert list(node["input"]["required"]) == required.split()
+    assert list(node["input"].get("optional", {})) == optional.split()
+    assert dict(zip(node["output_name"], node["output"], strict=True)) == outputs
+    assert node["output_node"] == (node_id == "SCP_BuildPrior")
+    assert node["description"]
+
+
+@pytest.mark.parametrize("node_id", CONTRACT)
+def test_every_input_and_output_has_a_tooltip(listed, node_id):
+    node = listed[node_id]
+    for group in ("required", "optional"):
+        for name, (_type, options) in node["input"].get(group, {}).items():
+            assert len(options.get("tooltip", "")) > 10, name
+    assert all(len(tip) > 10 for tip in node["output_tooltips"])
+
+
+def test_the_defaults_are_the_documented_ones(listed):
+    def default(node_id, name):
+        inputs = listed[node_id]["input"]
+        return {**inputs["required"], **inputs.get("optional", {})}[name][1]["default"]
+
+    assert default("SCP_PartialDenoiseKSampler", "mu") == 0.8
+    assert default("SCP_JointPriorNoise", "deviation") == 1
+    assert default("SCP_JointPriorNoise", "palette") == "prior"
+    assert default("SCP_BuildPrior", "on_error") == "stop"
+
+
+def test_the_pack_loads_in_a_tenth_of_a_second(server):
+    """The host's own figure, rounded to tenths by it."""
+    (line,) = [x for x in server.log_text().splitlines() if x.strip().endswith("ComfyUI-SCP-Diff")]
+    assert line.split()[0] in ("0.0", "0.1"), line
