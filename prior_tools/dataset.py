@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import PriorError, listing
@@ -186,6 +186,9 @@ def _open(path: Path, what: str) -> Image.Image:
         with Image.open(path) as picture:
             picture.load()
             return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError as error:
+        # Its own text is the whole path.
+        raise PriorError(f"{what} {path.name} cannot be read: it is not a picture") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PriorError(f"{what} {path.name} cannot be read: {error}") from error
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from .scene_canvas import VEGETATION, Camera, Canvas, Color, lit, mix
-from .scene_mood import Mood
+from .canvas import VEGETATION, Camera, Canvas, Color, lit, mix
+from .mood import Mood
 
 Sprite = tuple[Image.Image, Image.Image]
 

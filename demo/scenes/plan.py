@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .scene_canvas import mix
-from .scene_ground import Street
+from .canvas import mix
+from .ground import Street
 
 KINDS = ("centre", "old", "houses", "avenue", "park")
 _KIND_ODDS = (0.2, 0.24, 0.2, 0.22, 0.14)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .scene_canvas import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, Camera, Canvas
-from .scene_ground import Street
-from .scene_mood import Mood, sample
+from .canvas import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, Camera, Canvas
+from .ground import Street
+from .mood import Mood, sample
 
 # How strongly the ground noise shows, per label: (patches, speckle).
 _GROUND_NOISE = {ROAD: (0.045, 0.035), SIDEWALK: (0.035, 0.028), TERRAIN: (0.10, 0.11)}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene_canvas import CAR, Camera, Canvas, Color, Point, lit, mix
-from .scene_mood import Mood
+from .canvas import CAR, Camera, Canvas, Color, Point, lit, mix
+from .mood import Mood
 
 
 @dataclass(frozen=True)

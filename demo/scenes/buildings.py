@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .scene_canvas import BUILDING, Camera, Canvas, Face, lit, mix
-from .scene_mood import Mood
-from .scene_roofs import draw_cornice, roof_back, roof_slope
-from .scene_shops import ground_floor
-from .scene_walls import LAMPLIGHT, Building, Look, draw_balcony, draw_window
+from .canvas import BUILDING, Camera, Canvas, Face, lit, mix
+from .mood import Mood
+from .roofs import draw_cornice, roof_back, roof_slope
+from .shops import ground_floor
+from .walls import LAMPLIGHT, Building, Look, draw_balcony, draw_window
 
 
 def draw_building(canvas: Canvas, cam: Camera, mood: Mood, b: Building) -> None:

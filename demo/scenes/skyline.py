@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .scene_canvas import BUILDING, VEGETATION, Camera, Canvas, lit, mix
-from .scene_ground import END, Street
-from .scene_mood import Mood
-from .scene_plants import LEAVES
+from .canvas import BUILDING, VEGETATION, Camera, Canvas, lit, mix
+from .ground import END, Street
+from .mood import Mood
+from .plants import LEAVES
 
 
 def paint_skyline(

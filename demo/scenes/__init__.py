@@ -17,15 +17,15 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from .scene_canvas import Camera, Canvas
-from .scene_ground import paint_ground
-from .scene_layout import place_furniture, place_people, place_signals, place_traffic
-from .scene_light import finish
-from .scene_mood import make_mood, noise_table, paint_sky
-from .scene_plan import plan_street
-from .scene_rows import place_frontage, place_houses
-from .scene_skyline import paint_skyline
-from .scene_stage import Stage
+from .canvas import Camera, Canvas
+from .ground import paint_ground
+from .layout import place_furniture, place_people, place_signals, place_traffic
+from .light import finish
+from .mood import make_mood, noise_table, paint_sky
+from .plan import plan_street
+from .rows import place_frontage, place_houses
+from .skyline import paint_skyline
+from .stage import Stage
 
 # Cityscapes train ids 0..18: names and colours.
 CLASS_NAMES = (
@@ -165,7 +165,3 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     root = write_dataset(args.out, args.count, args.width, args.height, args.seed, args.label_style)
     print(f"{args.count} scenes in {root}")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene_canvas import Camera, Color, mix
+from .canvas import Camera, Color, mix
 
 # Per hour: sky at the zenith, half way and at the horizon, sunlight, ambient light,
 # share of the sun's height, chance of a lit window.

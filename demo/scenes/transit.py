@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .scene_canvas import BICYCLE, BUS, Camera, Canvas, Point, lit, mix
-from .scene_mood import Mood
-from .scene_vehicles import wheel
+from .canvas import BICYCLE, BUS, Camera, Canvas, Point, lit, mix
+from .mood import Mood
+from .vehicles import wheel
 
 
 def draw_bus(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .scene_canvas import BUILDING, Canvas, Color, Face, lit, mix
-from .scene_mood import Mood
+from .canvas import BUILDING, Canvas, Color, Face, lit, mix
+from .mood import Mood
 
 LAMPLIGHT = ((255, 214, 138), (255, 196, 112), (255, 228, 176), (240, 226, 190), (176, 204, 236))
 

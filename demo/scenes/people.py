@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .scene_canvas import PERSON, Camera, Canvas, Color, Point, lit, mix
-from .scene_mood import Mood
+from .canvas import PERSON, Camera, Canvas, Color, Point, lit, mix
+from .mood import Mood
 
 _SKINS = ((244, 208, 180), (226, 180, 146), (198, 146, 110), (150, 102, 74), (104, 70, 52))
 _HAIRS = ((34, 28, 26), (70, 48, 34), (120, 80, 46), (196, 160, 98), (150, 150, 150), (132, 58, 36))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .scene_buildings import draw_building
-from .scene_canvas import Color, mix
-from .scene_plants import draw_hedge
-from .scene_stage import Stage
-from .scene_street import draw_fence, draw_wall
-from .scene_walls import Building
+from .buildings import draw_building
+from .canvas import Color, mix
+from .plants import draw_hedge
+from .stage import Stage
+from .street import draw_fence, draw_wall
+from .walls import Building
 
 # Per palette: walls, trims, roofs, accents.
 _PALETTES: dict[str, tuple[tuple[Color, ...], tuple[Color, ...], tuple[Color, ...]]] = {

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .scene_canvas import BUILDING, Camera, Canvas, Face, lit, mix
-from .scene_mood import Mood
-from .scene_walls import LAMPLIGHT, Building
+from .canvas import BUILDING, Camera, Canvas, Face, lit, mix
+from .mood import Mood
+from .walls import LAMPLIGHT, Building
 
 
 def draw_cornice(canvas: Canvas, street: Face, front: Face, b: Building) -> None:

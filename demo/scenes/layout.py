@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .scene_canvas import KERB
-from .scene_people import draw_person
-from .scene_stage import Stage
-from .scene_street import draw_lamp, draw_sign, draw_signal
-from .scene_transit import draw_bicycle, draw_bus
-from .scene_vehicles import car_footprint, draw_car
+from .canvas import KERB
+from .people import draw_person
+from .stage import Stage
+from .street import draw_lamp, draw_sign, draw_signal
+from .transit import draw_bicycle, draw_bus
+from .vehicles import car_footprint, draw_car
 
 
 def place_furniture(stage: Stage, side: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .scene_canvas import BUILDING, Canvas, Face, lit, mix
-from .scene_mood import Mood
-from .scene_walls import LAMPLIGHT, Building, Look, draw_window
+from .canvas import BUILDING, Canvas, Face, lit, mix
+from .mood import Mood
+from .walls import LAMPLIGHT, Building, Look, draw_window
 
 
 def ground_floor(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .scene_canvas import (
+from .canvas import (
     FENCE,
     POLE,
     TRAFFIC_LIGHT,
@@ -19,7 +19,7 @@ from .scene_canvas import (
     lit,
     mix,
 )
-from .scene_mood import Mood
+from .mood import Mood
 
 
 def draw_fence(

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .scene_canvas import Camera, Canvas, Color, mix
-from .scene_ground import Street
-from .scene_mood import Mood
-from .scene_plants import LEAVES, TREE_KINDS, draw_tree, leaf_ramp, make_crown
+from .canvas import Camera, Canvas, Color, mix
+from .ground import Street
+from .mood import Mood
+from .plants import LEAVES, TREE_KINDS, draw_tree, leaf_ramp, make_crown
 
 _PALETTE_ODDS = {
     "centre": ("modern", "modern", "brick", "stone"),

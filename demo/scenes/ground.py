@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene_canvas import KERB, ROAD, SIDEWALK, TERRAIN, Camera, Canvas, Color, lit, mix
-from .scene_mood import Mood
+from .canvas import KERB, ROAD, SIDEWALK, TERRAIN, Camera, Canvas, Color, lit, mix
+from .mood import Mood
 
 END = 140.0  # metres; depth at which the skyline closes the street
 START = 0.8

@@ -1,0 +1,378 @@
+"""Build SCP Prior in a real server: right figures, clear refusals, nothing lost."""
+
+import os
+import re
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from demo.scenes import write_dataset
+from dev import weights
+from dev.comfyui import REPOSITORY
+from dev.graph import Graph
+from dev.server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
+from dev.workspace import make_workspace
+from prior_tools import PALETTES, Prior, PriorAccumulator, resize_labels
+from prior_tools.dataset import PairDataset, find_pairs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def build(server, add_build):
+    """`build(folder, **inputs)`: run the node on a folder of the input folder."""
+
+    def run(folder: str, timeout: float = 300, **inputs):
+        graph = Graph()
+        model = weights.add_model(graph, server.base, "eps")
+        node = add_build(graph, model.vae, folder, **inputs)
+        return server.run(graph.prompt, timeout), node
+
+    return run
+
+
+@pytest.fixture
+def dataset(server, request):
+    """A fresh copy of four scenes in the input folder; its name."""
+    name = f"set_{abs(hash(request.node.name)) % 10**8}"
+    folder = server.base / "input" / name
+    write_dataset(folder, 4, 128, 64, seed=9)
+    yield name
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def box_mean_latents(images: torch.Tensor) -> torch.Tensor:
+    """What the tiny VAE gives, in closed form: 8x8 means of R, G, B and grey."""
+    means = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
+    four = torch.cat([means, means.mean(1, keepdim=True)], 1)
+    return 4 * (four - 0.5) / 0.18215
+
+
+def by_hand(folder, size, palette, limit=None) -> Prior:
+    pairs, _ = find_pairs(folder / "images", folder / "labels")
+    items = PairDataset(pairs[:limit], size, PALETTES[palette])
+    grid = (size[1] // 8, size[0] // 8)
+    state = PriorAccumulator(4, grid, PALETTES[palette].ignore_ids)
+    for i in range(len(items)):
+        item = items[i]
+        labels = resize_labels(item.labels[None], grid)
+        state.update(box_mean_latents(item.image[None]), labels)
+    return state.finalize()
+
+
+def assert_close(got: Prior, want: Prior) -> None:
+    assert torch.equal(got.class_ids, want.class_ids)
+    assert torch.equal(got.joint_count, want.joint_count)
+    for name in ("joint_mean", "joint_std", "spatial_mean", "spatial_std", "class_mean"):
+        # The VAE's weights are float16, so its latents (up to 11) are right to some 1e-3.
+        torch.testing.assert_close(getattr(got, name), getattr(want, name), atol=6e-3, rtol=0)
+
+
+def test_generated_scenes_have_the_moments_of_the_vaes_latents(server, street):
+    prior = Prior.load(server.base / "models" / "scp_priors" / street.prior)
+    folder = server.base / "input" / street.folder
+    assert_close(prior, by_hand(folder, (128, 64), "cityscapes"))
+    metadata = prior.metadata
+    assert (metadata.latent_format, metadata.downscale_factor) == ("sd15", 8)
+    assert metadata.source_size == (128, 64) and metadata.grid == (8, 16)
+    assert metadata.palette == PALETTES["cityscapes"]
+    assert metadata.class_names[10] == "sky" and metadata.ignore_ids == (255,)
+    assert len(metadata.vae_hash) == 64 and prior.num_images == 12
+
+
+def test_100_real_images_have_the_moments_of_the_vaes_latents(server, build, shared_dir):
+    folder = server.base / "input" / "camvid"
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for path in sorted((shared_dir / "camvid" / kind / "train").iterdir())[:100]:
+            shutil.copy(path, folder / kind)
+    history, node = build(
+        "camvid", palette="camvid", width=240, height=176, filename="camvid", overwrite=True
+    )
+    prior = Prior.load(server.base / "models" / "scp_priors" / "camvid.safetensors")
+    assert prior.num_images == 100
+    assert_close(prior, by_hand(folder, (240, 176), "camvid"))
+    # A picture of what was built is shown on the node.
+    (preview,) = server.images(history)[node.id]
+    assert preview.shape[1] == 960 and preview.std() > 10
+
+
+def test_the_real_stable_diffusion_vae_gives_the_same_prior_as_its_latents(server, tmp_path):
+    """Latents of VAE Encode, the stock node, against the node's prior, in SD1.5's own VAE."""
+    folder = server.base / "input" / "sdvae"
+    write_dataset(folder, 2, 64, 64, seed=1)
+    graph = Graph()
+    model = weights.add_model(graph, server.base, "sd15")
+    graph.add(
+        "SCP_BuildPrior",
+        vae=model.vae,
+        images="sdvae/images",
+        labels="sdvae/labels",
+        palette="cityscapes",
+        width=64,
+        height=64,
+        batch_size=1,
+        max_images=0,
+        seed=0,
+        latent_format="sd15",
+        filename="sdvae",
+        overwrite=True,
+    )
+    for i in range(2):
+        name = server.upload_image(folder / "images" / f"scene_0000{i}.png", f"sdvae{i}.png")
+        image = graph.add("LoadImage", image=name)
+        encoded = graph.add("VAEEncode", pixels=image, vae=model.vae)
+        graph.add("SaveLatent", samples=encoded, filename_prefix=f"sdvae{i}")
+    server.run(graph.prompt, 600)
+    latents = torch.cat(
+        [
+            load_file(next((server.base / "output").glob(f"sdvae{i}_*.latent")))["latent_tensor"]
+            for i in range(2)
+        ]
+    )
+    prior = Prior.load(server.base / "models" / "scp_priors" / "sdvae.safetensors")
+    torch.testing.assert_close(prior.spatial_mean, latents.mean(0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        prior.spatial_std, latents.std(0, correction=0), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_saved_prior_is_listed_at_once(server, build, dataset):
+    build(dataset, filename="sub/listed", overwrite=True)
+    node = server.object_info()["SCP_LoadPrior"]
+    options = node["input"]["required"]["prior_name"][1]["options"]
+    assert "sub/listed.safetensors" in [o.replace(os.sep, "/") for o in options]
+
+
+def test_a_subset_is_as_large_as_asked_for(server, build, dataset):
+    build(dataset, max_images=3, filename="three", overwrite=True)
+    prior = Prior.load(server.base / "models" / "scp_priors" / "three.safetensors")
+    assert prior.num_images == 3
+
+
+def test_a_changed_file_is_noticed_and_an_unchanged_set_is_not_built_again(server, build, dataset):
+    path = server.base / "models" / "scp_priors" / "changes.safetensors"
+    build(dataset, filename="changes", overwrite=True)
+    first = path.stat().st_mtime_ns
+    build(dataset, filename="changes", overwrite=True)
+    assert path.stat().st_mtime_ns == first
+    image = server.base / "input" / dataset / "images" / "scene_00000.png"
+    Image.new("RGB", (128, 64), (255, 0, 0)).save(image)
+    build(dataset, filename="changes", overwrite=True)
+    assert path.stat().st_mtime_ns > first
+
+
+def spoil(server, dataset, kind):
+    """Damage the set in one way; returns (inputs of the node, what must be said)."""
+    folder = server.base / "input" / dataset
+    images, labels = folder / "images", folder / "labels"
+    if kind == "missing folder":
+        return {"images": f"{dataset}/pictures"}, f"'{dataset}/pictures' does not exist"
+    if kind == "no folder":
+        return {"labels": " "}, "no label folder is given"
+    if kind == "empty folder":
+        (folder / "nothing").mkdir()
+        return {"images": f"{dataset}/nothing"}, "holds no pictures"
+    if kind == "no label":
+        (labels / "scene_00002.png").unlink()
+        return {}, "1 images have no label: scene_00002"
+    if kind == "no image":
+        (images / "scene_00001.png").unlink()
+        return {}, "1 labels have no image: scene_00001"
+    if kind == "corrupt":
+        (images / "scene_00001.png").write_bytes(b"\x89PNG garbage")
+        return {}, r"image scene_00001\.png cannot be read"
+    if kind == "truncated":
+        data = (labels / "scene_00003.png").read_bytes()
+        (labels / "scene_00003.png").write_bytes(data[: len(data) // 2])
+        return {}, r"label map scene_00003\.png cannot be read"
+    if kind == "foreign ids":
+        Image.fromarray(np.full((64, 128), 77, np.uint8)).save(labels / "scene_00000.png")
+        return {}, r"scene_00000\.png holds class ids 77.*palette 'cityscapes'"
+    if kind == "foreign palette":
+        return {"palette": "ade20k"}, r"matches no class colour.*it may be cityscapes"
+    if kind == "ignore ids":
+        return {"ignore_ids": "road"}, "ignore_ids is 'road'; expected class ids"
+    if kind == "odd size":
+        return {"width": 132}, "132x64 pixels are not whole latent cells"
+    if kind == "wrong format":
+        return {"latent_format": "flux"}, "the VAE has 4 latent channels, but latent_format 'flux'"
+    if kind == "outside":
+        return {"images": "../models"}, "'../models' lies outside the folders that may be read"
+    if kind == "absolute":
+        return {"images": "/etc"}, "'/etc' lies outside"
+    if kind == "link to a folder":
+        (folder / "link").symlink_to("/usr", target_is_directory=True)
+        return {"images": f"{dataset}/link"}, "lies outside"
+    if kind == "link to a file":
+        secret = server.base / "secret.png"
+        Image.new("RGB", (128, 64)).save(secret)
+        (images / "scene_00000.png").unlink()
+        (images / "scene_00000.png").symlink_to(secret)
+        return {}, r"scene_00000\.png is a link to a file outside"
+    raise ValueError(kind)
+
+
+SPOILT = [
+    "missing folder",
+    "no folder",
+    "empty folder",
+    "no label",
+    "no image",
+    "corrupt",
+    "truncated",
+    "foreign ids",
+    "foreign palette",
+    "ignore ids",
+    "odd size",
+    "wrong format",
+    "outside",
+    "absolute",
+    "link to a folder",
+    "link to a file",
+]
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_bad_input_is_told_on_the_node_and_nothing_is_saved(server, build, dataset, kind):
+    inputs, says = spoil(server, dataset, kind)
+    with pytest.raises(ExecutionFailed, match=says) as caught:
+        build(dataset, filename="spoilt", **inputs)
+    assert caught.value.node_type == "SCP_BuildPrior"
+    assert not list((server.base / "models" / "scp_priors").glob("*spoilt*"))
+    assert str(server.base) not in caught.value.exception_message
+
+
+@pytest.mark.parametrize("kind", ["no label", "no image", "corrupt", "truncated", "foreign ids"])
+def test_with_skip_the_rest_is_built_and_the_file_named(server, build, dataset, kind):
+    inputs, says = spoil(server, dataset, kind)
+    logged = len(server.log_text())
+    build(dataset, filename="skipping", on_error="skip", overwrite=True, **inputs)
+    prior = Prior.load(server.base / "models" / "scp_priors" / "skipping.safetensors")
+    assert prior.num_images == 3
+    assert re.search(f"left out:.*{says}", server.log_text()[logged:])
+
+
+@pytest.mark.parametrize(
+    "filename", ["../escape", "/tmp/escape", "a/../../escape", "", "..", "con", "a:b", ".hidden"]
+)
+def test_a_filename_cannot_leave_the_folder_of_priors(server, build, dataset, filename):
+    before = set(server.base.parent.rglob("*escape*"))
+    with pytest.raises(ExecutionFailed, match="cannot be used; expected a plain name"):
+        build(dataset, filename=filename)
+    assert set(server.base.parent.rglob("*escape*")) == before
+
+
+def test_an_existing_prior_stays_unless_overwrite_is_on(server, build, dataset):
+    build(dataset, filename="kept", overwrite=True)
+    path = server.base / "models" / "scp_priors" / "kept.safetensors"
+    before = path.read_bytes()
+    with pytest.raises(ExecutionFailed, match=r"'kept\.safetensors' exists already"):
+        build(dataset, filename="kept", max_images=2)
+    assert path.read_bytes() == before
+    build(dataset, filename="kept", max_images=2, overwrite=True)
+    assert Prior.load(path).num_images == 2
+
+
+def test_cancel_in_mid_build_saves_nothing_and_the_next_build_works(server, build, add_build):
+    folder = server.base / "input" / "long"
+    write_dataset(folder, 2, 64, 64, seed=0)
+    for i in range(2, 400):
+        for kind in ("images", "labels"):
+            shutil.copy(
+                folder / kind / f"scene_0000{i % 2}.png", folder / kind / f"scene_{i:05}.png"
+            )
+    graph = Graph()
+    model = weights.add_model(graph, server.base, "eps")
+    add_build(graph, model.vae, "long", width=512, height=512, batch_size=1, filename="cancelled")
+    prompt_id = server.queue(graph.prompt)
+    # Wait until the node is at work, as seen in its progress: the VAE is loaded for it.
+    deadline = time.monotonic() + 60
+    while "Requested to load TAESD" not in server.log_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1.0)
+    server.interrupt()
+    with pytest.raises(Interrupted):
+        server.wait(prompt_id, 60)
+    assert not list((server.base / "models" / "scp_priors").glob("*cancelled*"))
+    build("long", max_images=3, filename="after_cancel", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("palette", "ade"), ("on_error", "ignore"), ("resize", "fit"), ("latent_format", "sd9")],
+)
+def test_unknown_choices_are_refused_when_queued(server, add_build, name, value):
+    graph = Graph()
+    model = weights.add_model(graph, server.base, "eps")
+    add_build(graph, model.vae, "street", **{name: value})
+    with pytest.raises(PromptRejected, match=f"{name} is '{value}'; expected one of"):
+        server.queue(graph.prompt)
+
+
+def test_folders_registered_as_scp_datasets_may_be_read(comfy_dir, tmp_path):
+    """A server of its own, with an extra_model_paths file as users write it."""
+    write_dataset(tmp_path / "datasets" / "mine", 2, 64, 64)
+    write_dataset(tmp_path / "elsewhere", 2, 64, 64)
+    config = tmp_path / "extra.yaml"
+    config.write_text(f"mine:\n  base_path: {tmp_path}\n  scp_datasets: datasets\n")
+    base = make_workspace(tmp_path / "base", REPOSITORY)
+    with ComfyServer(comfy_dir, base, ("--extra-model-paths-config", str(config))) as own:
+        for folder, works in (("mine", True), ("../elsewhere", False)):
+            graph = Graph()
+            model = weights.add_model(graph, base, "eps")
+            graph.add(
+                "SCP_BuildPrior",
+                vae=model.vae,
+                images=f"{folder}/images",
+                labels=f"{folder}/labels",
+                palette="cityscapes",
+                width=64,
+                height=64,
+                batch_size=2,
+                max_images=0,
+                seed=0,
+                latent_format="sd15",
+                filename="registered",
+                overwrite=True,
+            )
+            if works:
+                own.run(graph.prompt)
+            else:
+                with pytest.raises(ExecutionFailed, match="lies outside"):
+                    own.run(graph.prompt)
+    assert (base / "models" / "scp_priors" / "registered.safetensors").exists()
+
+
+def test_two_builds_to_one_name_lose_nothing(tmp_path):
+    """Two writers that found the name free: one saves, the other is told, neither overwrites."""
+    priors = []
+    for seed in (1, 2):
+        state = PriorAccumulator(4, (8, 8))
+        torch.manual_seed(seed)
+        state.update(torch.randn(1, 4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64))
+        priors.append(state.finalize())
+    outcomes, barrier = [], threading.Barrier(2)
+
+    def save(prior):
+        barrier.wait()
+        try:
+            prior.save(tmp_path / "same.safetensors", overwrite=False)
+            outcomes.append(prior)
+        except FileExistsError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=save, args=(p,)) for p in priors]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    (winner,) = [p for p in outcomes if p is not None]
+    saved = Prior.load(tmp_path / "same.safetensors")
+    assert torch.equal(saved.spatial_mean, winner.spatial_mean)
