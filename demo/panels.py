@@ -1,0 +1,39 @@
+"""A sheet of captioned pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_BACKGROUND, _TEXT, _FAINT = (30, 31, 34), (232, 233, 236), (158, 161, 168)
+_GAP, _HEAD = 14, 26
+
+
+def compose(rows: list[list[tuple[str, np.ndarray, str]]], footer: str) -> np.ndarray:
+    """Rows of (caption, picture uint8 [H, W, 3], note) as one sheet uint8 [H', W', 3].
+
+    All pictures have one size. Notes stand at the right end of the captions' lines.
+    """
+    height, width = rows[0][0][1].shape[:2]
+    columns = max(len(row) for row in rows)
+    sheet = Image.new(
+        "RGB",
+        (columns * (width + _GAP) + _GAP, len(rows) * (height + _HEAD + _GAP) + _GAP + 22),
+        _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(sheet)
+    for i, row in enumerate(rows):
+        for j, (caption, picture, note) in enumerate(row):
+            x, y = _GAP + j * (width + _GAP), _GAP + i * (height + _HEAD + _GAP)
+            draw.text((x, y), caption, _TEXT, _font(18))
+            draw.text((x + width, y + 3), note, _FAINT, _font(15), anchor="ra")
+            sheet.paste(Image.fromarray(picture[..., :3]), (x, y + _HEAD))
+    draw.text((_GAP, sheet.height - _GAP - 14), footer, _FAINT, _font(16))
+    return np.asarray(sheet)
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:  # Pillow before 10.1 has one size only
+        return ImageFont.load_default()
