@@ -244,7 +244,7 @@ class BuildPrior(io.ComfyNode):
             label_method=label_method,
             on_error=on_error,
             progress=lambda done, _total: show(done),
-            skipped=lambda _name, error: left_out.append(str(error)),
+            skipped=lambda _name, reason: left_out.append(reason),
             latent_format=latent_format,
             vae_hash=vae_hash(vae),
             source_size=(width, height),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,6 +13,17 @@ from .prior import Prior, PriorMetadata
 
 MAX_CLASS_ID = 65535
 MAX_CLASSES = 4096
+
+_STATE = (
+    "spatial_mean",
+    "spatial_m2",
+    "joint_n",
+    "joint_mean",
+    "joint_m2",
+    "class_images",
+    "class_mean",
+    "class_m2",
+)
 
 _UNKNOWN = -1
 _NEVER_SEEN = -2
@@ -172,6 +183,30 @@ class PriorAccumulator:
         state._class_images = prior.class_image_count.double()
         state._class_mean = prior.class_mean.double()
         state._class_m2 = prior.class_std.double().square() * state._class_images.unsqueeze(-1)
+        return state
+
+    def to_state(self) -> dict[str, Tensor]:
+        """All of the state, exactly, as tensors by name; see `from_state`."""
+        return {
+            "shape": torch.tensor([self.latent_channels, *self.grid, self.num_images]),
+            "ignore_ids": torch.tensor(self.ignore_ids, dtype=torch.int64),
+            "class_ids": torch.tensor(self.class_ids, dtype=torch.int64),
+            **{name: getattr(self, f"_{name}").contiguous() for name in _STATE},
+        }
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor]) -> PriorAccumulator:
+        """The accumulator that `to_state` wrote; PriorError if the tensors do not fit together."""
+        channels, height, width, images = tensors["shape"].tolist()
+        state = cls(channels, (height, width), tensors["ignore_ids"].tolist())
+        state.num_images = images
+        # Rows in their old order: sums over rows then go on in the same order.
+        for class_id in tensors["class_ids"].tolist():
+            state._rows(torch.tensor([[class_id]]))
+        for name in _STATE:
+            if tensors[name].shape != getattr(state, f"_{name}").shape:
+                raise PriorError(f"{name} has shape {tuple(tensors[name].shape)}")
+            setattr(state, f"_{name}", tensors[name].clone())
         return state
 
     def _check(self, latents: Tensor, labels: Tensor) -> None:

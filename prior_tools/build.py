@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
-import torch
 from torch import Tensor
 
 from .accumulator import PriorAccumulator
-from .dataset import LabelledImage
+from .checkpoint import Checkpoint, Progress
 from .errors import PriorError
-from .labels import resize_labels
 from .prior import Prior
+from .reading import (
+    GridItems,
+    LabelledDataset,
+    read_in_processes,
+    read_in_threads,
+    stack_batch,
+)
 
 ON_ERROR = ("stop", "skip")
 
@@ -23,80 +27,110 @@ class BuildCancelled(Exception):
     """Raised by `build_prior` when its `cancelled` callback says so."""
 
 
-class LabelledDataset(Protocol):
-    """What `build_prior` reads from, such as `PairDataset`; items are read in several threads."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> LabelledImage: ...
-
-    def name(self, index: int) -> str:
-        """What to call item `index` in a message."""
-
-
 def build_prior(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
     *,
     downscale_factor: int = 8,
+    label_method: str = "majority",
     batch_size: int = 8,
     ignore_ids: tuple[int, ...] = (),
-    label_method: str = "majority",
     on_error: str = "stop",
     workers: int = 4,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    skipped: Callable[[str, PriorError], None] | None = None,
+    skipped: Callable[[str, str], None] | None = None,
     **metadata: object,
 ) -> Prior:
-    """The prior of all items of `dataset`.
+    """The prior of all items of `dataset`; see `collect_moments` for the arguments.
 
     Args:
-        dataset: images of one size with label maps of any size.
+        metadata: further fields of `PriorMetadata`.
+    """
+    state: PriorAccumulator = collect_moments(
+        dataset,
+        encode,
+        downscale_factor=downscale_factor,
+        label_method=label_method,
+        batch_size=batch_size,
+        ignore_ids=ignore_ids,
+        on_error=on_error,
+        workers=workers,
+        progress=progress,
+        cancelled=cancelled,
+        skipped=skipped,
+    )
+    return state.finalize(downscale_factor=downscale_factor, label_method=label_method, **metadata)
+
+
+def collect_moments(
+    dataset: LabelledDataset,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    downscale_factor: int = 8,
+    label_method: str = "majority",
+    batch_size: int = 8,
+    ignore_ids: tuple[int, ...] = (),
+    on_error: str = "stop",
+    workers: int = 4,
+    processes: bool = False,
+    share: tuple[int, int] = (0, 1),
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    skipped: Callable[[str, str], None] | None = None,
+) -> PriorAccumulator | None:
+    """The moments of the items of `dataset`, or of one process's share of them.
+
+    Reading runs ahead in other threads or processes, accumulation beside encoding in a thread of
+    its own; both keep the order, so the result depends on nothing but the arguments.
+
+    Args:
+        dataset: images of one size, uint8 or float in 0..1, with label maps of any size.
         encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
-            any device; called in this thread with full batches of `batch_size`, the last excepted.
+            any device; called in this thread, once for each image, in batches of `batch_size`
+            consecutive items.
         downscale_factor: pixels per latent cell; h = H // factor.
-        ignore_ids: class ids kept out of the class and joint moments.
         label_method: see `resize_labels`.
+        ignore_ids: class ids kept out of the class and joint moments.
         on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
-        workers: threads that read ahead. Threads, because a node pack is imported under its path,
-            which spawned processes cannot import; decoding and resizing release the lock.
+        workers: number of threads or processes that read.
+        processes: read in processes; only outside ComfyUI.
+        share: (rank, number of ranks): this call takes every batch whose number is rank modulo the
+            number of ranks.
+        checkpoint: where to go on from and to save to at batch ends; the file is left for the
+            caller to remove.
         progress: called as progress(done, total) after each batch, in this thread; what it raises
             ends the build.
-        cancelled: asked between batches; if it returns True, BuildCancelled is raised.
-        skipped: called as skipped(name, error) for each item left out.
-        metadata: further fields of `PriorMetadata`.
+        cancelled: asked between batches; if it returns True, the checkpoint is saved and
+            BuildCancelled raised.
+        skipped: called as skipped(name, reason) for each item left out.
+
+    Returns:
+        None if the share of one of several ranks holds nothing that could be used.
 
     Raises:
-        PriorError: nothing to read, an item that cannot be used, NaN in latents, or latents of
+        PriorError: nothing to read, nothing that can be used, an item that cannot be used, NaN in latents, or latents of
             another size than images // factor.
     """
     if on_error not in ON_ERROR:
         raise PriorError(f"on_error is {on_error!r}; expected one of {', '.join(ON_ERROR)}")
     if batch_size < 1 or len(dataset) == 0:
         raise PriorError(f"nothing to build from: {len(dataset)} images, batch size {batch_size}")
+    rank, ranks = share
+    starts = range(rank * batch_size, len(dataset), ranks * batch_size)
+    batches = [range(s, min(s + batch_size, len(dataset))) for s in starts]
+    total = sum(map(len, batches))
 
-    def read(index: int) -> tuple[Tensor, Tensor]:
-        item = dataset[index]
-        grid = tuple(side // downscale_factor for side in item.image.shape[:2])
-        return item.image, resize_labels(item.labels, grid, label_method)
+    at = checkpoint.load() if checkpoint else Progress()
+    if skipped:
+        for name, reason in at.skipped:
+            skipped(name, reason)
+    done = sum(map(len, batches[: at.next_batch]))
+    if progress and done:
+        progress(done, total)
 
-    failures: list[tuple[str, PriorError]] = []
-
-    def leave_out(index: int, error: PriorError) -> None:
-        if on_error == "stop":
-            raise PriorError(f"{error}. To leave such files out, set on_error to skip") from error
-        failures.append((dataset.name(index), error))
-        if skipped:
-            skipped(*failures[-1])
-
-    state: PriorAccumulator | None = None
-    total = len(dataset)
-    for batch in _batches(read, total, batch_size, max(1, workers), leave_out):
-        if cancelled and cancelled():
-            raise BuildCancelled(f"cancelled after {state.num_images if state else 0} images")
-        images = torch.stack([image for image, _ in batch])
-        labels = torch.stack([ids for _, ids in batch])
+    def take_in(images: Tensor, labels: Tensor) -> None:
         latents = encode(images)
         if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
             raise PriorError(
@@ -104,45 +138,69 @@ def build_prior(
                 f"{images.shape[2]}x{images.shape[1]} pixels; expected [N, C, {labels.shape[1]}, "
                 f"{labels.shape[2]}] at a downscale factor of {downscale_factor}"
             )
-        if state is None:
-            state = PriorAccumulator(latents.shape[1], labels.shape[1:], ignore_ids)
-        state.update(latents, labels)
-        if progress:
-            progress(state.num_images + len(failures), total)
-    if state is None:
-        name, error = failures[0]
-        raise PriorError(f"none of the {total} images could be used; the first, {name}: {error}")
-    return state.finalize(downscale_factor=downscale_factor, label_method=label_method, **metadata)
+        if at.state is None:
+            at.state = PriorAccumulator(latents.shape[1], labels.shape[1:], ignore_ids)
+        adding.append(adder.submit(at.state.update, latents, labels))
 
+    def settle() -> None:
+        """Wait for the accumulation under way; its errors come up here."""
+        while adding:
+            adding.pop().result()
 
-def _batches(
-    read: Callable[[int], tuple[Tensor, Tensor]],
-    total: int,
-    batch_size: int,
-    workers: int,
-    leave_out: Callable[[int, PriorError], None],
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Full batches of what `read` gives for 0..total-1 in order, read ahead by two batches."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="scp-read")
-    ahead: deque[tuple[int, Future]] = deque()
-    upcoming = iter(range(total))
-    batch: list[tuple[Tensor, Tensor]] = []
+    read = read_in_processes if processes else read_in_threads
+    left = batches[at.next_batch :]
+    items = read(
+        GridItems(dataset, downscale_factor, label_method),
+        [i for batch in left for i in batch],
+        workers,
+        2 * batch_size + workers,
+    )
+    adding: list = []
+    adder = ThreadPoolExecutor(1, thread_name_prefix="scp-add")
     try:
-        while True:
-            while len(ahead) < 2 * batch_size + workers and (i := next(upcoming, None)) is not None:
-                ahead.append((i, pool.submit(read, i)))
-            if not ahead:
-                break
-            index, future = ahead.popleft()
-            try:
-                batch.append(future.result())
-            except PriorError as error:
-                leave_out(index, error)
-            if len(batch) == batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+        for batch in left:
+            if cancelled and cancelled():
+                raise BuildCancelled(f"cancelled after {done} of {total} images")
+            usable, left_out = [], []
+            for index, item in zip(batch, islice(items, len(batch)), strict=True):
+                if not isinstance(item, PriorError):
+                    usable.append(item)
+                    continue
+                if on_error == "stop":
+                    raise PriorError(f"{item}. To leave such files out, set on_error to skip")
+                left_out.append((dataset.name(index), str(item)))
+            arrays = stack_batch(usable) if usable else None
+            settle()
+            if checkpoint:
+                checkpoint.save_if_due(at)
+            if arrays:
+                take_in(*arrays)
+            at.next_batch += 1
+            at.skipped += left_out
+            for name, reason in left_out if skipped else ():
+                skipped(name, reason)
+            done += len(batch)
+            if progress:
+                progress(done, total)
+        settle()
+    except BuildCancelled:
+        # Raised between batches only, where the moments and the count of batches agree.
+        settle()
+        if checkpoint:
+            checkpoint.save(at)
+        raise
     finally:
-        # Runs on errors and on cancel as well: nothing goes on reading for a build that has ended.
-        pool.shutdown(wait=True, cancel_futures=True)
+        adder.shutdown(wait=True, cancel_futures=True)
+        close(items)
+    if at.state is None and ranks == 1:
+        name, reason = at.skipped[0]
+        raise PriorError(f"none of the {total} images could be used; the first, {name}: {reason}")
+    if checkpoint:
+        checkpoint.save(at)
+    return at.state
+
+
+def close(items: Iterator) -> None:
+    """End a generator now, with the threads or processes that feed it."""
+    if hasattr(items, "close"):
+        items.close()

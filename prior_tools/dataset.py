@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,6 +106,9 @@ class PairDataset:
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
         ignore_ids: ids that labels may hold beside those of the palette.
+        id_map: value in the file -> class id, for label files that are known to hold ids: colour
+            tables are then not looked at. A value that it lacks is an id already, so {} renames
+            nothing. None tells ids from colours file by file, as said under palette.
     """
 
     pairs: Sequence[Pair]
@@ -112,6 +116,7 @@ class PairDataset:
     palette: Palette
     resize: str = "stretch"
     ignore_ids: tuple[int, ...] = ()
+    id_map: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_POLICIES:
@@ -167,13 +172,13 @@ class PairDataset:
         return ids
 
     def _ids(self, picture: Image.Image, pair: Pair) -> Tensor:
-        if picture.mode == "P":
+        if picture.mode == "P" and self.id_map is None:
             colored = torch.from_numpy(np.array(picture.convert("RGB")))
             decoded, unmatched = decode_label_image(colored, self.palette)
             if not self.palette.is_grey and unmatched == 0:
                 return decoded
         if picture.mode == "1" or picture.mode in ("L", "P", "I") or picture.mode.startswith("I;"):
-            return torch.from_numpy(np.array(picture).astype(np.int64))
+            return torch.from_numpy(_renamed(np.array(picture).astype(np.int64), self.id_map))
         colored = torch.from_numpy(np.array(picture.convert("RGB")))
         ids, unmatched = decode_label_image(colored, self.palette)
         check_matched(colored, unmatched, self.palette, f"label map {pair.label.name}")
@@ -193,23 +198,58 @@ def _open(path: Path, what: str) -> Image.Image:
         raise PriorError(f"{what} {path.name} cannot be read: {error}") from error
 
 
+def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray:
+    """Ids int64 [H, W] of a label file's values int64 [H, W]; see `PairDataset.id_map`."""
+    low, high = int(values.min()), int(values.max())
+    # A wider range is no label map; its ids are refused by the palette, without a huge table here.
+    if not id_map or high - low > 65535:
+        return values
+    table = np.arange(low, high + 1)
+    for value, class_id in id_map.items():
+        if low <= value <= high:
+            table[value - low] = class_id
+    return table[values - low]
+
+
+def visible_files(folder: Path | str) -> Iterator[tuple[str, str]]:
+    """(path inside `folder` with "/" between its parts, whole path) of each file, in any order.
+
+    Subfolders are read as well, links to folders are not followed. What has a leading dot is left
+    out, as are the "._" companions that macOS puts beside every file. The folders' own entries
+    tell files from folders: among 100,000 files none is touched. PriorError if a folder cannot be
+    listed.
+    """
+    waiting = [("", str(folder))]
+    while waiting:
+        inside, path = waiting.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((f"{inside}{entry.name}/", entry.path))
+                    elif entry.is_file():
+                        yield inside + entry.name, entry.path
+        except OSError as error:
+            name = inside.rstrip("/") or Path(folder).name
+            raise PriorError(f"the folder {name!r} cannot be read: {error.strerror}") from error
+
+
 def _files_by_name(folder: Path, what: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise PriorError(f"the {what} folder {folder.name!r} does not exist")
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+    for inside, path in sorted(visible_files(folder)):
+        name, dot, suffix = inside.rpartition(".")
+        if (dot + suffix).lower() not in IMAGE_SUFFIXES:
             continue
-        if any(part.startswith(".") for part in inside.parts):
-            continue
-        name = inside.with_suffix("").as_posix()
         if name in files:
             raise PriorError(
-                f"two {what} files are named {name!r}: {files[name].name} and {path.name}; "
+                f"two {what} files are named {name!r}: {files[name].name} and {Path(path).name}; "
                 "remove one"
             )
-        files[name] = path
+        files[name] = Path(path)
     if not files:
         raise PriorError(
             f"the {what} folder {folder.name!r} holds no pictures; expected files ending in "

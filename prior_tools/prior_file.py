@@ -62,7 +62,7 @@ def load_prior(path: Path | str) -> Prior:
     path = Path(path)
     data = path.read_bytes()
     try:
-        header = _read_header(data)
+        header = read_header(data)
     except (ValueError, UnicodeDecodeError) as error:
         raise PriorError(
             f"{path.name} is not a complete safetensors file ({error}); it may have been cut short "
@@ -97,8 +97,8 @@ _DENSE = (
 )
 
 
-def _read_header(data: bytes) -> dict[str, str]:
-    """The free-text part of a safetensors header."""
+def read_header(data: bytes) -> dict[str, str]:
+    """The free-text part of a safetensors file's header; ValueError if the file is incomplete."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(_MAX_HEADER, len(data) - 8):
         raise ValueError(f"{len(data)} bytes are too few for its header")

@@ -1,0 +1,109 @@
+"""Where a build stands, on disk: killed at any moment, it goes on from the last batch's end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from .accumulator import PriorAccumulator
+from .atomic import write_bytes
+from .errors import PriorError
+from .prior_file import read_header
+
+FORMAT = "scp-prior-checkpoint"
+
+
+@dataclass
+class Progress:
+    """How far a build has come.
+
+    Attributes:
+        state: the moments so far; None before the first batch.
+        next_batch: batches before this one are in `state`.
+        skipped: (name, reason) of items left out.
+    """
+
+    state: PriorAccumulator | None = None
+    next_batch: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Checkpoint:
+    """A file that holds a Progress, and what the build is of.
+
+    Args:
+        path: the file.
+        identity: all that the result depends on, as texts by name: a build goes on from a
+            checkpoint only if every one of them is the same.
+        every: seconds between two saves.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], every: float = 60.0) -> None:
+        self.path = Path(path)
+        self.identity = dict(identity)
+        self.every = every
+        self._saved_at = time.monotonic()
+
+    def load(self) -> Progress:
+        """Where to go on; from the beginning if there is no file.
+
+        Raises PriorError if the file is of another build, saying what differs, or damaged.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return Progress()
+        try:
+            header = read_header(data)
+            if header.get("format") != FORMAT:
+                raise ValueError("it is not a checkpoint")
+            identity = json.loads(header["identity"])
+            progress = json.loads(header["progress"])
+            tensors = safetensors.torch.load(data)
+        except (ValueError, KeyError, SafetensorError) as error:
+            raise PriorError(
+                f"{self.path.name} cannot be read ({error}); remove it to begin anew"
+            ) from error
+        changed = [
+            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
+            for name in sorted({*identity, *self.identity})
+            if identity.get(name) != self.identity.get(name)
+        ]
+        if changed:
+            raise PriorError(
+                f"{self.path.name} is of a build that differs: {'; '.join(changed)}. Give the "
+                "same dataset and options to resume, or remove the file to begin anew"
+            )
+        return Progress(
+            PriorAccumulator.from_state(tensors) if tensors else None,
+            int(progress["next_batch"]),
+            [(name, reason) for name, reason in progress["skipped"]],
+        )
+
+    def save(self, progress: Progress) -> None:
+        """Write `progress` in one step."""
+        tensors = progress.state.to_state() if progress.state else {}
+        header = {
+            "format": FORMAT,
+            "identity": json.dumps(self.identity),
+            "progress": json.dumps(
+                {"next_batch": progress.next_batch, "skipped": progress.skipped}
+            ),
+        }
+        write_bytes(self.path, safetensors.torch.save(tensors, header))
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, progress: Progress) -> None:
+        """`save`, if the last one is long enough ago."""
+        if time.monotonic() - self._saved_at >= self.every:
+            self.save(progress)
+
+    def remove(self) -> None:
+        """The build is done."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Items of a dataset in order, read ahead of their use by threads or by processes."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .dataset import LabelledImage
+from .errors import PriorError
+from .labels import resize_labels
+
+
+class LabelledDataset(Protocol):
+    """What a prior is built from, such as `PairDataset`; items are read in several threads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> LabelledImage: ...
+
+    def name(self, index: int) -> str:
+        """What to call item `index` in a message."""
+
+
+# What reading one item gives: the image, uint8 or float [H, W, 3], and its class ids [h, w] on
+# the latent grid; or why it cannot be used.
+Item = tuple[Tensor, Tensor] | PriorError
+
+
+@dataclass(frozen=True)
+class GridItems(Dataset):
+    """Items of `dataset` with their labels brought to the latent grid."""
+
+    dataset: LabelledDataset
+    downscale_factor: int
+    label_method: str
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Item:
+        # An error is an answer: raised in a worker process it would end all of them.
+        try:
+            item = self.dataset[index]
+            grid = tuple(side // self.downscale_factor for side in item.image.shape[:2])
+            return item.image, resize_labels(item.labels, grid, self.label_method)
+        except PriorError as error:
+            return error
+
+
+def read_in_threads(
+    items: Dataset, indices: Sequence[int], workers: int, ahead: int
+) -> Iterator[Item]:
+    """What `items` gives for `indices`, in order, read by threads.
+
+    For use inside ComfyUI: a node pack is imported under its path, which spawned processes cannot
+    import. Decoding and resizing release the interpreter's lock.
+    """
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="scp-read")
+    upcoming, waiting = iter(indices), deque()
+    try:
+        while True:
+            while len(waiting) < ahead and (index := next(upcoming, None)) is not None:
+                waiting.append(pool.submit(items.__getitem__, index))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        # Runs on errors and on cancel as well: nothing goes on reading for a build that has ended.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read_in_processes(
+    items: Dataset, indices: Sequence[int], workers: int, ahead: int
+) -> Iterator[Item]:
+    """What `items` gives for `indices`, in order, read by `workers` processes of a DataLoader."""
+    with warnings.catch_warnings():
+        # It advises against more workers than cores; the number is the caller's to choose.
+        warnings.filterwarnings("ignore", message=".*worker processes in total.*")
+        loader = DataLoader(
+            items,
+            batch_size=None,
+            sampler=list(indices),
+            num_workers=max(1, workers),
+            prefetch_factor=max(2, -(-ahead // max(1, workers))),
+            collate_fn=_as_it_is,
+        )
+        iterator = iter(loader)
+    yield from iterator
+
+
+def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items."""
+    images = torch.stack([image for image, _ in batch])
+    if images.dtype == torch.uint8:
+        images = images.to(torch.float32).div_(255)
+    return images, torch.stack([labels for _, labels in batch])
+
+
+def _as_it_is(item: Item) -> Item:
+    return item
