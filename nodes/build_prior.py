@@ -9,9 +9,10 @@ from comfy_api.v0_0_2 import io, ui
 
 from ..prior_tools import PALETTES, Prior, PriorError, build_prior, get_palette
 from ..prior_tools.build import ON_ERROR
-from ..prior_tools.dataset import RESIZE_POLICIES, PairDataset, choose_subset, find_pairs
+from ..prior_tools.dataset import RESIZE_POLICIES, PairDataset
 from ..prior_tools.errors import listing
 from ..prior_tools.labels import LABEL_METHODS
+from ..prior_tools.pairs import choose_subset, find_pairs
 from ..prior_tools.palettes import Palette
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.prior import LATENT_FORMATS

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import torch
 from torch import Tensor
 
 from .accumulator import PriorAccumulator
@@ -47,7 +48,7 @@ def build_prior(
     Args:
         metadata: further fields of `PriorMetadata`.
     """
-    state: PriorAccumulator = collect_moments(
+    state = collect_moments(
         dataset,
         encode,
         downscale_factor=downscale_factor,
@@ -63,6 +64,8 @@ def build_prior(
     return state.finalize(downscale_factor=downscale_factor, label_method=label_method, **metadata)
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
 def collect_moments(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
@@ -83,7 +86,9 @@ def collect_moments(
     """The moments of the items of `dataset`, or of one process's share of them.
 
     Reading runs ahead in other threads or processes, accumulation beside encoding in a thread of
-    its own; both keep the order, so the result depends on nothing but the arguments.
+    its own; both keep the order, so the result depends on nothing but the arguments. Inference
+    mode, in which ComfyUI runs nodes, holds for one thread only and its tensors cannot be changed
+    in another, so the moments are kept outside of it.
 
     Args:
         dataset: images of one size, uint8 or float in 0..1, with label maps of any size.
@@ -100,8 +105,8 @@ def collect_moments(
             number of ranks.
         checkpoint: where to go on from and to save to at batch ends; the file is left for the
             caller to remove.
-        progress: called as progress(done, total) after each batch, in this thread; what it raises
-            ends the build.
+        progress: called as progress(done, total) at the start, where done is what the checkpoint
+            holds, and after each batch, in this thread; what it raises ends the build.
         cancelled: asked between batches; if it returns True, the checkpoint is saved and
             BuildCancelled raised.
         skipped: called as skipped(name, reason) for each item left out.
@@ -110,8 +115,8 @@ def collect_moments(
         None if the share of one of several ranks holds nothing that could be used.
 
     Raises:
-        PriorError: nothing to read, nothing that can be used, an item that cannot be used, NaN in latents, or latents of
-            another size than images // factor.
+        PriorError: nothing to read or to use, an item that cannot be used, NaN in latents, or
+            latents of another size than images // factor.
     """
     if on_error not in ON_ERROR:
         raise PriorError(f"on_error is {on_error!r}; expected one of {', '.join(ON_ERROR)}")
@@ -127,7 +132,7 @@ def collect_moments(
         for name, reason in at.skipped:
             skipped(name, reason)
     done = sum(map(len, batches[: at.next_batch]))
-    if progress and done:
+    if progress:
         progress(done, total)
 
     def take_in(images: Tensor, labels: Tensor) -> None:

@@ -16,7 +16,7 @@ from .atomic import write_bytes
 from .errors import PriorError
 from .prior_file import read_header
 
-FORMAT = "scp-prior-checkpoint"
+HEADER_KEY = "scp_prior_checkpoint"
 
 
 @dataclass
@@ -60,11 +60,11 @@ class Checkpoint:
         except FileNotFoundError:
             return Progress()
         try:
-            header = read_header(data)
-            if header.get("format") != FORMAT:
+            entries = read_header(data)
+            if HEADER_KEY not in entries:
                 raise ValueError("it is not a checkpoint")
-            identity = json.loads(header["identity"])
-            progress = json.loads(header["progress"])
+            header = json.loads(entries[HEADER_KEY])
+            identity, progress = header["identity"], header["progress"]
             tensors = safetensors.torch.load(data)
         except (ValueError, KeyError, SafetensorError) as error:
             raise PriorError(
@@ -90,13 +90,11 @@ class Checkpoint:
         """Write `progress` in one step."""
         tensors = progress.state.to_state() if progress.state else {}
         header = {
-            "format": FORMAT,
-            "identity": json.dumps(self.identity),
-            "progress": json.dumps(
-                {"next_batch": progress.next_batch, "skipped": progress.skipped}
-            ),
+            "identity": self.identity,
+            "progress": {"next_batch": progress.next_batch, "skipped": progress.skipped},
         }
-        write_bytes(self.path, safetensors.torch.save(tensors, header))
+        data = safetensors.torch.save(tensors, {HEADER_KEY: json.dumps(header)})
+        write_bytes(self.path, data)
         self._saved_at = time.monotonic()
 
     def save_if_due(self, progress: Progress) -> None:

@@ -28,7 +28,8 @@ class Palette:
         colors: class id -> (r, g, b) in 0..255. Where two classes share a colour, a label image
             cannot tell them apart and the lower id wins. Empty for plain grey ids.
         names: class id -> name.
-        void: colours that mean "no class": they decode to -1 without counting as unmatched.
+        void: colours that mean "no class": exactly these decode to -1 without counting as
+            unmatched.
         ignore_ids: classes that statistics leave out unless told otherwise.
     """
 
@@ -139,13 +140,18 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
 
 
 def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
-    """Names of the palettes that leave the least of an image unmatched, best first, with fractions.
+    """Names of the palettes that leave the least of an image without a class, best first.
 
-    Only those that match at least half of the pixels; for error texts.
+    With the fractions; only those that know the class of at least half of the pixels.
     """
     pixels = _as_levels(image).flatten(0, -2)
     sample = pixels[:: max(1, len(pixels) // 20_000)]
-    found = [(name, decode_label_image(sample[None], p)[1]) for name, p in PALETTES.items()]
+    found = []
+    for name, palette in PALETTES.items():
+        ids = decode_label_image(sample[None], palette)[0]
+        # Black is unlabelled in most palettes and says little for any of them.
+        told = (ids >= 0) & ~torch.isin(ids, torch.tensor(palette.ignore_ids, dtype=torch.int64))
+        found.append((name, 1 - float(told.double().mean())))
     return sorted((f for f in found if f[1] <= MOST_UNMATCHED), key=lambda f: f[1])
 
 
@@ -183,7 +189,9 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
     for start in range(0, len(codes), 65536):
         part = slice(start, start + 65536)
         distance, index = torch.cdist(pixels[part], colors.double()).min(1)
-        matched[part] = distance < palette.tolerance
+        # Void colours match exactly or not at all: around black lie the small ids of files whose
+        # grey values are ids, and those files must not pass for unlabelled.
+        matched[part] = (distance < palette.tolerance) & (color_ids[index] >= 0)
         ids[part] = torch.where(matched[part], color_ids[index], -1)
     return ids, matched
 
@@ -245,7 +253,7 @@ def _palettes() -> dict[str, Palette]:
         ),
         Palette(
             "coco_stuff",
-            {i: _bit_color(i + 1) for i in coco_ids},
+            {i: bit_color(i + 1) for i in coco_ids},
             dict(zip(coco_ids, coco_names, strict=True)),
             void=((0, 0, 0),),
             ignore_ids=(255,),
@@ -261,7 +269,7 @@ def _palettes() -> dict[str, Palette]:
     return {palette.name: palette for palette in palettes}
 
 
-def _bit_color(index: int) -> Color:
+def bit_color(index: int) -> Color:
     """The colour code of PASCAL VOC, which COCO-Stuff uses for id + 1: bits dealt to r, g, b."""
     levels = [0, 0, 0]
     for bit in range(8):

@@ -36,7 +36,8 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
     table = _class_table(prior)
     rows = (len(table) + 1) // 2
     top = _MARGIN + 30
-    height = top + 20 + panel_height + 24 + rows * _ROW + _MARGIN
+    more = len(prior.class_ids) - len(table)
+    height = top + 20 + panel_height + 24 + (rows + (more > 0)) * _ROW + _MARGIN
     sheet = Image.new("RGB", (_WIDTH, height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
 
@@ -50,6 +51,9 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
         x = _MARGIN + (index // max(rows, 1)) * (_WIDTH // 2)
         y = top + 20 + panel_height + 24 + (index % max(rows, 1)) * _ROW
         _draw_class(draw, x, y, *entry)
+    if more > 0:
+        y = top + 20 + panel_height + 24 + rows * _ROW
+        draw.text((_MARGIN + 22, y), f"and {more} less frequent classes", _FAINT, _font(13))
     return torch.from_numpy(np.array(sheet)).to(torch.float32) / 255
 
 

@@ -17,7 +17,9 @@ from .errors import PriorError
 from .palettes import Palette
 from .prior import Prior, PriorMetadata
 
-FORMAT = "scp-prior"
+# The one entry of the header: safetensors writes several in an order that changes from run to run,
+# and equal priors are to be equal files.
+HEADER_KEY = "scp_prior"
 FORMAT_VERSION = 1
 
 # Far above a real header (COCO-Stuff's names and colours take 20 kB), far below a denial of memory.
@@ -43,12 +45,11 @@ def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
         tensors[name] = getattr(prior, name)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "num_images": str(prior.num_images),
-        "metadata": json.dumps(_metadata_to_json(prior.metadata)),
+        "format_version": FORMAT_VERSION,
+        "num_images": prior.num_images,
+        "metadata": _metadata_to_json(prior.metadata),
     }
-    data = safetensors.torch.save(tensors, header)
+    data = safetensors.torch.save(tensors, {HEADER_KEY: json.dumps(header)})
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -62,27 +63,28 @@ def load_prior(path: Path | str) -> Prior:
     path = Path(path)
     data = path.read_bytes()
     try:
-        header = read_header(data)
-    except (ValueError, UnicodeDecodeError) as error:
+        entries = read_header(data)
+    except ValueError as error:
         raise PriorError(
             f"{path.name} is not a complete safetensors file ({error}); it may have been cut short "
             "in copying: copy or build it again"
         ) from error
-    if header.get("format") != FORMAT:
+    if HEADER_KEY not in entries:
         raise PriorError(
             f"{path.name} is a safetensors file but not a prior; expected one that Build SCP Prior "
             "wrote"
         )
-    version = header.get("format_version", "")
-    if not (version.isascii() and version.isdigit()) or int(version) > FORMAT_VERSION:
-        raise PriorError(
-            f"{path.name} has format version {version!r} and this version of SCP-Diff reads up to "
-            f"{FORMAT_VERSION}; update SCP-Diff"
-        )
     try:
-        return _from_tensors(safetensors.torch.load(data), header)
+        header = json.loads(entries[HEADER_KEY])
+        version = int(header["format_version"])
+        if version <= FORMAT_VERSION:
+            return _from_tensors(safetensors.torch.load(data), header)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise PriorError(f"{path.name} is damaged: {error}; copy or build it again") from error
+    raise PriorError(
+        f"{path.name} has format version {version} and this version of SCP-Diff reads up to "
+        f"{FORMAT_VERSION}; update SCP-Diff"
+    )
 
 
 # Stored as they are; their shapes come from `_shapes`.
@@ -114,8 +116,8 @@ def read_header(data: bytes) -> dict[str, str]:
     return header.get("__metadata__", {})
 
 
-def _from_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> Prior:
-    metadata = _metadata_from_json(json.loads(header["metadata"]))
+def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
+    metadata = _metadata_from_json(header["metadata"])
     channels, (height, width) = metadata.latent_channels, metadata.grid
     class_ids = tensors["class_ids"]
     classes = len(class_ids)

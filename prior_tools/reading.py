@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .dataset import LabelledImage
+from .dataset import LabelledImage, as_floats
 from .errors import PriorError
 from .labels import resize_labels
 
@@ -98,9 +98,7 @@ def read_in_processes(
 
 def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items."""
-    images = torch.stack([image for image, _ in batch])
-    if images.dtype == torch.uint8:
-        images = images.to(torch.float32).div_(255)
+    images = as_floats(torch.stack([image for image, _ in batch]))
     return images, torch.stack([labels for _, labels in batch])
 
 

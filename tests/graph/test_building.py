@@ -19,7 +19,8 @@ from dev.graph import Graph
 from dev.server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
 from dev.workspace import make_workspace
 from prior_tools import PALETTES, Prior, PriorAccumulator, resize_labels
-from prior_tools.dataset import PairDataset, find_pairs
+from prior_tools.dataset import PairDataset
+from prior_tools.pairs import find_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def by_hand(folder, size, palette, limit=None) -> Prior:
     for i in range(len(items)):
         item = items[i]
         labels = resize_labels(item.labels[None], grid)
-        state.update(box_mean_latents(item.image[None]), labels)
+        state.update(box_mean_latents(item.floats[None]), labels)
     return state.finalize()
 
 

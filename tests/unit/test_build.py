@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from prior_tools import PALETTES, BuildCancelled, PriorAccumulator, PriorError, build_prior
-from prior_tools.dataset import PairDataset, choose_subset, find_pairs
+from prior_tools.dataset import PairDataset
 from prior_tools.labels import resize_labels
+from prior_tools.pairs import choose_subset, find_pairs
 
 SIZE = (48, 32)
 
@@ -43,7 +44,7 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
     state = PriorAccumulator(4, (4, 6), (11,))
     for i in range(len(dataset)):
         item = dataset[i]
-        state.update(encode(item.image[None]), resize_labels(item.labels[None], (4, 6)))
+        state.update(encode(item.floats[None]), resize_labels(item.labels[None], (4, 6)))
     want = state.finalize()
     for batch_size, workers in ((1, 1), (3, 4), (100, 2)):
         got = build_prior(dataset, encode, batch_size=batch_size, workers=workers, ignore_ids=(11,))
@@ -63,8 +64,8 @@ def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):
 
     build_prior(dataset, counting, batch_size=3, progress=lambda *p: done.append(p))
     assert [len(b) for b in seen] == [3, 3, 1]
-    assert torch.equal(torch.cat(seen), torch.stack([dataset[i].image for i in range(7)]))
-    assert done == [(3, 7), (6, 7), (7, 7)]
+    assert torch.equal(torch.cat(seen), torch.stack([dataset[i].floats for i in range(7)]))
+    assert done == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
 def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
@@ -230,7 +231,7 @@ def test_images_of_every_kind_become_three_channels(tmp_path, mode):
     image = grey if mode == "I;16" else PHOTO.convert(mode)
     suffix = "tif" if mode == "CMYK" else "png"
     dataset = one_pair(tmp_path, image, Image.fromarray(IDS), suffix)
-    read = dataset[0].image
+    read = dataset[0].floats
     assert read.shape == (32, 48, 3) and read.dtype == torch.float32
     assert read.min() >= 0 and read.max() <= 1
     if mode == "I;16":
@@ -243,7 +244,7 @@ def test_exif_rotation_turns_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8  # shown turned by 90 degrees: the bright half lies at the left
     dataset = one_pair(tmp_path, tall, Image.fromarray(IDS), "jpg", exif=exif)
-    image = dataset[0].image
+    image = dataset[0].floats
     assert image[:, :20].mean() > 0.9 and image[:, 28:].mean() < 0.1
 
 
@@ -253,7 +254,7 @@ def test_crop_cuts_image_and_label_alike_at_their_own_sizes(tmp_path):
     picture = Image.fromarray(wide * 255).convert("RGB").resize((240, 80), Image.Resampling.NEAREST)
     pairs = one_pair(tmp_path, picture, Image.fromarray(wide)).pairs
     dataset = PairDataset(pairs, (60, 40), PALETTES["camvid"], resize="crop")
-    assert dataset[0].image.min() == 1
+    assert dataset[0].floats.min() == 1
     assert dataset[0].labels.unique().tolist() == [1]
 
 
@@ -272,3 +273,32 @@ def test_a_label_file_in_another_palette_is_named_with_the_likely_one(tmp_path):
     dataset = one_pair(tmp_path, PHOTO, Image.fromarray(colors))
     with pytest.raises(PriorError, match=r"label map a\.png matches no.*it may be cityscapes"):
         dataset[0]
+
+
+@pytest.mark.parametrize("shown", ["grey", "voc"])
+def test_ids_made_visible_by_a_usual_colour_table_are_ids(tmp_path, shown):
+    """Under coco_stuff, whose colours are those of PASCAL VOC for the next id."""
+    from prior_tools.palettes import bit_color
+
+    label = Image.fromarray(IDS)
+    table = [(i, i, i) if shown == "grey" else bit_color(i) for i in range(256)]
+    label.putpalette([v for color in table for v in color])
+    pairs = one_pair(tmp_path, PHOTO, label).pairs
+    dataset = PairDataset(pairs, SIZE, PALETTES["coco_stuff"])
+    assert np.array_equal(dataset[0].labels.numpy(), IDS)
+
+
+def test_grey_ids_do_not_pass_for_unlabelled(tmp_path):
+    grey = Image.fromarray(np.stack([IDS + 1] * 3, -1))
+    pairs = one_pair(tmp_path, PHOTO, grey).pairs
+    dataset = PairDataset(pairs, SIZE, PALETTES["coco_stuff"])
+    with pytest.raises(PriorError, match="it may be grey_ids"):
+        dataset[0]
+
+
+def test_an_image_is_not_turned_away_from_a_label_drawn_on_it_unturned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    dataset = one_pair(tmp_path, PHOTO, Image.fromarray(IDS), "jpg", exif=exif, quality=95)
+    unturned = PHOTO.resize(SIZE, Image.Resampling.BICUBIC)
+    assert np.abs(dataset[0].image.numpy() - np.asarray(unturned).astype(int)).mean() < 30

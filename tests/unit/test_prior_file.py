@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prior_tools import PALETTES, Prior, PriorAccumulator, PriorError
-from prior_tools.prior_file import FORMAT_VERSION
+from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
 
@@ -55,6 +55,11 @@ def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, c
     prior = make(seed, images, channels=channels, classes=classes, **FULL)
     prior.save(path)
     assert_equal(Prior.load(path), prior)
+
+
+def test_equal_priors_are_equal_files(tmp_path):
+    files = [make(**FULL).save(tmp_path / f"{i}.safetensors").read_bytes() for i in range(5)]
+    assert len(set(files)) == 1
 
 
 def test_only_occupied_cells_are_stored(tmp_path):
@@ -116,9 +121,10 @@ def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
     """The file with its tensors or header changed."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    old = json.loads(data[8 : 8 + length])["__metadata__"]
+    old = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])
     tensors = change_tensors(safetensors.torch.load(data))
-    path.write_bytes(safetensors.torch.save(tensors, {**old, **header}))
+    new = json.dumps({**old, **header})
+    path.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: new}))
     return path
 
 
@@ -138,10 +144,10 @@ DAMAGE = {
         "not a prior",
     ),
     "future": (
-        lambda p: rewritten(p, format_version=str(FORMAT_VERSION + 1)),
+        lambda p: rewritten(p, format_version=FORMAT_VERSION + 1),
         f"reads up to {FORMAT_VERSION}; update",
     ),
-    "odd version": (lambda p: rewritten(p, format_version="one"), "format version 'one'"),
+    "odd version": (lambda p: rewritten(p, format_version="one"), "damaged"),
     "nan": (
         lambda p: rewritten(p, with_tensor("joint_mean", lambda t: t / 0)),
         "joint_mean holds NaN or infinity",
@@ -171,7 +177,7 @@ DAMAGE = {
         "class_std",
     ),
     "bad json": (lambda p: rewritten(p, metadata="{"), "damaged"),
-    "no images": (lambda p: rewritten(p, num_images="0"), "0 images"),
+    "no images": (lambda p: rewritten(p, num_images=0), "0 images"),
 }
 
 

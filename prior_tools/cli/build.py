@@ -1,0 +1,280 @@
+"""`build`: the prior of a dataset on disk."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..build import ON_ERROR, BuildCancelled, collect_moments
+from ..checkpoint import Checkpoint
+from ..comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
+from ..dataset import RESIZE_POLICIES
+from ..errors import PriorError, listing
+from ..labels import LABEL_METHODS
+from ..layouts import LAYOUTS, Layout, find_dataset
+from ..pairs import choose_subset
+from ..palettes import PALETTES
+from ..prior import LATENT_FORMATS, Prior
+from ..ranks import Ranks
+from .output import add_output, check_output, save, say, warn
+
+CANCELLED = 130
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command `build` to the command line."""
+    parser = commands.add_parser(
+        "build",
+        help="collect the prior of a dataset in one pass",
+        description="Encode every image of a dataset once and write its prior. Killed or stopped, "
+        "it goes on from its checkpoint when started again. Under torchrun the images are shared "
+        "out among the processes.",
+    )
+    data = parser.add_argument_group("dataset")
+    data.add_argument("--dataset", choices=LAYOUTS, required=True, help="how it lies on disk")
+    data.add_argument("--root", type=Path, required=True, metavar="DIR", help="its folder")
+    data.add_argument("--split", default="train", help="default: train")
+    data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
+    data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
+    data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
+    data.add_argument("--seed", type=int, default=0, help="of the subset")
+    data.add_argument("--palette", choices=list(PALETTES), help="of label files; default: its own")
+    data.add_argument(
+        "--class-names", type=Path, metavar="FILE", help="lines of 'ID NAME', or JSON"
+    )
+    data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")
+    data.add_argument("--name", help="what to call the dataset in the file")
+
+    work = parser.add_argument_group("encoding")
+    work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
+    work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
+    work.add_argument("--latent-format", choices=LATENT_FORMATS, default="sd15")
+    work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
+    work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
+    work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
+    work.add_argument("--batch-size", type=int, default=8, metavar="N", help="images at once")
+    work.add_argument("--workers", type=int, default=4, metavar="N", help="processes that read")
+    work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
+    work.add_argument("--dtype", choices=list(DTYPES), default="auto")
+    work.add_argument("--on-error", choices=ON_ERROR, default="stop", help="files that fail")
+    work.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
+    )
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, save and sum up."""
+    check_output(args)
+    with Ranks.of_environment() as ranks:
+        return _build(args, ranks)
+
+
+def _build(args: argparse.Namespace, ranks: Ranks) -> int:
+    layout = _layout(args)
+    device = f"cuda:{ranks.local}" if args.device == "cuda" and ranks.size > 1 else args.device
+    vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
+    width, height = args.size
+    if width % vae.downscale_factor or height % vae.downscale_factor:
+        raise PriorError(
+            f"{width}x{height} pixels are not whole latent cells; expected multiples of "
+            f"{vae.downscale_factor} for this VAE"
+        )
+    names = _class_names(args.class_names) if args.class_names else dict(layout.palette.names)
+    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
+    dataset = layout.dataset(args.size, args.resize).subset(subset)
+    checkpoint = Checkpoint(
+        _checkpoint_path(args.out, ranks),
+        _identity(args, layout, vae, ranks),
+        args.checkpoint_every,
+    )
+    skipped: list[str] = []
+    with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
+        try:
+            state = collect_moments(
+                dataset,
+                vae.encode,
+                downscale_factor=vae.downscale_factor,
+                label_method=args.label_method,
+                batch_size=args.batch_size,
+                ignore_ids=layout.ignore_ids,
+                on_error=args.on_error,
+                workers=args.workers,
+                processes=True,
+                share=(ranks.rank, ranks.size),
+                checkpoint=checkpoint,
+                progress=show,
+                cancelled=cancelled,
+                skipped=lambda name, reason: skipped.append(f"{name}: {reason}"),
+            )
+        except BuildCancelled as error:
+            state, stopped = None, str(error)
+        else:
+            stopped = ""
+    if stopped:
+        print(f"{stopped}; start the same command again to go on from there", file=sys.stderr)
+        return CANCELLED
+    skipped = ranks.gathered(skipped)
+    state = ranks.merged(state)
+    if ranks.rank == 0:
+        if state is None:
+            raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
+        prior = state.finalize(
+            downscale_factor=vae.downscale_factor,
+            latent_format=args.latent_format,
+            vae_hash=vae.hash,
+            source_size=args.size,
+            dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
+            class_names=names,
+            palette=layout.palette,
+            resize_policy=args.resize,
+            label_method=args.label_method,
+        )
+        save(prior, args)
+        _summarize(prior, layout, skipped)
+    checkpoint.remove()
+    return 0
+
+
+def _layout(args: argparse.Namespace) -> Layout:
+    layout = find_dataset(
+        args.dataset, args.root, args.split, images=args.images_dir, labels=args.labels_dir
+    )
+    if args.palette:
+        layout = layout.with_palette(args.palette)
+    if args.ignore_ids is not None:
+        layout = replace(layout, ignore_ids=_ids(args.ignore_ids))
+    return layout
+
+
+def _identity(
+    args: argparse.Namespace, layout: Layout, vae: ComfyVAE, ranks: Ranks
+) -> dict[str, str]:
+    """All that the moments depend on, for the checkpoint."""
+    files, names = hashlib.sha256(), hashlib.sha256()
+    for pair in layout.pairs:
+        names.update(f"{pair.name}\n".encode())
+        for path in (pair.image, pair.label):
+            state = path.stat()
+            files.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
+    options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
+    return {
+        **{name.replace("_", " "): str(getattr(args, name)) for name in options},
+        "palette": layout.palette.name,
+        "ignored ids": str(layout.ignore_ids),
+        "number of images": str(len(layout.pairs)),
+        "names of the images": names.hexdigest()[:12],
+        "sizes or dates of the files": files.hexdigest()[:12],
+        "vae": vae.hash[:12],
+        "device": vae.device.partition(":")[0],
+        "dtype": vae.dtype,
+        "on error": args.on_error,
+        "number of ranks": str(ranks.size),
+    }
+
+
+def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
+    """Beside the output; one for each rank, found whatever the number of ranks."""
+    suffix = f".rank{ranks.rank}" if ranks.rank else ""
+    return out.with_name(f"{out.name}{suffix}.checkpoint")
+
+
+def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:
+    """Images used, those left out and why, classes, coverage."""
+    seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
+    say(
+        f"used {prior.num_images} images; {len(prior.class_ids)} classes; "
+        f"{seen:.0%} of all (class, cell) pairs were seen; 'inspect' tells more"
+    )
+    if skipped:
+        warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
+    if layout.unpaired:
+        warn(f"left out, without a partner: {layout.unpaired}")
+
+
+@contextmanager
+def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with images per second and time left, on rank 0, of its share."""
+    with tqdm(total=total, unit="img", disable=ranks.rank > 0, smoothing=0.05) as bar:
+
+        def show(done: int, share: int) -> None:
+            if not started:
+                # What a checkpoint holds is done, but not at this run's pace.
+                bar.total, bar.initial, bar.n = share, done, done
+                started.append(True)
+            bar.update(done - bar.n)
+
+        started: list[bool] = []
+        yield show
+
+
+@contextmanager
+def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C or SIGTERM came; a second one ends at once."""
+    stopped: list[int] = []
+    process = os.getpid()
+
+    def note(number: int, _frame: object) -> None:
+        if os.getpid() != process:
+            # A forked reader: Ctrl-C reaches it too, but the build ends it when it is done.
+            if number == signal.SIGTERM:
+                os._exit(1)
+            return
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, note) for number in numbers]
+    try:
+        yield lambda: bool(stopped)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x512") from None
+    if width < 1 or height < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x512")
+    return width, height
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise PriorError(f"--ignore-ids is {text!r}; expected ids such as 0,255, or none") from None
+
+
+def _class_names(path: Path) -> dict[int, str]:
+    """Class names from a JSON object {id: name} or list, or from lines of 'ID NAME'."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        if path.suffix.lower() == ".json":
+            data = json.loads(text)
+            items = data.items() if isinstance(data, dict) else enumerate(data)
+        else:
+            lines = [line for line in text.splitlines() if line.strip()]
+            items = [line.replace(":", " ", 1).split(None, 1) for line in lines]
+        return {int(class_id): str(name).strip() for class_id, name in items}
+    except (ValueError, TypeError) as error:
+        raise PriorError(
+            f"{path.name} is no list of class names ({error}); expected lines such as '3 road', or "
+            'JSON such as {"3": "road"}'
+        ) from error

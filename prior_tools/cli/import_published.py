@@ -1,0 +1,181 @@
+"""`import`: the published statistics files to a prior."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from ..errors import PriorError
+from ..palettes import PALETTES, get_palette
+from ..prior import LATENT_FORMATS
+from ..published import (
+    CATEGORICAL,
+    SCALE_FACTORS,
+    SPATIAL,
+    ImportReport,
+    prior_from_published,
+    read_published,
+)
+from .output import add_output, check_output, named, save, say, warn
+
+_MAP_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})")
+_DERIVED = {
+    SPATIAL: "spatial prior: derived from the joint file, pooled over the classes of each cell",
+    CATEGORICAL: "categorical prior: derived from the joint file, where every pixel counts alike; "
+    "the paper's lets every image count alike, which the joint file cannot tell",
+}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command `import` to the command line."""
+    parser = commands.add_parser(
+        "import",
+        help="turn the published statistics files (.npy) into a prior",
+        description="Turn the published statistics files into a prior. Which file is which is told "
+        "by its content; a spatial or categorical file that is missing is derived from the joint "
+        "one. Nothing in a file is run.",
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="NPY",
+        help="NAME_spatial_class_mean_std.npy and, if you have them, NAME_spatial_mean_std.npy and "
+        "NAME_categorical_mean_std.npy",
+    )
+    add_output(parser)
+    parser.add_argument(
+        "--latent-format",
+        choices=LATENT_FORMATS,
+        default="sd15",
+        help="of the VAE that encoded the images (default: sd15, which SD2 shares)",
+    )
+    known = ", ".join(f"{factor} for {name}" for name, factor in SCALE_FACTORS.items())
+    parser.add_argument(
+        "--scale", type=float, help=f"what the latents were multiplied by (default: {known})"
+    )
+    parser.add_argument(
+        "--palette", choices=list(PALETTES), help="names and colours of the classes"
+    )
+    parser.add_argument(
+        "--ignore-ids",
+        metavar="IDS",
+        help="class ids to leave out of the class statistics, such as 0,255, or none (default: "
+        "the palette's, or 255 without a palette); numbered as in the prior",
+    )
+    parser.add_argument(
+        "--map",
+        metavar="OLD=NEW,...",
+        help="class ids in the files and what they become, -1 to drop one: 0=1,182-255=-1. A range "
+        "with a NEW of 0 or more is shifted: 0-149=1. Or a file of such entries; a # starts a "
+        "comment there",
+    )
+    parser.add_argument("--dataset-name", default="", metavar="NAME", help="kept in the prior")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import and report on what was found."""
+    check_output(args)
+    id_map = _id_map(args.map) if args.map is not None else {}
+    palette = get_palette(args.palette) if args.palette else None
+    ignore_ids = _ignore_ids(args.ignore_ids) if args.ignore_ids is not None else None
+    statistics = read_published(args.files)
+    prior, report = prior_from_published(
+        statistics,
+        scale=args.scale,
+        latent_format=args.latent_format,
+        palette=palette,
+        ignore_ids=ignore_ids,
+        id_map=id_map,
+        dataset_name=args.dataset_name,
+    )
+    for kind, name in statistics.files.items():
+        print(f"read {name} ({kind})")
+    names = prior.metadata.class_names
+    found = statistics.found_ids
+    # Under the palette's numbering the files' own ids would get wrong names, so the names go to
+    # what they became.
+    say(f"the files hold {len(found)} class ids: {named(found, {} if id_map else names)}")
+    if id_map:
+        moved = [f"{old}->{new}" for old, new in report.kept.items() if old != new]
+        say(f"mapped: {', '.join(moved) or 'none'}")
+        say(f"the prior holds: {named(prior.class_ids.tolist(), names)}")
+    if report.left_out:
+        say(f"left out, as ignored or dropped: {named(report.left_out, {})}")
+    _report(report, names)
+    save(prior, args)
+    return 0
+
+
+def _report(report: ImportReport, names: dict[int, str]) -> None:
+    for kind in report.derived:
+        say(_DERIVED[kind])
+    if report.repaired:
+        say(
+            "repaired a NaN deviation, which the published code writes for a class drawn once, "
+            "with that of the joint file (0 where it lacks the class): "
+            f"{named(report.repaired, names)}"
+        )
+    if report.without_entry:
+        say(
+            "missing in the categorical file and derived from the joint one: "
+            f"{named(report.without_entry, names)}"
+        )
+    if report.without_cells:
+        say(
+            "in the categorical file only, so without a joint prior: "
+            f"{named(report.without_cells, names)}"
+        )
+    if report.outside_palette:
+        warn(
+            f"the palette does not have {named(report.outside_palette, {})}. The files may number "
+            "their classes in another way, or hold ids that smooth resizing of label maps "
+            "invented; --map renumbers them or drops them"
+        )
+
+
+def _ignore_ids(text: str) -> tuple[int, ...]:
+    """Class ids from a text such as "0,255"; PriorError if it is something else."""
+    if text.strip().lower() in ("", "none"):
+        return ()
+    parts = text.replace(",", " ").split()
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise PriorError(f"--ignore-ids is {text!r}; expected class ids such as 0,255, or none")
+    return tuple(int(part) for part in parts)
+
+
+def _id_map(text: str) -> dict[int, int]:
+    """Class id -> new id, from the entries themselves or from a file of them."""
+    entries = _entries(text)
+    if not all(_MAP_ENTRY.fullmatch(entry) for entry in entries):
+        path = Path(text)
+        if not path.is_file():
+            raise PriorError(
+                f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of "
+                "them"
+            )
+        try:
+            content = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise PriorError(f"--map {path.name} is not a text file") from error
+        entries = _entries(re.sub("#.*", "", content))
+    mapped: dict[int, int] = {}
+    for entry in entries:
+        match = _MAP_ENTRY.fullmatch(entry)
+        if not match:
+            raise PriorError(f"--map holds {entry!r}; expected OLD=NEW or FIRST-LAST=NEW")
+        first, last, new = int(match[1]), int(match[2] or match[1]), int(match[3])
+        if last < first:
+            raise PriorError(f"--map holds {entry!r}, a range that ends before it starts")
+        for old in range(first, last + 1):
+            if old in mapped:
+                raise PriorError(f"--map names class id {old} twice; expected once")
+            mapped[old] = new if new == -1 else new + old - first
+    if not mapped:
+        raise PriorError("--map holds no entries; expected OLD=NEW")
+    return mapped
+
+
+def _entries(text: str) -> list[str]:
+    return text.replace(",", " ").split()

@@ -1,0 +1,189 @@
+"""`inspect`: what a prior holds, as a table, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..atomic import write_bytes
+from ..errors import PriorError
+from ..picture import describe_prior
+from ..prior import Prior
+from .output import printable
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """What is told of a class.
+
+    Attributes:
+        id, name: of the class.
+        colour: "#rrggbb" in label images, or None.
+        pixels: latent cells of the class in all images.
+        images: that hold it.
+        coverage: fraction of the grid's cells where it was ever seen.
+        mean, deviation: image-weighted, per latent channel, in raw VAE units.
+    """
+
+    id: int
+    name: str
+    colour: str | None
+    pixels: int
+    images: int
+    coverage: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command `inspect` to the command line."""
+    parser = commands.add_parser(
+        "inspect",
+        help="show what a prior holds",
+        description="Show what a prior was made from and, per class: pixels (latent cells in all "
+        "images), images, coverage (the part of the grid where the class was ever seen), and the "
+        "mean and deviation of each latent channel in raw VAE units, images weighing alike.",
+    )
+    parser.add_argument("file", type=Path, metavar="PRIOR", help="a prior")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="also write a picture of it")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw if asked to, and print."""
+    prior = Prior.load(args.file)
+    # First, since a reader such as `head` may end the printing.
+    if args.png:
+        _draw(prior, args.file, args.png)
+    facts = describe(prior)
+    classes = summarize(prior)
+    if args.json:
+        entries = [asdict(entry) for entry in classes]
+        print(json.dumps({"file": str(args.file), **facts, "classes": entries}, indent=2))
+    else:
+        print("\n".join(_facts_text(args.file, facts)))
+        print()
+        print("\n".join(table(classes, prior.latent_channels)))
+    return 0
+
+
+def describe(prior: Prior) -> dict[str, object]:
+    """What was counted and what is known of how, as plain data."""
+    metadata = prior.metadata
+    height, width = prior.grid
+    labelled = int(prior.joint_count.sum()) / (prior.num_images * height * width)
+    occupied = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
+    return {
+        "dataset_name": metadata.dataset_name,
+        "num_images": prior.num_images,
+        "num_classes": len(prior.class_ids),
+        "grid": [height, width],
+        "latent_channels": prior.latent_channels,
+        "downscale_factor": metadata.downscale_factor,
+        "source_size": list(metadata.source_size) if metadata.source_size else None,
+        "latent_format": metadata.latent_format,
+        "vae_hash": metadata.vae_hash,
+        "palette": metadata.palette.name if metadata.palette else None,
+        "ignore_ids": list(metadata.ignore_ids),
+        "resize_policy": metadata.resize_policy,
+        "label_method": metadata.label_method,
+        "labelled_fraction": labelled,
+        "occupied_fraction": occupied,
+        "spatial_mean": prior.spatial_mean.double().mean((1, 2)).tolist(),
+        "spatial_deviation": prior.spatial_std.double().square().mean((1, 2)).sqrt().tolist(),
+    }
+
+
+def summarize(prior: Prior) -> list[ClassSummary]:
+    """A summary of each class, by ascending id."""
+    palette = prior.metadata.palette
+    pixels = prior.joint_count.flatten(1).sum(1)
+    coverage = (prior.joint_count > 0).flatten(1).double().mean(1)
+    summaries = []
+    for row, class_id in enumerate(prior.class_ids.tolist()):
+        colour = None
+        if palette is not None and palette.holds(class_id):
+            colour = "#" + bytes(palette.paint(prior.class_ids[row]).tolist()).hex()
+        summaries.append(
+            ClassSummary(
+                id=class_id,
+                name=prior.class_name(class_id),
+                colour=colour,
+                pixels=int(pixels[row]),
+                images=int(prior.class_image_count[row]),
+                coverage=float(coverage[row]),
+                mean=tuple(prior.class_mean[row].tolist()),
+                deviation=tuple(prior.class_std[row].tolist()),
+            )
+        )
+    return summaries
+
+
+def table(classes: list[ClassSummary], channels: int) -> list[str]:
+    """Aligned lines: a heading, then a line per class."""
+    heading = ["id", "name", "colour", "pixels", "images", "coverage"]
+    heading += [f"{what} {c}" for what in ("mean", "dev") for c in range(channels)]
+    rows = [heading]
+    for entry in classes:
+        rows.append(
+            [
+                str(entry.id),
+                printable(entry.name),
+                entry.colour or "-",
+                str(entry.pixels),
+                str(entry.images),
+                f"{entry.coverage:.1%}",
+                *(f"{value:.3f}" for value in (*entry.mean, *entry.deviation)),
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Words to the left, numbers to the right.
+    sides = [str.rjust, str.ljust, str.ljust] + [str.rjust] * (len(heading) - 3)
+    return [
+        "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _facts_text(path: Path, facts: dict) -> list[str]:
+    height, width = facts["grid"]
+    size = facts["source_size"]
+    pixels = f" from {size[0]}x{size[1]} pixels" if size else ""
+    ignored = ", ".join(map(str, facts["ignore_ids"]))
+    lines = {
+        "prior": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
+        "dataset": facts["dataset_name"],
+        "images": str(facts["num_images"]),
+        "grid": f"{width}x{height} cells of {facts['downscale_factor']} pixels{pixels}",
+        "latents": f"{facts['latent_channels']} channels, {facts['latent_format']}",
+        "VAE": facts["vae_hash"],
+        "palette": facts["palette"],
+        "ignored ids": ignored or "none",
+        "resizing": f"images {facts['resize_policy']}, labels {facts['label_method']}",
+        "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
+        "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
+        "the cells on average",
+        "mean": _numbers(facts["spatial_mean"]),
+        "deviation": f"{_numbers(facts['spatial_deviation'])} about each cell's own mean",
+    }
+    width = max(map(len, lines)) + 2
+    return [f"{key:{width}}{printable(str(value or 'not known'))}" for key, value in lines.items()]
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def _draw(prior: Prior, path: Path, target: Path) -> None:
+    if target.exists() and target.samefile(path):
+        raise PriorError(f"--png {target} is the prior itself; expected another file's name")
+    picture = describe_prior(prior, title=printable(path.stem))
+    data = io.BytesIO()
+    levels = (picture * 255).round().byte().numpy()
+    Image.fromarray(levels).save(data, format="PNG")
+    write_bytes(target, data.getvalue())

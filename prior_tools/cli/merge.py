@@ -1,0 +1,69 @@
+"""`merge`: several priors to the prior of all their images."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+from ..errors import PriorError
+from ..prior import Prior
+from .output import add_output, check_output, save, warn
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command `merge` to the command line."""
+    parser = commands.add_parser(
+        "merge",
+        help="unite priors of parts of a dataset, or of several datasets",
+        description="Write the prior of all images of several priors, in any order. Classes are "
+        "united. Priors of different VAEs, grids, class names, palettes, ignored ids or ways of "
+        "resizing are refused.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="PRIOR", help="two or more priors")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge and save."""
+    check_output(args)
+    _check_files(args.files)
+    priors = [Prior.load(path) for path in args.files]
+    try:
+        merged = priors[0].merge(priors[1:])
+    except PriorError as error:
+        raise _between(args.files, priors) or error from error
+    unknown = [path.name for path, p in zip(args.files, priors, strict=True) if not _vae(p)]
+    if unknown and len(unknown) < len(priors):
+        warn(f"which VAE made {', '.join(unknown)} is not known; it must be that of the others")
+    for path, prior in zip(args.files, priors, strict=True):
+        print(f"read {path}: {prior.num_images} images, {len(prior.class_ids)} classes")
+    save(merged, args)
+    return 0
+
+
+def _check_files(paths: list[Path]) -> None:
+    if len(paths) < 2:
+        raise PriorError(f"{len(paths)} prior is given; expected at least two to merge")
+    for first, second in combinations(paths, 2):
+        if first.exists() and second.exists() and first.samefile(second):
+            raise PriorError(
+                f"{first} and {second} are the same file; its images would count twice"
+            )
+
+
+def _between(paths: list[Path], priors: list[Prior]) -> PriorError | None:
+    """The contradiction with the names of the two files it is between.
+
+    Merging says what contradicts, but takes priors and so cannot name files.
+    """
+    for (first, a), (second, b) in combinations(zip(paths, priors, strict=True), 2):
+        try:
+            a.merge(b)
+        except PriorError as error:
+            return PriorError(f"{first} and {second}: {error}")
+    return None
+
+
+def _vae(prior: Prior) -> str:
+    return prior.metadata.vae_hash

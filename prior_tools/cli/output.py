@@ -1,0 +1,76 @@
+"""The file that a command writes, and how a command speaks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import PriorError
+from ..prior import Prior
+
+_WIDTH = 100
+# A space inside a name, where a line must not end.
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add --out and --overwrite."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="prior to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Raise PriorError before any work is done if --out is taken, or is no name for a file."""
+    if args.out.is_dir():
+        raise PriorError(f"--out {args.out} is a folder; expected the name of a file")
+    if args.out.exists() and not args.overwrite:
+        raise PriorError(
+            f"{args.out} exists already; choose another --out, or add --overwrite to replace it"
+        )
+
+
+def save(prior: Prior, args: argparse.Namespace) -> None:
+    """Write the prior to --out and say so."""
+    prior.save(args.out, overwrite=args.overwrite)
+    height, width = prior.grid
+    print(
+        f"wrote {args.out}: {prior.num_images} images, {len(prior.class_ids)} classes, "
+        f"{width}x{height} cells, {prior.latent_channels} channels, "
+        f"{args.out.stat().st_size / 1e6:.1f} MB"
+    )
+
+
+def named(class_ids: Iterable[int], names: dict[int, str]) -> str:
+    """Ascending ids with their names where they have one, such as "0 road, 19, 182-254"."""
+    parts: list[str] = []
+    first = last = None
+    for class_id in class_ids:
+        if class_id in names:
+            first = last = None
+            parts.append(_UNBROKEN.join([str(class_id), *printable(names[class_id]).split()]))
+        elif last is not None and class_id == last + 1:
+            last = class_id
+            parts[-1] = f"{first}-{last}"
+        else:
+            first = last = class_id
+            parts.append(str(class_id))
+    return ", ".join(parts)
+
+
+def printable(text: str) -> str:
+    """A text out of a file, made unable to move a terminal's cursor."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def say(text: str) -> None:
+    """Print a paragraph, wrapped, its later lines indented."""
+    lines = textwrap.fill(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    print(lines.replace(_UNBROKEN, " "))
+
+
+def warn(text: str) -> None:
+    """Print a warning, on one line, to stderr."""
+    print(f"warning: {text}", file=sys.stderr)

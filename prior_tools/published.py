@@ -1,0 +1,397 @@
+"""The statistics files of the published toolkit as a prior.
+
+Three .npy files per dataset, in latents scaled by the latent format's factor:
+
+- NAME_spatial_class_mean_std.npy: {mean, std: float32 [256, C, h, w], count: [256, 1, h, w]};
+- NAME_spatial_mean_std.npy: {mean, std: float32 [C, h, w]};
+- NAME_categorical_mean_std.npy: {class id: {mean, std: float32 [C]}}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .accumulator import MAX_CLASS_ID
+from .errors import PriorError, listing
+from .moments import to_float32
+from .palettes import Palette
+from .prior import Prior, PriorMetadata
+from .safe_npy import read_npy_object
+
+# What latents were multiplied by, for the formats that such files were made with.
+SCALE_FACTORS = {"sd15": 0.18215, "sdxl": 0.13025}
+
+JOINT, SPATIAL, CATEGORICAL = "joint", "spatial", "categorical"
+
+_CLASSES = 256
+_DOWNSCALE_FACTOR = 8
+# Up to here float32 counts one by one.
+_MAX_COUNT = 2**24
+# Far beyond any latent, and far from where dividing by the scale would overflow.
+_MAX_VALUE = 1e9
+
+
+@dataclass(frozen=True)
+class PublishedStatistics:
+    """What the files hold, checked, in their own scaled units and class ids.
+
+    K classes with at least one cell, C channels, grid (h, w).
+
+    Attributes:
+        class_ids: int64 [K], ascending.
+        joint_mean, joint_std: float32 [K, C, h, w]; 0 where the count is 0.
+        joint_count: int64 [K, h, w], images.
+        spatial: (mean, std) float32 [C, h, w], or None where that file is missing.
+        categorical: class id -> (mean, std) float32 [C], or None where that file is missing. A
+            deviation may be NaN: the published code writes it for a class that it drew once.
+        files: kind of file -> its name.
+    """
+
+    class_ids: Tensor
+    joint_mean: Tensor
+    joint_std: Tensor
+    joint_count: Tensor
+    spatial: tuple[Tensor, Tensor] | None = None
+    categorical: Mapping[int, tuple[Tensor, Tensor]] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def found_ids(self) -> tuple[int, ...]:
+        """All class ids of the joint and the categorical file, ascending."""
+        return tuple(sorted({*self.class_ids.tolist(), *(self.categorical or {})}))
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did; ids are the prior's, unless said otherwise.
+
+    Attributes:
+        kept: class id in the files -> class id in the prior.
+        left_out: class ids in the files whose classes were ignored or dropped.
+        derived: the kinds of prior computed from the joint file, for want of their own.
+        repaired: classes whose deviation was NaN.
+        without_entry: classes that the categorical file lacks; their moments are pixel-weighted.
+        without_cells: classes that only the categorical file holds.
+        outside_palette: classes that the palette does not have.
+    """
+
+    kept: Mapping[int, int]
+    left_out: tuple[int, ...]
+    derived: tuple[str, ...]
+    repaired: tuple[int, ...]
+    without_entry: tuple[int, ...]
+    without_cells: tuple[int, ...]
+    outside_palette: tuple[int, ...]
+
+
+def read_published(paths: Iterable[Path | str]) -> PublishedStatistics:
+    """Read the joint file and, where given, the spatial and the categorical one, in any order.
+
+    Which is which is told by their content. Nothing in a file is run (see `safe_npy`).
+
+    Raises PriorError if a file is none of the three, is damaged, holds values that statistics
+    cannot have, or does not fit to the others; OSError if one cannot be read.
+    """
+    contents: dict[str, dict] = {}
+    files: dict[str, str] = {}
+    for path in map(Path, paths):
+        content = read_npy_object(path)
+        kind = _kind(content, path.name)
+        if kind in files:
+            raise PriorError(
+                f"{files[kind]} and {path.name} are both {kind} files; expected at most one of each"
+            )
+        contents[kind], files[kind] = content, path.name
+    if JOINT not in contents:
+        raise PriorError(
+            f"no joint file is among {', '.join(files.values()) or 'no files'}; expected "
+            "NAME_spatial_class_mean_std.npy, alone or with the others of its dataset"
+        )
+    joint = _joint(contents[JOINT], files[JOINT])
+    shape = tuple(joint["joint_mean"].shape[1:])
+    spatial = categorical = None
+    if SPATIAL in contents:
+        spatial = _pair(contents[SPATIAL], shape, files[SPATIAL])
+    if CATEGORICAL in contents:
+        categorical = {
+            class_id: _pair(
+                _entry(entry, class_id, files[CATEGORICAL]),
+                shape[:1],
+                f"{files[CATEGORICAL]}, class {class_id}",
+                nan_deviation=True,
+            )
+            for class_id, entry in sorted(contents[CATEGORICAL].items())
+        }
+    return PublishedStatistics(**joint, spatial=spatial, categorical=categorical, files=files)
+
+
+def prior_from_published(
+    statistics: PublishedStatistics,
+    *,
+    scale: float | None = None,
+    latent_format: str = "sd15",
+    palette: Palette | None = None,
+    ignore_ids: Iterable[int] | None = None,
+    id_map: Mapping[int, int] | None = None,
+    dataset_name: str = "",
+) -> tuple[Prior, ImportReport]:
+    """The prior that the files describe, in raw VAE units.
+
+    What the files do not hold is found from the joint file: the spatial prior by pooling over the
+    classes of a cell, the categorical one by pooling over a class's cells, which weights by pixels
+    (the image-weighted moments cannot be had from it). Counts are bounds: `num_images` is the
+    largest number of images at any cell, a class's images the largest number at any one cell, or
+    two where its categorical entry has a deviation, which the published code writes from two draws
+    on. A single-image deviation stays as the file has it.
+
+    Args:
+        statistics: see `read_published`.
+        scale: what the latents were multiplied by; None takes the latent format's factor.
+        latent_format: one of LATENT_FORMATS; SD2 shares "sd15".
+        palette: names and colours of the classes, in the numbering of `id_map`'s values.
+        ignore_ids: class ids kept out of the class and joint moments, in the same numbering; None
+            takes the palette's, or 255 without a palette.
+        id_map: class id in the files -> class id in the prior, -1 to drop it. Others stay.
+        dataset_name: free text.
+
+    Raises PriorError for a scale, map or statistics that no prior can be made with.
+    """
+    scale = _scale(scale, latent_format)
+    if ignore_ids is None:
+        ignore_ids = palette.ignore_ids if palette else (255,)
+    ignored = tuple(sorted({int(i) for i in ignore_ids}))
+    kept = _kept_ids(statistics.found_ids, id_map or {}, ignored)
+
+    n = statistics.joint_count.double()
+    mean, std = statistics.joint_mean.double() / scale, statistics.joint_std.double() / scale
+    if statistics.spatial is None:
+        empty = int((n.sum(0) == 0).sum())
+        if empty:
+            raise PriorError(
+                f"{empty} cells of {statistics.files.get(JOINT, 'the joint file')} have no count "
+                "in any class, so the spatial prior cannot be derived there; give "
+                "NAME_spatial_mean_std.npy as well"
+            )
+        spatial_mean, spatial_std = _pooled(n, mean, std, dims=(0,))
+    else:
+        spatial_mean, spatial_std = (part.double() / scale for part in statistics.spatial)
+
+    # Rows of the kept classes in the prior's order, empty for those without a cell.
+    order = sorted(kept, key=kept.__getitem__)
+    row_of = {class_id: row for row, class_id in enumerate(statistics.class_ids.tolist())}
+    rows = torch.tensor([row_of.get(class_id, -1) for class_id in order])
+    no_cells = rows < 0
+    num_images = int(n.sum(0).max())
+    n, mean, std = (part[rows.clamp(min=0)] for part in (n, mean, std))
+    for part in (n, mean, std):
+        part[no_cells] = 0
+    pixel_mean, pixel_std = _pooled(n, mean, std, dims=(2, 3))
+
+    class_mean, class_std = pixel_mean.clone(), pixel_std.clone()
+    images = n.flatten(1).amax(1)
+    entries = statistics.categorical or {}
+    repaired = []
+    for row, class_id in enumerate(order):
+        if class_id not in entries:
+            continue
+        entry_mean, entry_std = (part.double() / scale for part in entries[class_id])
+        once = entry_std.isnan()
+        class_mean[row] = entry_mean
+        # Where there is no cell either, the class was seen once in all: its deviation is 0.
+        class_std[row] = torch.where(once, class_std[row], entry_std)
+        if no_cells[row]:
+            pixel_mean[row], pixel_std[row] = class_mean[row], class_std[row]
+        if once.any():
+            repaired.append(kept[class_id])
+        images[row] = max(float(images[row]), 1.0 if once.any() else 2.0)
+
+    prior = Prior(
+        class_ids=torch.tensor([kept[class_id] for class_id in order]),
+        joint_mean=to_float32(mean),
+        joint_std=to_float32(std),
+        joint_count=n.to(torch.int32),
+        spatial_mean=to_float32(spatial_mean),
+        spatial_std=to_float32(spatial_std),
+        class_mean=to_float32(class_mean),
+        class_std=to_float32(class_std),
+        class_image_count=images.clamp(max=num_images).to(torch.int32),
+        class_pixel_mean=to_float32(pixel_mean),
+        class_pixel_std=to_float32(pixel_std),
+        num_images=num_images,
+        metadata=_metadata(spatial_mean.shape, latent_format, palette, ignored, dataset_name),
+    )
+    without_entry = [] if statistics.categorical is None else set(order) - entries.keys()
+    report = ImportReport(
+        kept=kept,
+        left_out=tuple(i for i in statistics.found_ids if i not in kept),
+        derived=tuple(k for k in (SPATIAL, CATEGORICAL) if getattr(statistics, k) is None),
+        repaired=tuple(repaired),
+        without_entry=tuple(sorted(kept[i] for i in without_entry)),
+        without_cells=tuple(prior.class_ids[no_cells].tolist()),
+        outside_palette=tuple(i for i in sorted(kept.values()) if palette and not palette.holds(i)),
+    )
+    return prior, report
+
+
+def _kind(content: object, name: str) -> str:
+    if isinstance(content, dict):
+        if content.keys() == {"mean", "std", "count"}:
+            return JOINT
+        if content.keys() == {"mean", "std"}:
+            return SPATIAL
+        if content and all(isinstance(key, int) for key in content):
+            return CATEGORICAL
+    raise PriorError(
+        f"{name} is none of the published statistics files; expected a dict with mean, std and "
+        "count (joint), with mean and std (spatial), or with an entry per class id (categorical)"
+    )
+
+
+def _joint(content: dict, name: str) -> dict[str, Tensor]:
+    """The joint file's classes that occur, as fields of PublishedStatistics."""
+    shape = getattr(content["mean"], "shape", ())
+    if len(shape) != 4 or shape[0] != _CLASSES:
+        raise PriorError(
+            f"{name}: mean has shape {tuple(shape)}; expected ({_CLASSES}, channels, h, w)"
+        )
+    mean = _numbers(content["mean"], shape, f"{name}: mean")
+    std = _deviations(content["std"], shape, f"{name}: std")
+    count = _numbers(content["count"], (_CLASSES, 1, *shape[2:]), f"{name}: count")[:, 0]
+    if (count < 0).any() or (count > _MAX_COUNT).any() or (count % 1).any():
+        raise PriorError(f"{name}: count holds values that are no numbers of images")
+    present = np.flatnonzero(count.any((1, 2)))
+    if not len(present):
+        raise PriorError(f"{name} holds no class: every count is 0")
+    occupied = (count[present] > 0)[:, None]
+    return {
+        "class_ids": torch.from_numpy(present),
+        "joint_mean": torch.from_numpy(np.where(occupied, mean[present], np.float32(0))),
+        "joint_std": torch.from_numpy(np.where(occupied, std[present], np.float32(0))),
+        "joint_count": torch.from_numpy(count[present].astype(np.int64)),
+    }
+
+
+def _entry(entry: object, class_id: int, name: str) -> dict:
+    if not 0 <= class_id < _CLASSES:
+        raise PriorError(f"{name} holds class id {class_id}; expected 0..{_CLASSES - 1}")
+    if not isinstance(entry, dict) or entry.keys() != {"mean", "std"}:
+        raise PriorError(f"{name}: the entry of class {class_id} is no dict with mean and std")
+    return entry
+
+
+def _pair(
+    content: dict, shape: tuple[int, ...], where: str, nan_deviation: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, both of `shape`."""
+    mean = _numbers(content["mean"], shape, f"{where}: mean")
+    std = _deviations(content["std"], shape, f"{where}: std", nan_deviation)
+    return torch.from_numpy(mean.copy()), torch.from_numpy(std.copy())
+
+
+def _deviations(
+    values: object, shape: tuple[int, ...], where: str, nan_deviation: bool = False
+) -> np.ndarray:
+    std = _numbers(values, shape, where, nan_deviation)
+    if (std < 0).any():
+        raise PriorError(f"{where} holds negative deviations")
+    return std
+
+
+def _numbers(
+    values: object, shape: tuple[int, ...], where: str, may_be_nan: bool = False
+) -> np.ndarray:
+    """`values`, checked to be float32 of this shape and finite, NaN excepted where it may be."""
+    given = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "no array"
+    if given == "no array" or values.shape != tuple(shape) or values.dtype.name != "float32":
+        raise PriorError(
+            f"{where} is {given}; expected float32 {tuple(shape)}, as the other arrays have it"
+        )
+    finite = (np.abs(values) <= _MAX_VALUE) | (np.isnan(values) if may_be_nan else False)
+    if not finite.all():
+        raise PriorError(
+            f"{where} holds {int((~finite).sum())} values that are NaN, infinite or beyond "
+            f"{_MAX_VALUE:g}; the file is damaged, or was computed from latents that were"
+        )
+    return values.astype(np.float32, copy=False)
+
+
+def _scale(scale: float | None, latent_format: str) -> float:
+    if scale is None:
+        if latent_format not in SCALE_FACTORS:
+            raise PriorError(
+                f"no factor is known here for latent format {latent_format!r}; give the scale that "
+                "the latents were multiplied by"
+            )
+        return SCALE_FACTORS[latent_format]
+    if not 1e-6 < scale < 1e6:
+        raise PriorError(
+            f"scale is {scale}; expected the positive factor that the latents were multiplied by, "
+            f"such as {SCALE_FACTORS['sd15']}"
+        )
+    return float(scale)
+
+
+def _kept_ids(
+    found: Iterable[int], id_map: Mapping[int, int], ignored: tuple[int, ...]
+) -> dict[int, int]:
+    """File id -> prior id of the classes that stay."""
+    kept: dict[int, int] = {}
+    old_of: dict[int, int] = {}
+    for old in found:
+        new = id_map.get(old, old)
+        if not -1 <= new <= MAX_CLASS_ID:
+            raise PriorError(
+                f"class id {old} is mapped to {new}; expected 0..{MAX_CLASS_ID}, or -1 to drop it"
+            )
+        if new == -1 or new in ignored:
+            continue
+        if new in old_of:
+            raise PriorError(
+                f"classes {old_of[new]} and {old} of the files would both become class {new}; "
+                "expected a class of its own for each, since the image-weighted moments of two "
+                "together are not in the files. Drop one by mapping it to -1"
+            )
+        kept[old], old_of[new] = new, old
+    if not kept:
+        raise PriorError(
+            f"no class is left of {listing([str(i) for i in found])}; ignore or drop fewer ids"
+        )
+    return kept
+
+
+def _pooled(n: Tensor, mean: Tensor, std: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Moments over some dimensions of n [K, h, w], mean and std [K, C, h, w]; 0 where n is."""
+    n = n.unsqueeze(1)
+    total = n.sum(dims, keepdim=True).clamp(min=1)
+    pooled = (n * mean).sum(dims, keepdim=True) / total
+    variance = (n * (std.square() + (mean - pooled).square())).sum(dims, keepdim=True) / total
+    return pooled.squeeze(dims), variance.sqrt().squeeze(dims)
+
+
+def _metadata(
+    shape: tuple[int, ...],
+    latent_format: str,
+    palette: Palette | None,
+    ignored: tuple[int, ...],
+    dataset_name: str,
+) -> PriorMetadata:
+    channels, height, width = shape
+    return PriorMetadata(
+        latent_channels=channels,
+        grid=(height, width),
+        downscale_factor=_DOWNSCALE_FACTOR,
+        latent_format=latent_format,
+        source_size=(width * _DOWNSCALE_FACTOR, height * _DOWNSCALE_FACTOR),
+        dataset_name=dataset_name,
+        class_names=dict(palette.names) if palette else {},
+        palette=palette,
+        ignore_ids=ignored,
+        # How images were resized the files do not say; labels they took from a cell's corner.
+        label_method="nearest",
+    )

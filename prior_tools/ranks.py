@@ -1,0 +1,92 @@
+"""Several processes build one prior: `torchrun --nproc_per_node N -m prior_tools build ...`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import safetensors.torch
+import torch
+import torch.distributed as dist
+
+from .accumulator import PriorAccumulator
+
+# Ranks wait for the slowest of them, which on a large dataset may be hours behind the first. A rank
+# that has died is not waited for: torchrun then ends the others.
+_PATIENCE = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of one build.
+
+    Attributes:
+        rank: 0 .. size - 1; rank 0 speaks and saves.
+        size: number of processes.
+        local: rank among those of this machine, which is also its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @staticmethod
+    def of_environment() -> Ranks:
+        """As torchrun says; a single process where it was not started by torchrun."""
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        return Ranks(*(int(os.environ.get(n, d)) for n, d in zip(names, (0, 1, 0), strict=True)))
+
+    def __enter__(self) -> Ranks:
+        if self.size > 1:
+            # The moments are float64 on the CPU also where the VAE runs on GPUs (Apple's have no
+            # float64, and CUDA's scattered sums depend on their order), so Gloo carries them.
+            dist.init_process_group("gloo", timeout=_PATIENCE)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        # After an error the others may be gone, and a tidy end would wait for them.
+        if self.size > 1 and kind is None:
+            dist.destroy_process_group()
+
+    def merged(self, state: PriorAccumulator | None) -> PriorAccumulator | None:
+        """The moments of all ranks on rank 0, merged in the order of ranks; None on the others."""
+        if self.size == 1:
+            return state
+        if self.rank > 0:
+            _send(b"" if state is None else safetensors.torch.save(state.to_state()))
+            return None
+        for other in range(1, self.size):
+            data = _receive(other)
+            if not data:
+                continue
+            theirs = PriorAccumulator.from_state(safetensors.torch.load(data))
+            state = theirs if state is None else state.merge(theirs)
+        return state
+
+    def gathered(self, lines: list[str]) -> list[str]:
+        """The texts of all ranks on rank 0, in the order of ranks; those given on the others."""
+        if self.size == 1:
+            return lines
+        if self.rank > 0:
+            _send("\0".join(lines).encode())
+            return lines
+        for other in range(1, self.size):
+            text = _receive(other).decode()
+            lines = lines + (text.split("\0") if text else [])
+        return lines
+
+
+def _send(data: bytes) -> None:
+    dist.send(torch.tensor([len(data)]), dst=0)
+    if data:
+        dist.send(torch.frombuffer(bytearray(data), dtype=torch.uint8), dst=0)
+
+
+def _receive(source: int) -> bytes:
+    length = torch.zeros(1, dtype=torch.int64)
+    dist.recv(length, src=source)
+    data = torch.empty(int(length), dtype=torch.uint8)
+    if len(data):
+        dist.recv(data, src=source)
+    return data.numpy().tobytes()

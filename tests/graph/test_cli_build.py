@@ -1,0 +1,253 @@
+"""`python -m prior_tools build` in processes of its own, with ComfyUI's own VAE loader."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from demo.scenes import write_dataset
+from dev import weights
+from dev.comfyui import REPOSITORY
+from dev.server import host_environment
+from prior_tools import Prior
+from prior_tools.checkpoint import HEADER_KEY
+from prior_tools.prior_file import read_header
+
+pytestmark = pytest.mark.slow
+
+COUNT, BATCH = 120, 4
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    """A folder of pairs, large enough to be killed in: ten scenes twelve times over."""
+    root = tmp_path_factory.mktemp("scenes")
+    write_dataset(root, 10, 64, 64, seed=5)
+    for i in range(10, COUNT):
+        for kind in ("images", "labels"):
+            shutil.copy(root / kind / f"scene_{i % 10:05}.png", root / kind / f"scene_{i:05}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def command(comfy_dir, scenes):
+    """`command(out, *more)`: the arguments of a build of the scenes."""
+
+    def arguments(out: Path, *more: str, root: Path = scenes, ranks: int = 1) -> list[str]:
+        start = [sys.executable, "-m"]
+        if ranks > 1:
+            start += ["torch.distributed.run", "--nproc_per_node", str(ranks), "-m"]
+        return [
+            *start,
+            *("prior_tools", "build", "--dataset", "pairs", "--palette", "cityscapes"),
+            *("--root", str(root), "--vae", str(weights.tiny_vae(4)), "--comfyui", str(comfy_dir)),
+            *("--size", "64x64", "--batch-size", str(BATCH), "--workers", "2"),
+            *("--out", str(out), *more),
+        ]
+
+    return arguments
+
+
+def run(command: list[str], code: int = 0) -> subprocess.CompletedProcess:
+    ended = subprocess.run(
+        command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended
+
+
+def environment() -> dict[str, str]:
+    # One thread an operation, so that a share of two ranks on two cores is not slower than one.
+    return {**host_environment(), "OMP_NUM_THREADS": "1"}
+
+
+def batches_done(checkpoint: Path) -> int:
+    try:
+        entries = read_header(checkpoint.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return -1
+    return json.loads(entries[HEADER_KEY])["progress"]["next_batch"]
+
+
+def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) -> int:
+    """Start, send the signal once `batch` batches are in the checkpoint; returns the exit code."""
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while batches_done(checkpoint) < batch and process.poll() is None:
+        assert time.monotonic() < deadline, "the build did not get on"
+        time.sleep(0.005)
+    assert process.poll() is None, "the build ended before it could be stopped"
+    if number == signal.SIGKILL:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    return process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(command, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "p.safetensors"
+    said = run(command(out))
+    assert f"used {COUNT} images" in said.stdout
+    assert not out.with_name(out.name + ".checkpoint").exists()
+    return out
+
+
+def test_killed_in_three_places_it_gives_bit_for_bit_what_an_uninterrupted_run_gives(
+    command, tmp_path, uninterrupted
+):
+    out = tmp_path / "p.safetensors"
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    again = command(out, "--checkpoint-every", "0")
+    for batch in (1, 11, 22):
+        stopped_at(again, checkpoint, batch, signal.SIGKILL)
+        assert not out.exists()
+    run(again)
+    assert out.read_bytes() == uninterrupted.read_bytes()
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(command, tmp_path, uninterrupted, number):
+    out = tmp_path / "p.safetensors"
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    assert stopped_at(command(out, "--checkpoint-every", "0"), checkpoint, 3, number) == 130
+    assert batches_done(checkpoint) >= 3
+    run(command(out))
+    assert out.read_bytes() == uninterrupted.read_bytes()
+
+
+def test_a_changed_option_or_dataset_is_refused_by_name(command, tmp_path, scenes):
+    root = tmp_path / "copy"
+    shutil.copytree(scenes, root)
+    out = tmp_path / "p.safetensors"
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    stopped_at(command(out, "--checkpoint-every", "0", root=root), checkpoint, 2, signal.SIGKILL)
+    kept = checkpoint.read_bytes()
+    says = run(command(out, "--labels", "nearest", root=root), 2).stderr
+    assert "label method was majority and is nearest" in says
+    (root / "images" / "scene_00003.png").write_bytes(
+        (root / "images" / "scene_00004.png").read_bytes()
+    )
+    says = run(command(out, root=root), 2).stderr
+    assert "sizes or dates of the files was" in says
+    assert "remove the file to begin anew" in says
+    assert checkpoint.read_bytes() == kept
+
+
+def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uninterrupted):
+    out = tmp_path / "p.safetensors"
+    run(command(out, ranks=2))
+    two, one = Prior.load(out), Prior.load(uninterrupted)
+    assert two.num_images == one.num_images == COUNT
+    assert torch.equal(two.class_ids, one.class_ids)
+    assert torch.equal(two.joint_count, one.joint_count)
+    for name in ("joint_mean", "joint_std", "spatial_mean", "spatial_std", "class_std"):
+        torch.testing.assert_close(getattr(two, name), getattr(one, name), atol=1e-6, rtol=1e-6)
+
+    whole = out.read_bytes()
+    out = tmp_path / "resumed.safetensors"
+    ranked = command(out, "--checkpoint-every", "0", ranks=2)
+    stopped_at(ranked, out.with_name(out.name + ".checkpoint"), 3, signal.SIGKILL)
+    # A rank is a session of its own, so the other one may have gone on to its end.
+    out.unlink(missing_ok=True)
+    says = run(command(out), 2).stderr
+    assert "number of ranks was 2 and is 1" in says
+    run(ranked)
+    assert out.read_bytes() == whole
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_rank_that_fails_ends_the_job_with_its_error(command, tmp_path, scenes):
+    root = tmp_path / "copy"
+    shutil.copytree(scenes, root)
+    # In the second rank's share.
+    (root / "images" / f"scene_{BATCH:05}.png").write_bytes(b"no picture")
+    ended = run(command(tmp_path / "p.safetensors", root=root, ranks=2), 1)
+    assert f"image scene_{BATCH:05}.png cannot be read" in ended.stderr
+    assert not (tmp_path / "p.safetensors").exists()
+
+
+def test_skipped_files_are_summed_up(command, tmp_path, scenes):
+    root = tmp_path / "copy"
+    shutil.copytree(scenes, root)
+    (root / "images" / "scene_00007.png").write_bytes(b"no picture")
+    (root / "labels" / "scene_00009.png").unlink()
+    out = tmp_path / "p.safetensors"
+    ended = run(command(out, "--on-error", "skip", "--limit", "0", root=root))
+    assert f"used {COUNT - 2} images" in ended.stdout
+    assert "scene_00007: image scene_00007.png cannot be read" in ended.stderr
+    assert "1 images have no label: scene_00009" in ended.stderr
+
+
+def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, uninterrupted):
+    """The node, in a real server, on the same files with the same VAE."""
+    from dev.graph import Graph
+    from dev.workspace import link_model
+
+    shutil.copytree(scenes, server.base / "input" / "cli_scenes", dirs_exist_ok=True)
+    graph = Graph()
+    vae = graph.add("VAELoader", vae_name=link_model(server.base, "vae", weights.tiny_vae(4)))
+    graph.add(
+        "SCP_BuildPrior",
+        vae=vae,
+        images="cli_scenes/images",
+        labels="cli_scenes/labels",
+        palette="cityscapes",
+        width=64,
+        height=64,
+        batch_size=BATCH,
+        max_images=0,
+        seed=0,
+        latent_format="sd15",
+        filename="cli_scenes",
+        overwrite=True,
+    )
+    server.run(graph.prompt)
+    ours = Prior.load(server.base / "models" / "scp_priors" / "cli_scenes.safetensors")
+    theirs = Prior.load(uninterrupted)
+    assert ours.metadata.vae_hash == theirs.metadata.vae_hash
+    for name in ("joint_mean", "joint_std", "spatial_mean", "class_std"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--size", "63x64"), "63x64 pixels are not whole latent cells; expected multiples of 8"),
+        (("--vae", "nothing.safetensors"), "there is no VAE file nothing.safetensors"),
+        (("--comfyui", "nowhere"), "ComfyUI is not in nowhere"),
+        (("--device", "cuda:7"), "device cuda:7 is not there"),
+        (("--device", "gpu"), "device is 'gpu'; expected auto, cpu, cuda"),
+        (("--ignore-ids", "road"), "--ignore-ids is 'road'"),
+    ],
+)
+def test_wrong_options_end_in_one_line(command, tmp_path, more, says):
+    ended = run(command(tmp_path / "p.safetensors", *more), 2)
+    (line,) = [x for x in ended.stderr.splitlines() if "error" in x]
+    assert says in line
+    assert "Traceback" not in ended.stderr
+
+
+def test_class_names_come_from_a_file(command, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("0 Fahrbahn\n10: Himmel\n", encoding="utf-8")
+    out = tmp_path / "p.safetensors"
+    run(command(out, "--limit", "8", "--class-names", str(names)))
+    prior = Prior.load(out)
+    assert prior.metadata.class_names == {0: "Fahrbahn", 10: "Himmel"}
+    assert prior.num_images == 8

@@ -1,0 +1,446 @@
+"""Laws of the command line: right numbers, one clear line for wrong input, and exit codes."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prior_tools import PALETTES, Palette, Prior, PriorAccumulator, cli
+from prior_tools.cli import main
+from prior_tools.cli.output import named
+
+ROOT = Path(__file__).parents[2]
+GRID = (3, 5)
+TENSORS = (
+    "class_ids",
+    "joint_mean",
+    "joint_std",
+    "joint_count",
+    "spatial_mean",
+    "spatial_std",
+    "class_mean",
+    "class_std",
+    "class_image_count",
+    "class_pixel_mean",
+    "class_pixel_std",
+)
+FULL = {
+    "latent_format": "sd15",
+    "vae_hash": "ab" * 32,
+    "source_size": (40, 24),
+    "dataset_name": "streets",
+    "class_names": dict(PALETTES["camvid"].names),
+    "palette": PALETTES["camvid"],
+}
+
+
+def batch(seed=0, images=30, classes=6):
+    generator = torch.Generator().manual_seed(seed)
+    latents = torch.randn(images, 4, *GRID, generator=generator) * 5
+    return latents, torch.randint(-1, classes, (images, *GRID), generator=generator)
+
+
+def collected(latents, labels, **metadata) -> Prior:
+    ignored = metadata.pop("ignore_ids", ())
+    state = PriorAccumulator(latents.shape[1], latents.shape[2:], ignored)
+    state.update(latents, labels)
+    return state.finalize(**metadata)
+
+
+def make(path: Path, seed=0, images=6, **metadata) -> Path:
+    return collected(*batch(seed, images), **metadata).save(path)
+
+
+def fails(capsys, *argv) -> str:
+    """The one line that a command with wrong input ends in."""
+    assert main([str(a) for a in argv]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    assert printed.err.startswith(f"{argv[0]}: error: ")
+    return printed.err
+
+
+def succeeds(capsys, *argv) -> str:
+    assert main([str(a) for a in argv]) == 0
+    return capsys.readouterr().out
+
+
+def published(folder: Path, std=0.5) -> list[Path]:
+    """A joint and a categorical file in the published layout, classes 0 to 3, three images."""
+    shape = (256, 4, *GRID)
+    mean, count = np.zeros(shape, np.float32), np.zeros((256, 1, *GRID), np.float32)
+    mean[:3], count[:3] = 0.5, 1
+    entry = {"mean": np.full(4, 0.25, np.float32), "std": np.full(4, std, np.float32)}
+    contents = {
+        "x_spatial_class_mean_std.npy": {"mean": mean, "std": mean.copy(), "count": count},
+        "x_categorical_mean_std.npy": dict.fromkeys(range(4), entry),
+    }
+    for name, content in contents.items():
+        np.save(folder / name, np.array(content, dtype=object))
+    return [folder / name for name in contents]
+
+
+# merge
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_shards_merge_to_the_whole_in_every_order(tmp_path, capsys, order):
+    latents, labels = batch()
+    labels[:10][labels[:10] == 5] = 2  # class 5 occurs in the later shards only
+    files = []
+    for index, part in enumerate((slice(0, 10), slice(10, 17), slice(17, 30))):
+        shard = collected(latents[part], labels[part], **FULL)
+        files.append(shard.save(tmp_path / f"{index}.safetensors"))
+    out = tmp_path / "out.safetensors"
+    printed = succeeds(capsys, "merge", *(files[i] for i in order), "--out", out)
+    assert "30 images, 6 classes" in printed
+    want, got = collected(latents, labels, **FULL), Prior.load(out)
+    assert got.num_images == 30 and got.metadata == want.metadata
+    for name in TENSORS:
+        torch.testing.assert_close(getattr(got, name), getattr(want, name), atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"class_names": {0: "road"}}, "class 0 is 'sky' in one and 'road' in another"),
+        ({"palette": PALETTES["ade20k"]}, "palette differs"),
+        ({"ignore_ids": (4,)}, "ignore ids differs"),
+        ({"latent_format": "sdxl"}, "latent format differs"),
+        ({"label_method": "nearest"}, "label method differs"),
+    ],
+)
+def test_a_contradiction_names_both_files_and_what_it_is(tmp_path, capsys, change, says):
+    files = [
+        make(tmp_path / "a.safetensors", 1, **FULL),
+        make(tmp_path / "b.safetensors", 2, **FULL),
+        make(tmp_path / "c.safetensors", 3, **{**FULL, **change}),
+    ]
+    out = tmp_path / "out.safetensors"
+    text = fails(capsys, "merge", *files, "--out", out)
+    assert f"{files[0]} and {files[2]}: cannot merge priors: " in text and says in text
+    assert "b.safetensors" not in text and not out.exists()
+
+
+def test_other_grids_do_not_merge(tmp_path, capsys):
+    one = make(tmp_path / "a.safetensors")
+    other = collected(torch.randn(2, 4, 5, 3), torch.zeros(2, 5, 3, dtype=torch.int64))
+    text = fails(
+        capsys, "merge", one, other.save(tmp_path / "b.safetensors"), "--out", tmp_path / "c"
+    )
+    assert "b.safetensors: cannot merge priors: grid differs ((3, 5) against (5, 3))" in text
+
+
+def test_merging_needs_two_different_files(tmp_path, capsys):
+    one = make(tmp_path / "a.safetensors")
+    (tmp_path / "link.safetensors").symlink_to(one)
+    out = tmp_path / "out"
+    assert "expected at least two" in fails(capsys, "merge", one, "--out", out)
+    for same in (one, tmp_path / "link.safetensors"):
+        text = fails(capsys, "merge", one, same, "--out", out)
+        assert "are the same file; its images would count twice" in text
+
+
+def test_an_unknown_vae_merges_with_a_warning(tmp_path, capsys):
+    files = [make(tmp_path / "a.safetensors", **FULL)]
+    files.append(make(tmp_path / "b.safetensors", 1, **{**FULL, "vae_hash": ""}))
+    assert main(["merge", *map(str, files), "--out", str(tmp_path / "c.safetensors")]) == 0
+    assert "warning: which VAE made b.safetensors is not known" in capsys.readouterr().err
+
+
+def test_nothing_is_replaced_unasked(tmp_path, capsys):
+    one, two = make(tmp_path / "a.safetensors"), make(tmp_path / "b.safetensors", 1)
+    before = two.read_bytes()
+    for argv in (["merge", one, two], ["import", *published(tmp_path)]):
+        text = fails(capsys, *argv, "--out", two)
+        assert f"{two} exists already" in text and "--overwrite" in text
+        assert two.read_bytes() == before
+    succeeds(capsys, "merge", one, two, "--out", two, "--overwrite")
+    assert Prior.load(two).num_images == 12
+    assert "is a folder" in fails(capsys, "merge", one, two, "--out", tmp_path, "--overwrite")
+
+
+# inspect
+
+
+def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
+    path = make(tmp_path / "p.safetensors", **FULL)
+    prior = Prior.load(path)
+    facts, _, rows = succeeds(capsys, "inspect", path).rstrip("\n").partition("\n\n")
+    heading, *lines = rows.split("\n")
+    assert heading.split()[:6] == ["id", "name", "colour", "pixels", "images", "coverage"]
+    assert len({len(line) for line in (heading, *lines)}) == 1
+    assert len(lines) == len(prior.class_ids)
+    for row, line in enumerate(lines):
+        class_id = int(prior.class_ids[row])
+        counts = prior.joint_count[row]
+        assert line.split() == [
+            str(class_id),
+            PALETTES["camvid"].names[class_id],
+            "#{:02x}{:02x}{:02x}".format(*PALETTES["camvid"].colors[class_id]),
+            str(int(counts.sum())),
+            str(int(prior.class_image_count[row])),
+            f"{float((counts > 0).double().mean()):.1%}",
+            *(f"{v:.3f}" for v in prior.class_mean[row].tolist()),
+            *(f"{v:.3f}" for v in prior.class_std[row].tolist()),
+        ]
+    for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", "ab" * 32, "camvid"):
+        assert expected in facts
+    assert "images       6\n" in facts
+
+
+def test_json_holds_the_same(tmp_path, capsys):
+    path = make(tmp_path / "p.safetensors", ignore_ids=(4,), **FULL)
+    prior = Prior.load(path)
+    data = json.loads(succeeds(capsys, "inspect", path, "--json"))
+    assert data["num_images"] == 6 and data["grid"] == [3, 5] and data["ignore_ids"] == [4]
+    assert data["vae_hash"] == FULL["vae_hash"] and data["source_size"] == [40, 24]
+    assert data["labelled_fraction"] == pytest.approx(int(prior.joint_count.sum()) / 6 / 15)
+    assert [c["id"] for c in data["classes"]] == prior.class_ids.tolist()
+    for row, entry in enumerate(data["classes"]):
+        assert entry["pixels"] == int(prior.joint_count[row].sum())
+        assert entry["images"] == int(prior.class_image_count[row])
+        assert entry["mean"] == pytest.approx(prior.class_mean[row].tolist())
+        assert entry["deviation"] == pytest.approx(prior.class_std[row].tolist())
+        assert entry["colour"].startswith("#") and entry["name"]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 16])
+def test_a_prior_that_knows_little_is_shown_too(tmp_path, capsys, channels):
+    prior = collected(torch.randn(2, channels, *GRID), torch.full((2, *GRID), -1))
+    path = prior.save(tmp_path / "p.safetensors")
+    printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
+    assert "VAE          not known" in printed and "dataset      not known" in printed
+    assert json.loads(succeeds(capsys, "inspect", path, "--json"))["classes"] == []
+
+
+def test_names_cannot_move_the_cursor(tmp_path, capsys):
+    names = {0: "a\x1b[2Jb", 1: "c\nd", 2: "Straße"}
+    path = make(tmp_path / "p.safetensors", class_names=names, dataset_name="x\ry")
+    printed = succeeds(capsys, "inspect", path)
+    assert "\x1b" not in printed and "\r" not in printed
+    assert "a\\x1b[2Jb" in printed and "c\\nd" in printed and "Straße" in printed
+
+
+def test_the_picture_is_a_png_of_every_size_of_prior(tmp_path, capsys):
+    path = make(tmp_path / "p.safetensors", **FULL)
+    target = tmp_path / "pictures" / "p.png"
+    succeeds(capsys, "inspect", path, "--png", target)
+    with Image.open(target) as picture:
+        assert picture.format == "PNG" and picture.width == 960
+        height = picture.height
+    many = Palette("many", {i: (i, i, 255 - i) for i in range(182)})
+    labels = torch.arange(225).view(15, *GRID) % 182
+    prior = collected(torch.randn(15, 4, *GRID), labels, palette=many)
+    prior.save(tmp_path / "many.safetensors")
+    succeeds(capsys, "inspect", tmp_path / "many.safetensors", "--png", target)
+    with Image.open(target) as picture:
+        assert picture.width == 960 and picture.height > height
+
+
+def test_the_picture_never_replaces_the_prior(tmp_path, capsys):
+    path = make(tmp_path / "p.safetensors")
+    before = path.read_bytes()
+    assert "is the prior itself" in fails(capsys, "inspect", path, "--png", path)
+    assert path.read_bytes() == before
+
+
+# import
+
+
+def test_published_files_are_imported_and_told_about(shared_dir, tmp_path, capsys):
+    files = sorted((shared_dir / "official_stats").glob("*.npy"))
+    out = tmp_path / "p.safetensors"
+    printed = succeeds(
+        capsys, "import", *files, "--out", out, "--palette", "camvid", "--dataset-name", "CamVid"
+    )
+    prior = Prior.load(out)
+    assert prior.num_images == 40 and prior.metadata.dataset_name == "CamVid"
+    assert prior.metadata.latent_format == "sd15" and prior.metadata.ignore_ids == (11,)
+    for expected in (
+        "camvid_spatial_class_mean_std.npy (joint)",
+        "camvid_spatial_mean_std.npy (spatial)",
+        "camvid_categorical_mean_std.npy (categorical)",
+        "12 class ids: 0 sky, 1 building,",
+        "left out, as ignored or dropped: 11",
+        "40 images, 11 classes, 30x22 cells",
+    ):
+        assert expected in printed
+    assert "derived" not in printed and "repaired" not in printed
+
+
+def test_an_import_says_what_it_derived_and_repaired(tmp_path, capsys):
+    out = tmp_path / "p.safetensors"
+    printed = succeeds(capsys, "import", *published(tmp_path, std=np.nan), "--out", out)
+    assert "spatial prior: derived from the joint file" in printed
+    assert "repaired a NaN deviation" in printed and ": 0-3\n" in printed
+    assert "without a joint prior: 3\n" in printed
+    printed = succeeds(capsys, "import", published(tmp_path)[0], "--out", out, "--overwrite")
+    assert "categorical prior: derived from the joint file" in printed
+    assert "images (" not in printed and Prior.load(out).num_images == 3
+
+
+def test_ids_outside_the_palette_are_warned_of(tmp_path, capsys):
+    files = [str(f) for f in published(tmp_path)]
+    argv = ["import", *files, "--out", str(tmp_path / "p"), "--palette", "cityscapes"]
+    assert main([*argv, "--map", "1=40,2=41"]) == 0
+    printed = capsys.readouterr()
+    assert "warning: the palette does not have 40-41." in printed.err
+    assert "mapped: 1->40, 2->41\n" in printed.out
+    assert "the prior holds: 0 road, 3 wall, 40-41\n" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("0=7", [1, 2, 3, 7]),
+        ("0=1,1=0", [0, 1, 2, 3]),
+        ("0-3=100", [100, 101, 102, 103]),
+        ("1-2=-1", [0, 3]),
+        ("0=-1 3=-1,9=12", [1, 2]),
+    ],
+)
+def test_a_map_renumbers_shifts_and_drops(tmp_path, capsys, text, ids):
+    out = tmp_path / "p.safetensors"
+    argv = ["import", *published(tmp_path), "--out", out, "--overwrite", "--map"]
+    succeeds(capsys, *argv, text)
+    assert Prior.load(out).class_ids.tolist() == ids
+    (tmp_path / "map.txt").write_text("# old=new\n" + text.replace(",", "  # next\n"))
+    succeeds(capsys, *argv, tmp_path / "map.txt")
+    assert Prior.load(out).class_ids.tolist() == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "ignored"),
+    [("none", [0, 1, 2, 3], ()), ("1, 3", [0, 2], (1, 3)), ("255", [0, 1, 2, 3], (255,))],
+)
+def test_ids_to_ignore_are_those_asked_for(tmp_path, capsys, text, ids, ignored):
+    out = tmp_path / "p.safetensors"
+    succeeds(capsys, "import", *published(tmp_path), "--out", out, "--ignore-ids", text)
+    prior = Prior.load(out)
+    assert prior.class_ids.tolist() == ids and prior.metadata.ignore_ids == ignored
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--map", "0=1"], "classes 0 and 1 of the files would both become class 1"),
+        (["--map", "nonsense"], "--map is 'nonsense'; expected entries OLD=NEW"),
+        (["--map", "0=1,0=2"], "--map names class id 0 twice"),
+        (["--map", "3-1=-1"], "a range that ends before it starts"),
+        (["--map", ""], "--map holds no entries"),
+        (["--ignore-ids", "sky"], "--ignore-ids is 'sky'"),
+        (["--latent-format", "flux"], "no factor is known here"),
+        (["--scale", "-1"], "scale is -1.0"),
+    ],
+)
+def test_wrong_options_end_in_one_line(tmp_path, capsys, options, says):
+    out = tmp_path / "p.safetensors"
+    assert says in fails(capsys, "import", *published(tmp_path), "--out", out, *options)
+    assert not out.exists()
+
+
+def test_a_hostile_file_ends_in_one_line(tmp_path, capsys):
+    path = tmp_path / "bad.npy"
+    path.write_bytes(published(tmp_path)[1].read_bytes()[:200])
+    text = fails(capsys, "import", path, "--out", tmp_path / "p.safetensors")
+    assert "bad.npy is refused and nothing in it was run" in text
+
+
+def test_listed_ids_are_short():
+    assert named([0, 1, 2, 5, 7, 8], {}) == "0-2, 5, 7-8"
+    assert named([0, 1, 2, 3], {1: "sea", 3: ""}).replace("\xa0", " ") == "0, 1 sea, 2, 3"
+
+
+# the program
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["merge", "{a}", "{missing}", "--out", "{out}"],
+        ["inspect", "{missing}"],
+        ["import", "{missing}", "--out", "{out}"],
+    ],
+)
+def test_a_missing_file_is_named(tmp_path, capsys, argv):
+    places = {"a": make(tmp_path / "a"), "missing": tmp_path / "gone", "out": tmp_path / "out"}
+    text = fails(capsys, *(part.format(**places) for part in argv))
+    assert f"{tmp_path / 'gone'}: No such file or directory" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_or_text_in_a_priors_place_is_wrong_input(tmp_path, capsys):
+    assert "Is a directory" in fails(capsys, "inspect", tmp_path)
+    (tmp_path / "t.txt").write_text("hello " * 100)
+    assert "t.txt is not a complete safetensors file" in fails(
+        capsys, "inspect", tmp_path / "t.txt"
+    )
+
+
+@pytest.mark.parametrize("argv", [[], ["paint"], ["merge", "a"], ["inspect"]])
+def test_wrong_arguments_show_the_usage(capsys, argv):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2 and "usage: " in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_without_a_traceback(tmp_path, monkeypatch, capsys):
+    def interrupted(_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.inspect, "run", interrupted)
+    assert main(["inspect", "x"]) == 130
+    assert capsys.readouterr().err == "inspect: interrupted\n"
+
+
+def test_a_file_saved_meanwhile_stays(tmp_path, monkeypatch, capsys):
+    files, out = [make(tmp_path / "a"), make(tmp_path / "b", 1)], tmp_path / "out"
+    monkeypatch.setattr(cli.merge, "check_output", lambda _args: out.write_text("mine"))
+    text = fails(capsys, "merge", *files, "--out", out)
+    assert f"{out}: File exists; --overwrite replaces it" in text
+    assert out.read_text() == "mine"
+
+
+def program(*argv, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "prior_tools", *map(str, argv)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def test_help_lists_the_commands_quickly():
+    start = time.monotonic()
+    out, err = program("--help").communicate(timeout=120)
+    # Nearly all of it is the import of torch.
+    assert time.monotonic() - start < 60
+    assert err == "" and out.startswith("usage: python -m prior_tools")
+    assert all(command in out for command in cli.COMMANDS)
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path):
+    path = make(tmp_path / "p.safetensors")
+    process = program("inspect", path, "--png", tmp_path / "p.png")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=120) == 141 and err == ""
+    assert (tmp_path / "p.png").exists()
+
+
+def test_names_print_in_any_encoding(tmp_path):
+    path = make(tmp_path / "p.safetensors", class_names={0: "Straße 道路"})
+    environment = {"PYTHONIOENCODING": "ascii", "PATH": ""}
+    out, err = program("inspect", path, env=environment).communicate(timeout=120)
+    assert err == "" and "Stra\\xdfe \\u9053\\u8def" in out

@@ -1,0 +1,610 @@
+"""Laws of layouts: the split asked for, each file with its partner, ids in one convention."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from prior_tools import PALETTES, PriorError, build_prior, get_palette
+from prior_tools.dataset import PairDataset
+from prior_tools.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
+from prior_tools.pairs import find_pairs, visible_files
+
+SIZE = (48, 32)
+
+# label id: train id, as Cityscapes publishes it; all other labels are 255.
+PUBLISHED = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10}
+PUBLISHED |= {24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+# Of labels without a train id the published colours that differ from black.
+VOID_COLORS = {5: (111, 74, 0), 6: (81, 0, 81), 9: (250, 170, 160), 10: (230, 150, 140)}
+VOID_COLORS |= {14: (180, 165, 180), 15: (150, 100, 100), 16: (150, 120, 90)}
+VOID_COLORS |= {18: (153, 153, 153), 29: (0, 0, 90), 30: (0, 0, 110)}
+
+
+def encode(images: torch.Tensor) -> torch.Tensor:
+    """A stand-in for a VAE: means of 8x8 blocks, and of their squares."""
+    x = images.movedim(-1, 1)
+    return torch.nn.functional.avg_pool2d(torch.cat([x, x.square()[:, :1]], 1), 8) * 4 - 2
+
+
+def blocks(values, columns: int = 6, side: int = 10) -> np.ndarray:
+    """An id map of square blocks that shows `values` in turn, as often as rows need it."""
+    rows = -(-len(values) // columns)
+    ids = np.resize(np.array(values), (rows, columns))
+    return ids.repeat(side, 0).repeat(side, 1)
+
+
+def save(path: Path, pixels, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **options)
+    return path
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+LABEL_IDS = blocks(range(34), 6).astype(np.uint8)
+TRAIN_IDS = np.vectorize(lambda i: PUBLISHED.get(i, 255))(LABEL_IDS).astype(np.uint8)
+
+
+def city_colors(label_ids: np.ndarray) -> np.ndarray:
+    """What the dataset's *_color.png hold: four channels, opaque."""
+    colors = np.zeros((*label_ids.shape, 4), np.uint8)
+    colors[..., 3] = 255
+    for label_id in np.unique(label_ids).tolist():
+        palette = PALETTES["cityscapes"].colors
+        color = (
+            palette[PUBLISHED[label_id]]
+            if label_id in PUBLISHED
+            else VOID_COLORS.get(label_id, (0, 0, 0))
+        )
+        colors[label_ids == label_id, :3] = color
+    return colors
+
+
+def write_cityscapes(root: Path, split: str = "train", kinds=("labelIds", "color", "trainIds")):
+    """Two cities of two frames, with all that the archives hold beside the label maps."""
+    for city, frame in (("aachen", 0), ("aachen", 1), ("bochum", 0), ("bochum", 7)):
+        name = f"{city}/{city}_000000_{frame:06}"
+        save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", photo(60, 120, frame))
+        labels = root / f"gtFine/{split}"
+        save(labels / f"{name}_gtFine_instanceIds.png", LABEL_IDS.astype(np.uint16) * 1000)
+        (labels / f"{name}_gtFine_polygons.json").write_text("{}")
+        if "labelIds" in kinds:
+            save(labels / f"{name}_gtFine_labelIds.png", LABEL_IDS)
+        if "color" in kinds:
+            save(labels / f"{name}_gtFine_color.png", city_colors(LABEL_IDS))
+        if "trainIds" in kinds:
+            save(labels / f"{name}_gtFine_labelTrainIds.png", TRAIN_IDS)
+    (root / "README").write_text("")
+    return root
+
+
+def write_ade(root: Path, splits=("training", "validation")):
+    for split in splits:
+        short = {"training": "train", "validation": "val"}[split]
+        for i in range(1, 4):
+            name = f"ADE_{short}_{i:08}"
+            # Every image of ADE20K has a size of its own.
+            ids = blocks([0, 1, 150, 12 + i, 3, 0], 3 + i).astype(np.uint8)
+            save(root / f"images/{split}/{name}.jpg", photo(*ids.shape, i))
+            save(root / f"annotations/{split}/{name}.png", ids)
+    (root / "objectInfo150.txt").write_text("")
+    (root / "sceneCategories.txt").write_text("")
+    return root
+
+
+COCO_IDS = blocks([0, 91, 181, 255, 10, 12], 3, 20).astype(np.uint8)
+
+
+def write_coco(root: Path, images="images", labels="annotations", splits=("train2017", "val2017")):
+    for split in splits:
+        for i in (9, 25, 30):
+            save(root / images / split / f"{i:012}.jpg", photo(40, 60, i))
+            save(root / labels / split / f"{i:012}.png", COCO_IDS)
+    return root
+
+
+def write_two_folders(root: Path, splits=("train", "val")):
+    for split in splits:
+        for i in range(3):
+            ids = blocks([0, 1, 2, 3 + i, 4, 255]).astype(np.uint8)
+            save(root / "images" / split / f"{i}.jpg", photo(10, 60, i))
+            save(root / "labels" / split / f"{i}.png", ids)
+    return root
+
+
+WRITERS = {
+    "cityscapes": write_cityscapes,
+    "ade20k": write_ade,
+    "coco-stuff": write_coco,
+    "pairs": write_two_folders,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_prior_is_built_over_every_layout(tmp_path, layout):
+    found = find_dataset(layout, WRITERS[layout](tmp_path / "data"), "train")
+    assert found.name == layout and not found.unpaired and len(found.pairs) in (3, 4)
+    dataset = found.dataset(SIZE)
+    for i in range(len(dataset)):
+        item = dataset[i]
+        label_size = Image.open(dataset.pairs[i].label).size
+        assert item.image.shape == (32, 48, 3) and item.image.dtype == torch.uint8
+        assert item.labels.shape == label_size[::-1] and item.labels.dtype == torch.int64
+    prior = build_prior(dataset, encode, ignore_ids=found.ignore_ids, batch_size=2, workers=2)
+    assert prior.num_images == len(found.pairs) and prior.grid == (4, 6)
+    assert all(found.palette.holds(i) for i in prior.class_ids.tolist())
+    assert not set(prior.class_ids.tolist()) & set(found.ignore_ids)
+    assert torch.isfinite(prior.joint_mean).all() and prior.joint_count.sum() > 0
+
+
+def test_the_table_of_train_ids_is_the_published_one():
+    for label_id in (-1, *range(34)):
+        assert CITYSCAPES_TRAIN_IDS[label_id] == PUBLISHED.get(label_id, 255)
+    assert CITYSCAPES_TRAIN_IDS[255] == 255 and len(CITYSCAPES_TRAIN_IDS) == 36
+
+
+@pytest.mark.parametrize(
+    "kinds, says",
+    [
+        (("labelIds", "color", "trainIds"), "trainIds"),
+        (("labelIds", "color"), "labelIds"),
+        (("color",), "colours"),
+    ],
+)
+def test_all_label_files_of_cityscapes_give_the_same_train_ids(tmp_path, kinds, says):
+    found = find_dataset("cityscapes", write_cityscapes(tmp_path, kinds=kinds), "train")
+    assert found.label_kind == says
+    assert [p.name for p in found.pairs] == [
+        "aachen/aachen_000000_000000",
+        "aachen/aachen_000000_000001",
+        "bochum/bochum_000000_000000",
+        "bochum/bochum_000000_000007",
+    ]
+    want = TRAIN_IDS.astype(int)
+    if says == "colours":
+        # A void colour is no class; pole groups (18) have the colour of poles.
+        want = np.where(LABEL_IDS == 18, 5, np.where(want == 255, -1, want))
+    got = found.dataset((120, 60))[1]
+    assert np.array_equal(got.labels.numpy(), want)
+    assert np.array_equal(got.image.numpy(), photo(60, 120, 1))
+
+
+def test_cityscapes_files_without_a_partner_are_listed(tmp_path):
+    root = write_cityscapes(tmp_path)
+    (root / "leftImg8bit/train/aachen/aachen_000000_000000_leftImg8bit.png").unlink()
+    for path in (root / "gtFine/train/bochum").glob("bochum_000000_000007_*"):
+        path.unlink()
+    found = find_dataset("cityscapes", root, "train")
+    assert [p.name for p in found.pairs] == [
+        "aachen/aachen_000000_000001",
+        "bochum/bochum_000000_000000",
+    ]
+    assert found.unpaired.images == ("bochum/bochum_000000_000007",)
+    assert found.unpaired.labels == ("aachen/aachen_000000_000000",)
+
+
+def test_train_ids_made_half_way_do_not_halve_the_dataset(tmp_path):
+    root = write_cityscapes(tmp_path)
+    for path in (root / "gtFine/train/bochum").glob("*labelTrainIds.png"):
+        path.unlink()
+    found = find_dataset("cityscapes", root, "train")
+    assert found.label_kind == "labelIds" and len(found.pairs) == 4 and not found.unpaired
+
+
+def test_a_licence_plate_of_eight_bits_is_ignored_and_an_unknown_id_refused(tmp_path):
+    root = write_cityscapes(tmp_path, kinds=("labelIds",))
+    files = sorted((root / "gtFine/train").rglob("*labelIds.png"))
+    odd = LABEL_IDS.copy()
+    odd[0, 0] = 255
+    save(files[0], odd)
+    odd[0, 0] = 34
+    save(files[1], odd)
+    dataset = find_dataset("cityscapes", root, "train").dataset(SIZE)
+    assert dataset[0].labels[0, 0] == 255
+    with pytest.raises(PriorError, match=r"labelIds\.png holds class ids 34, which palette"):
+        dataset[1]
+
+
+@pytest.mark.parametrize("split, says", [("test", "placeholders"), ("train_extra", "gtCoarse")])
+def test_splits_of_cityscapes_without_fine_labels_are_refused(tmp_path, split, says):
+    root = write_cityscapes(tmp_path, split)
+    with pytest.raises(PriorError, match=f"{split}' of Cityscapes.*{says}.*choose train or val"):
+        find_dataset("cityscapes", root, split)
+
+
+def test_cityscapes_without_one_label_says_what_it_looked_for(tmp_path):
+    root = write_cityscapes(tmp_path, kinds=())
+    with pytest.raises(PriorError, match=r"4 \*_leftImg8bit\.png, 0 \*_gtFine_labelTrainIds\.png"):
+        find_dataset("cityscapes", root, "train")
+
+
+def test_only_the_split_asked_for_is_read(tmp_path, monkeypatch):
+    read = []
+    scan = os.scandir
+    for layout in LAYOUTS:
+        root = WRITERS[layout](tmp_path / layout)
+        if layout == "cityscapes":
+            write_cityscapes(root, "val")
+        monkeypatch.setattr(os, "scandir", lambda path: (read.append(str(path)), scan(path))[1])
+        found = find_dataset(layout, root, "val")
+        monkeypatch.undo()
+        assert read and all("val" in Path(path).relative_to(root).parts[1] for path in read)
+        assert all("val" in p.image.relative_to(root).parts[1] for p in found.pairs)
+        read.clear()
+
+
+@pytest.mark.parametrize(
+    "layout, names",
+    [
+        ("ade20k", {"train": "training", "training": "training", "val": "validation"}),
+        ("coco-stuff", {"train": "train2017", "train2017": "train2017", "val": "val2017"}),
+        ("pairs", {"train": "train", "val": "val"}),
+    ],
+)
+def test_splits_go_by_their_usual_and_their_folder_names(tmp_path, layout, names):
+    root = WRITERS[layout](tmp_path)
+    for name, folder in names.items():
+        found = find_dataset(layout, root, name)
+        assert found.split == folder
+        assert {p.image.parent.name for p in found.pairs} == {folder}
+
+
+def test_a_split_that_is_not_there_is_told_from_one_that_does_not_exist(tmp_path):
+    root = write_ade(tmp_path, ("training",))
+    with pytest.raises(PriorError, match=r"no folder images/validation, and no folder annot.*comp"):
+        find_dataset("ade20k", root, "val")
+    with pytest.raises(PriorError, match=r"no split 'dev'; expected train or val.*is training"):
+        find_dataset("ade20k", root, "dev")
+    with pytest.raises(PriorError, match="not published"):
+        find_dataset("ade20k", root, "test")
+    with pytest.raises(PriorError, match="no pixel maps"):
+        find_dataset("coco-stuff", write_coco(tmp_path / "coco"), "test2017")
+
+
+def test_ade_keeps_other_as_an_id_that_statistics_leave_out(tmp_path):
+    found = find_dataset("ade20k", write_ade(tmp_path), "train")
+    assert found.palette.name == "ade20k" and found.ignore_ids == (0,)
+    assert found.dataset(SIZE)[0].labels.unique().tolist() == [0, 1, 3, 13, 150]
+    other = found.with_palette("ade20k_base7")
+    assert other.palette.name == "ade20k_base7"
+    assert torch.equal(other.dataset(SIZE)[0].labels, found.dataset(SIZE)[0].labels)
+
+
+@pytest.mark.parametrize("images", ["images", ""])
+@pytest.mark.parametrize("labels", ["annotations", "stuffthingmaps", "stuffthingmaps_trainval2017"])
+def test_coco_is_found_where_its_archives_are_usually_unpacked(tmp_path, images, labels):
+    root = write_coco(tmp_path, images, labels)
+    # COCO's own annotations lie in a folder of the same name.
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations/instances_train2017.json").write_text("{}")
+    found = find_dataset("coco-stuff", root, "train")
+    assert [p.name for p in found.pairs] == ["000000000009", "000000000025", "000000000030"]
+    assert found.dataset(SIZE)[0].labels.unique().tolist() == [0, 10, 12, 91, 181, 255]
+    assert found.ignore_ids == (255,)
+
+
+def test_maps_that_tools_derive_beside_the_pixel_maps_are_passed_over(tmp_path):
+    root = write_coco(tmp_path)
+    for path in list((root / "annotations/train2017").iterdir()):
+        save(path.with_name(f"{path.stem}_labelTrainIds.png"), COCO_IDS)
+    save(root / "annotations/train2017/000000000042.png", COCO_IDS)
+    found = find_dataset("coco-stuff", root, "train")
+    assert len(found.pairs) == 3 and found.unpaired.labels == ("000000000042",)
+    assert not any("TrainIds" in p.label.name for p in found.pairs)
+
+
+def test_grey_and_four_ink_jpegs_among_the_images_have_three_channels(tmp_path):
+    root = write_coco(tmp_path)
+    folder = root / "images/train2017"
+    ramp = np.linspace(0, 255, 2400).reshape(40, 60).astype(np.uint8)
+    save(folder / "000000000009.jpg", ramp)
+    save(folder / "000000000025.jpg", Image.fromarray(ramp).convert("RGB").convert("CMYK"))
+    dataset = find_dataset("coco-stuff", root, "train").dataset((60, 40))
+    grey, ink = dataset[0].floats, dataset[1].floats
+    assert grey.shape == ink.shape == (40, 60, 3)
+    want = torch.from_numpy(ramp)[..., None] / 255
+    assert (grey - want).abs().max() < 0.05 and (ink - want).abs().max() < 0.05
+
+
+# Cityscapes' label files are PNG by their names, and PNG has no 32 bits.
+@pytest.mark.parametrize(
+    "layout, kind",
+    [("ade20k", "32 bit"), ("coco-stuff", "32 bit")]
+    + [
+        (layout, kind)
+        for layout in ("cityscapes", "ade20k", "coco-stuff")
+        for kind in ("16 bit", "own table", "grey table", "other table")
+    ],
+)
+def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
+    if layout == "cityscapes":
+        root, ids = write_cityscapes(tmp_path, kinds=("labelIds",)), LABEL_IDS
+    else:
+        root = WRITERS[layout](tmp_path)
+        # Without black's neighbours a wrong reading by colour would go unnoticed.
+        ids = blocks([1, 2, 8, 20, 21, 27], 3).astype(np.uint8)
+    found = find_dataset(layout, root, "train")
+    label = Image.fromarray(ids)
+    if kind == "16 bit":
+        label = Image.fromarray(ids.astype(np.uint16))
+    elif kind == "32 bit":
+        label = Image.fromarray(ids.astype(np.int32))
+    elif kind == "grey table":
+        label.putpalette([level for i in range(256) for level in (i, i, i)])
+    elif kind == "own table":
+        colors = found.palette.paint(torch.arange(256))
+        label.putpalette(colors.flatten().tolist())
+    else:
+        # PASCAL VOC's table, common in tools: under it COCO-Stuff's colours mean id - 1.
+        voc = [(0, 0, 0), *(get_palette("coco_stuff").colors.get(i, (9, 9, 9)) for i in range(255))]
+        label.putpalette([level for color in voc for level in color])
+    suffix = "tif" if kind == "32 bit" else "png"
+    path = found.pairs[0].label
+    path.unlink()
+    save(path.with_suffix(f".{suffix}"), label)
+    read = find_dataset(layout, root, "train").dataset(SIZE)[0].labels.numpy()
+    want = ids
+    if layout == "cityscapes":
+        want = np.vectorize(lambda i: CITYSCAPES_TRAIN_IDS[i])(ids)
+    assert np.array_equal(read, want)
+
+
+@pytest.mark.parametrize("layout", ["ade20k", "coco-stuff", "pairs"])
+def test_exif_rotation_turns_the_image_under_its_label(tmp_path, layout):
+    root = WRITERS[layout](tmp_path)
+    pair = find_dataset(layout, root, "train").pairs[0]
+    tall = Image.fromarray(np.zeros((60, 40, 3), np.uint8))
+    tall.paste((255, 255, 255), (0, 0, 40, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 8  # shown turned by 90 degrees: the bright half lies at the left
+    save(pair.image, tall, exif=exif)
+    ids = np.ones((40, 60), np.uint8)
+    ids[:, 30:] = 2
+    save(pair.label, ids)
+    item = find_dataset(layout, root, "train").dataset((60, 40))[0]
+    assert item.floats[item.labels == 1].mean() > 0.95
+    assert item.floats[item.labels == 2].mean() < 0.05
+
+
+def test_image_and_label_of_differing_sizes_show_the_same_part(tmp_path):
+    root = write_ade(tmp_path)
+    pair = find_dataset("ade20k", root, "train").pairs[0]
+    ids = np.ones((40, 120), np.uint8)
+    ids[:, 30:90] = 2
+    save(pair.image, Image.fromarray((ids == 2) * np.uint8(255)).resize((480, 160)), quality=95)
+    save(pair.label, ids)
+    found = find_dataset("ade20k", root, "train")
+    stretched, cropped = (found.dataset(SIZE, resize)[0] for resize in ("stretch", "crop"))
+    assert stretched.image.shape == cropped.image.shape == (32, 48, 3)
+    assert stretched.labels.shape == (40, 120) and cropped.labels.shape == (40, 60)
+    assert cropped.labels.unique().tolist() == [2] and cropped.floats.min() > 0.9
+
+
+def test_any_two_folders_make_pairs(tmp_path):
+    root = write_two_folders(tmp_path / "a")
+    (root / "images").rename(root / "photos")
+    (root / "labels").rename(root / "maps")
+    found = find_dataset("pairs", root, "train", images="photos", labels="maps")
+    assert len(found.pairs) == 3 and found.palette.is_grey and found.ignore_ids == (255,)
+    assert found.dataset(SIZE)[1].labels.unique().tolist() == [0, 1, 2, 4, 255]
+    # Both whole folders, subfolders included, if no split is asked for.
+    assert len(find_dataset("pairs", root, "", images="photos", labels="maps").pairs) == 6
+    # No subfolder for splits: what is there is the split.
+    for kind in ("photos", "maps"):
+        shutil.rmtree(root / kind / "val")
+        for path in (root / kind / "train").iterdir():
+            path.rename(root / kind / path.name)
+        (root / kind / "train").rmdir()
+    flat = find_dataset("pairs", root, "train", images="photos", labels="maps")
+    assert [p.name for p in flat.pairs] == ["0", "1", "2"] and flat.split == ""
+
+
+def test_pairs_read_colours_by_the_palette_that_the_user_chooses(tmp_path):
+    root = write_two_folders(tmp_path)
+    ids = blocks([0, 1, 2, 3, 4, 11], 3)
+    for path in (root / "labels/train").iterdir():
+        save(path, PALETTES["camvid"].paint(torch.from_numpy(ids)).numpy())
+    found = find_dataset("pairs", root, "train").with_palette("camvid")
+    assert found.ignore_ids == (11,)
+    assert np.array_equal(found.dataset(SIZE)[0].labels.numpy(), ids)
+
+
+def test_two_folders_never_mix_splits(tmp_path):
+    root = write_two_folders(tmp_path)
+    with pytest.raises(PriorError, match=r"no split 'test'; there is train, val\. Choose"):
+        find_dataset("pairs", root, "test")
+    shutil.rmtree(root / "labels/train")
+    with pytest.raises(PriorError, match=r"train is there, .*train is not: .*labels holds val/"):
+        find_dataset("pairs", root, "train")
+
+
+def test_options_of_pairs_are_refused_elsewhere(tmp_path):
+    with pytest.raises(PriorError, match=r"ade20k has folders of its own.*choose layout pairs"):
+        find_dataset("ade20k", write_ade(tmp_path), "train", images="images")
+    with pytest.raises(PriorError, match="no layout is named 'coco'; expected one of cityscapes"):
+        find_dataset("coco", tmp_path, "train")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("given", ["parent", "side", "split"])
+def test_a_folder_too_high_or_too_low_is_told_the_right_one(tmp_path, layout, given):
+    root = WRITERS[layout](tmp_path / "data" / "inner")
+    # What macOS adds to archives repeats their folders, with no pictures in them.
+    for path in [path for path in root.rglob("*") if path.is_dir()]:
+        (tmp_path / "data/__MACOSX" / path.relative_to(root)).mkdir(parents=True)
+    side = "leftImg8bit" if layout == "cityscapes" else "images"
+    split = {"ade20k": "training", "coco-stuff": "train2017"}.get(layout, "train")
+    wrong = {"parent": root.parent, "side": root / side, "split": root / side / split}[given]
+    with pytest.raises(PriorError) as error:
+        find_dataset(layout, wrong, "train")
+    assert f"in {root}: give that as root" in str(error.value)
+
+
+def test_archives_unpacked_apart_are_recognised(tmp_path):
+    root = write_cityscapes(tmp_path / "data")
+    for side in ("leftImg8bit", "gtFine"):
+        (root / f"{side}_trainvaltest").mkdir()
+        (root / side).rename(root / f"{side}_trainvaltest" / side)
+    with pytest.raises(PriorError) as error:
+        find_dataset("cityscapes", root, "train")
+    images, labels = root / "leftImg8bit_trainvaltest", root / "gtFine_trainvaltest"
+    assert f"The images' folder is in {images}, the labels' in {labels}" in str(error.value)
+    (images / "leftImg8bit").rename(root / "leftImg8bit")
+    with pytest.raises(PriorError) as error:
+        find_dataset("cityscapes", root, "train")
+    assert f"The images' folder is in {root}, the labels' in {labels}" in str(error.value)
+
+
+@pytest.mark.parametrize("case", ["missing", "archive", "empty", "half", "other"])
+def test_a_root_without_the_dataset_says_what_is_there(tmp_path, case):
+    root = tmp_path / "data"
+    if case == "archive":
+        root = tmp_path / "data.zip"
+        root.write_bytes(b"")
+    elif case != "missing":
+        root.mkdir()
+    if case == "half":
+        write_coco(root)
+        shutil.rmtree(root / "annotations")
+    if case == "other":
+        (root / "photos").mkdir()
+        (root / "gtFine_trainvaltest.zip").write_bytes(b"")
+        (root / ".DS_Store").write_bytes(b"")
+    says = {
+        "missing": "data does not exist",
+        "archive": "data.zip is a file; unpack it",
+        "empty": "data is empty. Give the folder with",
+        "half": "no folder annotations/train2017 or stuffthingmaps/train2017 or stuffthingmaps_",
+        "other": "data holds gtFine_trainvaltest.zip, photos/. Give the folder with",
+    }
+    with pytest.raises(PriorError) as error:
+        find_dataset("coco-stuff" if case == "half" else "cityscapes", root, "train")
+    assert says[case] in str(error.value)
+    if case == "half":
+        assert "stuffthingmaps_trainval2017.zip" in str(error.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_hidden_files_and_those_of_macos_are_not_there(tmp_path, layout):
+    root = WRITERS[layout](tmp_path)
+    before = find_dataset(layout, root, "train")
+    for pair in before.pairs:
+        for path in (pair.image, pair.label):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
+    for folder in {pair.image.parent for pair in before.pairs}:
+        (folder / ".DS_Store").write_bytes(b"")
+        hidden = folder / ".thumbnails"
+        hidden.mkdir()
+        save(hidden / before.pairs[0].image.name, photo(8, 8))
+    assert find_dataset(layout, root, "train") == before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_listing_opens_no_file(tmp_path, layout):
+    root = WRITERS[layout](tmp_path)
+    before = find_dataset(layout, root, "train")
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.write_bytes(b"")
+    assert find_dataset(layout, root, "train") == before
+
+
+def test_visible_files_are_those_below_a_folder(tmp_path):
+    for name in ("b/c/x.png", "a.b.PNG", "b/._x.png", ".git/y.png", "z.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = dict(visible_files(tmp_path))
+    assert found == {n: str(tmp_path / n) for n in ("b/c/x.png", "a.b.PNG", "z.txt")}
+    pairs, _ = find_pairs(tmp_path, tmp_path)
+    assert [p.name for p in pairs] == ["a.b", "b/c/x"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights that a Windows user may not have")
+def test_links_to_files_are_read_and_broken_ones_and_folders_are_not(tmp_path):
+    elsewhere = save(tmp_path / "elsewhere/x.png", photo(8, 8))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "linked.png").symlink_to(elsewhere)
+    (folder / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "round").symlink_to(folder)
+    assert [name for name, _ in visible_files(folder)] == ["linked.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_one(tmp_path, monkeypatch):
+    root = write_ade(tmp_path)
+    (root / "images/training/locked").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PriorError, match="'locked' cannot be read: Permission denied"):
+        find_dataset("ade20k", root, "train")
+
+
+def test_a_map_renames_ids_before_the_palette_sees_them(tmp_path):
+    ids = blocks([200, 3, 4, 5, 0, 1], 3).astype(np.uint8)
+    label = save(tmp_path / "labels/a.png", ids)
+    save(tmp_path / "images/a.png", photo(20, 30))
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+
+    def read(id_map):
+        return PairDataset(pairs, SIZE, PALETTES["camvid"], id_map=id_map)[0].labels.numpy()
+
+    for id_map in (None, {}):
+        with pytest.raises(PriorError, match="class ids 200"):
+            read(id_map)
+    # Swaps happen at once, not one after the other; what is not named stays.
+    id_map = {200: 2, 0: 1, 1: 0, 77: 5}
+    want = np.vectorize(lambda i: id_map.get(i, i))(ids)
+    assert np.array_equal(read(id_map), want)
+    # Ids far apart, as in files of 32 bits, need no table of that size.
+    save(label.with_suffix(".tif"), Image.fromarray(np.where(ids == 0, 2**31 - 1, 3).astype("i4")))
+    label.unlink()
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    with pytest.raises(PriorError, match="class ids 2147483647"):
+        read({200: 2})
+
+
+def test_negative_ids_of_wide_files_are_renamed_too(tmp_path):
+    ids = blocks([-1, 7, 33, 0, 255, 26], 3).astype(np.int32)
+    save(tmp_path / "labels/a.tif", Image.fromarray(ids))
+    save(tmp_path / "images/a.png", photo(20, 30))
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    palette = PALETTES["cityscapes"]
+    dataset = PairDataset(pairs, SIZE, palette, ignore_ids=(255,), id_map=CITYSCAPES_TRAIN_IDS)
+    assert dataset[0].labels[::10, ::10].tolist() == [[255, 0, 18], [255, 255, 13]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_dataset_survives_pickling_also_after_use(tmp_path, layout):
+    dataset = find_dataset(layout, WRITERS[layout](tmp_path), "train").dataset(SIZE)
+    first = dataset[0]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[0].labels, first.labels) and torch.equal(copy[0].image, first.image)
+    assert copy == dataset
+
+
+def test_spawned_workers_read_what_this_process_reads(tmp_path):
+    root = write_cityscapes(tmp_path, kinds=("labelIds",))
+    dataset = find_dataset("cityscapes", root, "train").dataset(SIZE)
+    loader = DataLoader(
+        dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn", collate_fn=list
+    )
+    items = [item for batch in loader for item in batch]
+    assert len(items) == len(dataset) == 4
+    for i, item in enumerate(items):
+        assert torch.equal(item.labels, dataset[i].labels)
+        assert torch.equal(item.image, dataset[i].image)
