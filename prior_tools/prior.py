@@ -12,6 +12,7 @@ from torch import Tensor
 from .errors import PriorError
 from .palettes import Palette
 
+FORMAT_VERSION = 1
 LATENT_FORMATS = ("sd15", "sdxl", "sd3", "flux", "unknown")
 
 
@@ -32,6 +33,7 @@ class PriorMetadata:
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, "stretch" or "crop".
         label_method: how labels were brought to the grid, "majority" or "nearest".
+        format_version: of the file that it was read from, or will be written to.
     """
 
     latent_channels: int
@@ -46,6 +48,7 @@ class PriorMetadata:
     ignore_ids: tuple[int, ...] = ()
     resize_policy: str = "stretch"
     label_method: str = "majority"
+    format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         if self.latent_format not in LATENT_FORMATS:

@@ -15,12 +15,11 @@ from torch import Tensor
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
 from .palettes import Palette
-from .prior import Prior, PriorMetadata
+from .prior import FORMAT_VERSION, Prior, PriorMetadata
 
 # The one entry of the header: safetensors writes several in an order that changes from run to run,
 # and equal priors are to be equal files.
 HEADER_KEY = "scp_prior"
-FORMAT_VERSION = 1
 
 # Far above a real header (COCO-Stuff's names and colours take 20 kB), far below a denial of memory.
 _MAX_HEADER = 16 * 2**20
@@ -117,7 +116,7 @@ def read_header(data: bytes) -> dict[str, str]:
 
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
-    metadata = _metadata_from_json(header["metadata"])
+    metadata = _metadata_from_json(header["metadata"], int(header["format_version"]))
     channels, (height, width) = metadata.latent_channels, metadata.grid
     class_ids = tensors["class_ids"]
     classes = len(class_ids)
@@ -177,13 +176,14 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
 
 
 def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
-    data = {key: value for key, value in asdict(metadata).items() if key != "palette"}
+    told_elsewhere = ("palette", "format_version")
+    data = {key: value for key, value in asdict(metadata).items() if key not in told_elsewhere}
     data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
     data["palette"] = metadata.palette.to_json() if metadata.palette else None
     return data
 
 
-def _metadata_from_json(data: dict) -> PriorMetadata:
+def _metadata_from_json(data: dict, format_version: int) -> PriorMetadata:
     def pair(value: object) -> tuple[int, int]:
         first, second = (int(side) for side in value)
         if first < 1 or second < 1:
@@ -203,4 +203,5 @@ def _metadata_from_json(data: dict) -> PriorMetadata:
         ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
         resize_policy=str(data["resize_policy"]),
         label_method=str(data["label_method"]),
+        format_version=format_version,
     )

@@ -57,40 +57,35 @@ def test_the_prior_reaches_the_result_and_mu_decides_how_much(street, start, lat
     assert distance[0] < 0.8 * distance[1]
 
 
-def test_the_custom_sampler_with_our_schedule_gives_our_samplers_result(street, start, latents):
-    s = start(street)
-    g = s.graph
-    sigmas = g.add(
-        "SCP_PartialDenoiseScheduler",
-        model=s.model.model,
-        scheduler="sgm_uniform",
-        steps=4,
-        mu=0.8,
-    )
-    guider = g.add(
-        "CFGGuider", model=s.model.model, positive=s.positive, negative=s.negative, cfg=4.0
-    )
-    custom = g.add(
+def custom_sampler(s, steps=4):
+    """SamplerCustomAdvanced with our schedule, at the settings of `s.sampler()`."""
+    add = s.graph.add
+    return add(
         "SamplerCustomAdvanced",
-        noise=g.add("RandomNoise", noise_seed=7),
-        guider=guider,
-        sampler=g.add("KSamplerSelect", sampler_name="euler"),
-        sigmas=sigmas,
+        noise=add("RandomNoise", noise_seed=7),
+        guider=add(
+            "CFGGuider", model=s.model.model, positive=s.positive, negative=s.negative, cfg=4.0
+        ),
+        sampler=add("KSamplerSelect", sampler_name="euler"),
+        sigmas=add(
+            "SCP_PartialDenoiseScheduler",
+            model=s.model.model,
+            scheduler="sgm_uniform",
+            steps=steps,
+            mu=0.8,
+        ),
         latent_image=s.latent,
     )
-    ours, other = latents(g, s.sampler(), custom)
-    assert torch.equal(ours, other)
 
 
-def test_stock_samplers_take_the_latent_as_well(street, start, latents):
-    """KSamplerAdvanced adds its own noise to the clean latent at its start step."""
-    s = start(street)
-    advanced = s.graph.add(
+def advanced_sampler(s, steps=5):
+    """KSamplerAdvanced, which adds its own noise to the clean latent at its start step."""
+    return s.graph.add(
         "KSamplerAdvanced",
         model=s.model.model,
         add_noise="enable",
         noise_seed=7,
-        steps=5,
+        steps=steps,
         cfg=4.0,
         sampler_name="euler",
         scheduler="sgm_uniform",
@@ -101,10 +96,20 @@ def test_stock_samplers_take_the_latent_as_well(street, start, latents):
         end_at_step=10000,
         return_with_leftover_noise="disable",
     )
-    result, ours = latents(s.graph, advanced, s.sampler(steps=5))
-    assert result.isfinite().all()
+
+
+def test_the_custom_sampler_with_our_schedule_gives_our_samplers_result(street, start, latents):
+    s = start(street)
+    ours, custom = latents(s.graph, s.sampler(), custom_sampler(s))
+    assert torch.equal(ours, custom)
+
+
+def test_stock_samplers_take_the_latent_as_well(street, start, latents):
+    s = start(street)
+    ours, stock = latents(s.graph, s.sampler(steps=5), advanced_sampler(s))
+    assert stock.isfinite().all()
     # Step 1 of 5 is at t = 799, and mu 0.8 at t = 799.2.
-    torch.testing.assert_close(result, ours, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(stock, ours, atol=0.05, rtol=0.05)
 
 
 def test_maps_and_batch_multiply_as_the_controlnet_tiles_its_hints(street, start, latents):
@@ -152,13 +157,24 @@ def test_the_same_seeds_give_the_same_image(server, street, start, latents):
 
 
 def test_stable_diffusion_1_5_in_full_with_its_controlnet(server, street, start):
-    """The whole graph on stock loaders: prior, label image, ControlNet, sampler, decode, save."""
+    """The whole graph on stock loaders, through our sampler, the custom and the stock one."""
     s = start(street, kind="sd15")
-    decoded = s.graph.add("VAEDecode", samples=s.sampler(steps=2), vae=s.model.vae)
-    s.graph.add("SaveImage", images=decoded, filename_prefix="sd15")
-    (image,) = next(iter(server.images(server.run(s.graph.prompt, 600)).values()))
-    assert image.shape == (64, 128, 3)
-    assert image.std() > 5
+    samplers = [s.sampler(steps=2), custom_sampler(s, steps=2), advanced_sampler(s, steps=2)]
+    saved = [
+        s.graph.add(
+            "SaveImage",
+            images=s.graph.add("VAEDecode", samples=sampler, vae=s.model.vae),
+            filename_prefix="sd15",
+        )
+        for sampler in samplers
+    ]
+    images = server.images(server.run(s.graph.prompt, 900))
+    ours, custom, stock = (images[node.id][0] for node in saved)
+    for image in (ours, custom, stock):
+        assert image.shape == (64, 128, 3)
+        assert image.std() > 5
+    assert (ours == custom).all()
+    server.free()
 
 
 def test_a_flow_model_at_mu_1_carries_no_prior_and_says_so(server, street, start):
