@@ -311,5 +311,5 @@ class PriorAccumulator:
         self._class_images = total.squeeze(-1)
 
     def _as_maps(self, cells: Tensor) -> Tensor:
-        """[..., cells, C] to float32 [..., C, h, w]."""
-        return to_float32(cells.transpose(-1, -2)).unflatten(-1, self.grid)
+        """[..., cells, C] to float32 [..., C, h, w], a view."""
+        return to_float32(cells).transpose(-1, -2).unflatten(-1, self.grid)

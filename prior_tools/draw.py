@@ -24,6 +24,10 @@ class Moments:
     mean: Tensor
     std: Tensor
 
+    def repeated(self, count: int) -> Moments:
+        """[C, h, w] to [count, C, h, w]."""
+        return Moments(*(m.repeat(count, 1, 1, 1) for m in (self.mean, self.std)))
+
     def where(self, condition: Tensor, other: Moments) -> Moments:
         """These where the condition holds, the other ones elsewhere."""
         return Moments(
@@ -96,11 +100,11 @@ def prior_moments(
 
     rows = prior.rows_of(labels)
     spatial = Moments(*resize_moments(prior.spatial_mean, prior.spatial_std, grid))
-    if mode == "spatial":
-        shape = (len(labels), -1, -1, -1)
-        return spatial.mean.expand(shape).clone(), spatial.std.expand(shape).clone()
+    if mode == "spatial" or len(prior.class_ids) == 0:
+        everywhere = spatial.repeated(len(labels))
+        return everywhere.mean, everywhere.std
     if mode == "joint":
-        drawn = _joint(prior, rows, grid, fallback)
+        drawn = _joint(prior, rows, spatial, grid, fallback)
     else:
         drawn = _categorical(prior, rows, spatial)
         if mode == "mixture":
@@ -146,12 +150,19 @@ def coverage(prior: Prior, labels: Tensor) -> Coverage:
     )
 
 
-def _joint(prior: Prior, rows: Tensor, grid: tuple[int, int], fallback: str) -> Moments:
+def _joint(
+    prior: Prior, rows: Tensor, spatial: Moments, grid: tuple[int, int], fallback: str
+) -> Moments:
     """Moments by class and cell for rows [N, h, w]; cells with row -1 are arbitrary."""
+    if grid == prior.grid:
+        by_class = _categorical(prior, rows, spatial)
+        count = _pick(prior.joint_count.unsqueeze(1), rows)
+        std = torch.where(count >= 2, _pick(prior.joint_std, rows), by_class.std)
+        other = spatial if fallback == "spatial" else by_class
+        return Moments(_pick(prior.joint_mean, rows), std).where(count > 0, other)
     present = rows[rows >= 0].unique()
     if len(present) == 0:
-        zeros = torch.zeros(len(rows), prior.latent_channels, *grid)
-        return Moments(zeros, zeros)
+        return spatial.repeated(len(rows))
     # [P, C, h, w]: the maps of the classes present, complete before anything is interpolated.
     spatial = Moments(prior.spatial_mean, prior.spatial_std)
     by_class = _class_maps(prior, present, spatial)
@@ -160,19 +171,17 @@ def _joint(prior: Prior, rows: Tensor, grid: tuple[int, int], fallback: str) -> 
         prior.joint_mean[present],
         torch.where(count >= 2, prior.joint_std[present], by_class.std),
     )
-    other = spatial if fallback == "spatial" else by_class
-    maps = joint.where(count > 0, other)
+    maps = joint.where(count > 0, spatial if fallback == "spatial" else by_class)
     mean, std = resize_moments(maps.mean, maps.std, grid)
-
-    position = torch.zeros(len(prior.class_ids), dtype=torch.int64)
+    position = torch.full((len(prior.class_ids) + 1,), -1)
     position[present] = torch.arange(len(present))
-    at = position[rows.clamp(min=0)].unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
-    return Moments(_pick(mean, at), _pick(std, at))
+    return Moments(_pick(mean, position[rows]), _pick(std, position[rows]))
 
 
-def _pick(maps: Tensor, at: Tensor) -> Tensor:
-    """From maps [P, C, h, w] at each cell the map that `at` [N, C, h, w] names."""
-    return maps.gather(0, at) if len(at) else maps[:0]
+def _pick(maps: Tensor, rows: Tensor) -> Tensor:
+    """From maps [K, C, h, w] at each cell that of rows [N, h, w]; of map 0 where that is -1."""
+    at = rows.clamp(min=0).unsqueeze(1).expand(-1, maps.shape[1], -1, -1)
+    return maps.gather(0, at)
 
 
 def _class_maps(prior: Prior, present: Tensor, spatial: Moments) -> Moments:
@@ -186,8 +195,6 @@ def _class_maps(prior: Prior, present: Tensor, spatial: Moments) -> Moments:
 
 def _categorical(prior: Prior, rows: Tensor, spatial: Moments) -> Moments:
     """Moments by class for rows [N, h, w]; cells with row -1 are arbitrary."""
-    if len(prior.class_ids) == 0:
-        return Moments(*(m.expand(len(rows), -1, -1, -1) for m in (spatial.mean, spatial.std)))
     at = rows.clamp(min=0)
     single = (prior.class_image_count < 2)[at].unsqueeze(1)
     mean, std = (m[at].movedim(-1, 1) for m in (prior.class_mean, prior.class_std))

@@ -124,8 +124,8 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
     bits = np.unpackbits(tensors["occupied"].numpy(), count=cells)
     if len(bits) != cells:
         raise ValueError(f"{len(bits)} cells are marked of {cells}")
-    occupied = torch.from_numpy(bits.astype(bool)).view(classes, height, width)
-    count = int(occupied.sum())
+    occupied = bits.view(bool)
+    count = int(np.count_nonzero(occupied))
 
     shapes = {
         "class_ids": (torch.int64, (classes,)),
@@ -146,9 +146,13 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
             raise ValueError(
                 f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
             )
-        if dtype.is_floating_point and not torch.isfinite(tensor).all():
+        if tensor.numel() == 0:
+            continue
+        # numpy's extremes are NaN where there is one, and much faster than asking each value.
+        least, greatest = tensor.numpy().min(), tensor.numpy().max()
+        if not (np.isfinite(least) and np.isfinite(greatest)):
             raise ValueError(f"{name} holds NaN or infinity")
-        if name.endswith(("_std", "_count")) and (tensor < 0).any():
+        if name.endswith(("_std", "_count")) and least < 0:
             raise ValueError(f"{name} holds negative values")
     if classes > 1 and not (class_ids[1:] > class_ids[:-1]).all():
         raise ValueError("class ids are not in ascending order")
@@ -157,17 +161,20 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
         raise ValueError(f"its counts do not fit its {num_images} images")
 
     def dense(name: str) -> Tensor:
-        full = torch.zeros(classes, height, width, channels)
-        full[occupied] = tensors[name]
-        return full.movedim(-1, 1).contiguous()
+        """[occupied cells, ...] to [K, h, w, ...]."""
+        stored = tensors[name].numpy()
+        full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
+        # A cell's values as one: half the time of scattering them one by one.
+        cell = np.dtype((np.void, full.nbytes // cells if cells else 1))
+        full.view(cell)[occupied] = stored.view(cell)
+        return torch.from_numpy(full).view(classes, height, width, *stored.shape[1:])
 
-    joint_count = torch.zeros(classes, height, width, dtype=torch.int32)
-    joint_count[occupied] = tensors["joint_count"]
     return Prior(
         class_ids=class_ids.clone(),
-        joint_mean=dense("joint_mean"),
-        joint_std=dense("joint_std"),
-        joint_count=joint_count,
+        # Views: channels lie side by side in memory, as in the file.
+        joint_mean=dense("joint_mean").movedim(-1, 1),
+        joint_std=dense("joint_std").movedim(-1, 1),
+        joint_count=dense("joint_count"),
         num_images=num_images,
         metadata=metadata,
         # Copies, so that the tensors do not keep the file's whole content in memory.
