@@ -98,7 +98,14 @@ class BuildPrior(io.ComfyNode):
                     tooltip="0 takes all images, another number a random subset of that many.",
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, tooltip="Of the random subset."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    # Unless told not to, the frontend rolls a new seed for each run, and so every
+                    # run would build the prior again.
+                    control_after_generate=False,
+                    tooltip="Of the random subset.",
                 ),
                 io.Combo.Input(
                     "latent_format",

@@ -38,15 +38,6 @@ class LoadPrior(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, prior_name: str | None) -> bool | str:
-        if prior_name is not None:
-            try:
-                prior_path(prior_name)
-            except PriorError as error:
-                return str(error)
-        return True
-
-    @classmethod
     def fingerprint_inputs(cls, prior_name: str) -> str:
         try:
             state = prior_path(prior_name).stat()
@@ -56,4 +47,6 @@ class LoadPrior(io.ComfyNode):
 
     @classmethod
     def execute(cls, prior_name: str) -> io.NodeOutput:
+        # A missing file is told here, not when the graph is queued: there the host says nothing
+        # as long as some other output of the graph can run.
         return io.NodeOutput(Prior.load(prior_path(prior_name)))

@@ -161,9 +161,9 @@ def check_matched(
     """Raise PriorError if most pixels of `what` are in no colour of the palette."""
     if unmatched <= MOST_UNMATCHED:
         return
-    likely = [f"{name} ({1 - part:.0%} match)" for name, part in likely_palettes(image)]
-    likely = [text for text in likely if not text.startswith(f"{palette.name} ")]
-    hint = f"it may be {' or '.join(likely[:2])}" if likely else "no known palette fits it either"
+    likely = [(name, part) for name, part in likely_palettes(image) if name != palette.name]
+    near = [f"{n} ({1 - part:.0%} match)" for n, part in likely if part < likely[0][1] + 0.1]
+    hint = f"it may be {' or '.join(near)}" if near else "no known palette fits it either"
     raise PriorError(
         f"{what} matches no class colour of palette '{palette.name}' in {unmatched:.1%} of its "
         f"pixels; {hint}. Choose the palette that the label map was drawn with, and avoid JPEG "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dev.server import ExecutionFailed, PromptRejected
+from dev.server import ExecutionFailed
 from prior_tools import PALETTES, Prior, draw_prior_sample, resize_labels
 
 pytestmark = pytest.mark.slow
@@ -96,12 +96,13 @@ def test_a_prior_file_that_is_none_is_refused_by_name(server, street, start, dam
         run(server, s, prior=prior.out())
 
 
-def test_a_prior_that_is_not_there_is_refused_when_queued(server, street, start):
-    s = start(street)
+def test_a_prior_that_is_not_there_is_told_on_the_loader(server, street, start):
     for name in ("nothing.safetensors", "../checkpoints/scp-tiny-eps.safetensors"):
+        s = start(street)
         prior = s.graph.add("SCP_LoadPrior", prior_name=name)
-        with pytest.raises(PromptRejected, match="there is no prior"):
+        with pytest.raises(ExecutionFailed, match="there is no prior") as caught:
             run(server, s, prior=prior.out())
+        assert caught.value.node_type == "SCP_LoadPrior"
 
 
 def test_a_replaced_prior_file_is_read_again(server, street, start, latents):
