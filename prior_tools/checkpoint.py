@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors.torch
 from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
 
 from .accumulator import PriorAccumulator
 from .atomic import write_bytes
@@ -65,7 +66,7 @@ class Checkpoint:
                 raise ValueError("it is not a checkpoint")
             header = json.loads(entries[HEADER_KEY])
             identity, progress = header["identity"], header["progress"]
-            tensors = safetensors.torch.load(data)
+            tensors = tensors_from_bytes(data)
         except (ValueError, KeyError, SafetensorError) as error:
             raise PriorError(
                 f"{self.path.name} cannot be read ({error}); remove it to begin anew"
@@ -93,7 +94,7 @@ class Checkpoint:
             "identity": self.identity,
             "progress": {"next_batch": progress.next_batch, "skipped": progress.skipped},
         }
-        data = safetensors.torch.save(tensors, {HEADER_KEY: json.dumps(header)})
+        data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
         write_bytes(self.path, data)
         self._saved_at = time.monotonic()
 

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from .atomic import write_bytes, write_new_bytes
@@ -48,7 +49,7 @@ def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
         "num_images": prior.num_images,
         "metadata": _metadata_to_json(prior.metadata),
     }
-    data = safetensors.torch.save(tensors, {HEADER_KEY: json.dumps(header)})
+    data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -77,7 +78,7 @@ def load_prior(path: Path | str) -> Prior:
         header = json.loads(entries[HEADER_KEY])
         version = int(header["format_version"])
         if version <= FORMAT_VERSION:
-            return _from_tensors(safetensors.torch.load(data), header)
+            return _from_tensors(tensors_from_bytes(data), header)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise PriorError(f"{path.name} is damaged: {error}; copy or build it again") from error
     raise PriorError(

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
-import safetensors.torch
 import torch
 import torch.distributed as dist
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
 
 from .accumulator import PriorAccumulator
 
@@ -54,13 +55,13 @@ class Ranks:
         if self.size == 1:
             return state
         if self.rank > 0:
-            _send(b"" if state is None else safetensors.torch.save(state.to_state()))
+            _send(b"" if state is None else tensors_to_bytes(state.to_state()))
             return None
         for other in range(1, self.size):
             data = _receive(other)
             if not data:
                 continue
-            theirs = PriorAccumulator.from_state(safetensors.torch.load(data))
+            theirs = PriorAccumulator.from_state(tensors_from_bytes(data))
             state = theirs if state is None else state.merge(theirs)
         return state
 
