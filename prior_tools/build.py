@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import torch
@@ -20,6 +19,7 @@ from .reading import (
     read_in_threads,
     stack_batch,
 )
+from .threads import helper_threads
 
 ON_ERROR = ("stop", "skip")
 
@@ -161,7 +161,7 @@ def collect_moments(
         2 * batch_size + workers,
     )
     adding: list = []
-    adder = ThreadPoolExecutor(1, thread_name_prefix="scp-add")
+    adder = helper_threads(1, "scp-add")
     try:
         for batch in left:
             if cancelled and cancelled():

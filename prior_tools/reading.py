@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from .dataset import LabelledImage, as_floats
 from .errors import PriorError
 from .labels import resize_labels
+from .threads import helper_threads
 
 
 class LabelledDataset(Protocol):
@@ -63,7 +63,7 @@ def read_in_threads(
     For use inside ComfyUI: a node pack is imported under its path, which spawned processes cannot
     import. Decoding and resizing release the interpreter's lock.
     """
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="scp-read")
+    pool = helper_threads(max(1, workers), "scp-read")
     upcoming, waiting = iter(indices), deque()
     try:
         while True:
