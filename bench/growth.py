@@ -47,7 +47,7 @@ class Run:
 
 def measure(options: Options) -> list[Figure]:
     """Few images against ten times as many, with the small VAE."""
-    few, many = (40, 400) if options.quick else (400, 4000)
+    few, many = (30, 150) if options.quick else (400, 4000)
     scenes = draw_scenes(options.cache, SCENES, SIDE, SIDE)
     with tempfile.TemporaryDirectory(prefix="scp-bench-") as folder:
         runs = {}

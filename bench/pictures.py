@@ -33,17 +33,18 @@ class Pictures:
     layout: Layout
 
     def dataset(self, count: int, size: tuple[int, int]) -> PairDataset:
-        """`count` of the pairs, evenly spread, read at `size` (width, height)."""
+        """`count` of the pairs, evenly spread, read at `size` (width, height).
+
+        Where there are fewer, they come again.
+        """
         there = len(self.layout.pairs)
-        count = min(count, there)
-        return self.layout.dataset(size).subset([i * there // count for i in range(count)])
+        spread = max(count, there)
+        return self.layout.dataset(size).subset([i * spread // count % there for i in range(count)])
 
     def label_maps(self, count: int, size: tuple[int, int]) -> Tensor:
         """Class ids int64 [count, h, w] on the grid of `size` (width, height) at a factor of 8."""
-        dataset = self.dataset(count, size)
-        grid = (size[1] // 8, size[0] // 8)
-        maps = [resize_labels(dataset[i].labels, grid) for i in range(len(dataset))]
-        return torch.stack([maps[i % len(maps)] for i in range(count)])
+        dataset, grid = self.dataset(count, size), (size[1] // 8, size[0] // 8)
+        return torch.stack([resize_labels(dataset[i].labels, grid) for i in range(count)])
 
 
 def find_pictures(options: Options) -> Pictures:

@@ -36,12 +36,12 @@ def measure(options: Options) -> list[Figure]:
         prior = synthetic_prior(LIKE)
         prior.save(base / "models" / "scp_priors" / "bench.safetensors")
         with ComfyServer(ensure_comfyui(), base) as server:
-            saved = _steps_saved(server, *((1, 10) if options.quick else (5, STEPS)))
+            saved = _steps_saved(server, *((1, 5) if options.quick else (3, STEPS)))
             labels = torch.randperm(32 * 64, generator=torch.Generator().manual_seed(0)) % 182
             picture = prior.metadata.palette.paint(labels.view(32, 64))
             picture = picture.repeat_interleave(16, 0).repeat_interleave(16, 1)
             label = server.upload_image(picture.numpy(), "label.png")
-            return [saved, _draw(server, label, 5 if options.quick else 15, options.quick)]
+            return [saved, _draw(server, label, 5 if options.quick else 15)]
 
 
 def _steps_saved(server: ComfyServer, rounds: int, steps: int) -> Figure:
@@ -70,7 +70,7 @@ def _steps_saved(server: ComfyServer, rounds: int, steps: int) -> Figure:
     )
 
 
-def _draw(server: ComfyServer, label: str, rounds: int, quick: bool) -> Figure:
+def _draw(server: ComfyServer, label: str, rounds: int) -> Figure:
     """Joint Prior Noise, its label image and prior loaded, against one step of the UNet."""
 
     def draw() -> float:
@@ -86,19 +86,13 @@ def _draw(server: ComfyServer, label: str, rounds: int, quick: bool) -> Figure:
         )
         return _seconds(server, graph, node)
 
-    def sample(steps: int) -> float:
-        graph, shared = _start(server, WIDTH, HEIGHT, steps)
-        return _seconds(server, graph, graph.add("KSampler", **shared, denoise=1.0))
-
     # The first draw loads the prior and the label image.
     draw()
     draws = _in_turns({"draw": draw}, rounds)["draw"]
     # The server has dropped the checkpoint for the draws.
     _load_model(server)
-    step = sample(1)
-    if not quick:
-        # The difference leaves out what a run does besides stepping.
-        step = sample(2) - step
+    graph, shared = _start(server, WIDTH, HEIGHT, 1)
+    step = _seconds(server, graph, graph.add("KSampler", **shared, denoise=1.0))
     return Figure(
         "Joint Prior Noise against one UNet step",
         100 * statistics.median(draws) / step,

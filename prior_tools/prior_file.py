@@ -164,10 +164,13 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
     def dense(name: str) -> Tensor:
         """[occupied cells, ...] to [K, h, w, ...]."""
         stored = tensors[name].numpy()
-        full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
-        # A cell's values as one: half the time of scattering them one by one.
-        cell = np.dtype((np.void, full.nbytes // cells if cells else 1))
-        full.view(cell)[occupied] = stored.view(cell)
+        if count == cells:
+            full = stored.copy()
+        else:
+            full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
+            # A cell's values as one: half the time of scattering them one by one.
+            cell = np.dtype((np.void, full.nbytes // cells))
+            full.view(cell)[occupied] = stored.view(cell)
         return torch.from_numpy(full).view(classes, height, width, *stored.shape[1:])
 
     return Prior(
