@@ -81,13 +81,13 @@ class PairDataset:
     def __getitem__(self, index: int) -> LabelledImage:
         """Read one pair; PriorError names the file that cannot be used and says why."""
         pair = self.pairs[index]
-        image, label = _open(pair.image, "image"), _open(pair.label, "label map")
+        image, label = open_picture(pair.image, "image"), open_picture(pair.label, "label map")
         image, label = _upright(image, label), ImageOps.exif_transpose(label)
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
             image, label = (p.crop(crop_box(*p.size, *self.size)) for p in (image, label))
         ids = label_ids(label, pair.label.name, self.palette, self.ignore_ids, self.id_map)
-        pixels = np.array(_as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
+        pixels = np.array(as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)
 
     def name(self, index: int) -> str:
@@ -99,8 +99,8 @@ class PairDataset:
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
 
-def _open(path: Path, what: str) -> Image.Image:
-    """Read a picture whole."""
+def open_picture(path: Path, what: str) -> Image.Image:
+    """A picture, read whole; PriorError names the file that cannot be read."""
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -119,7 +119,8 @@ def _upright(image: Image.Image, label: Image.Image) -> Image.Image:
     return image if drawn_unturned else turned
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in 8-bit colours."""
     if image.mode.startswith("I;16"):
         # Pillow's own conversion of 16-bit grey clips instead of scaling.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

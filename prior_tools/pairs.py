@@ -48,8 +48,7 @@ def find_pairs(images: Path | str, labels: Path | str) -> tuple[list[Pair], Unpa
     has a label.
     """
     image_files, label_files = (
-        _files_by_name(Path(folder), what)
-        for folder, what in ((images, "image"), (labels, "label"))
+        files_by_name(Path(folder), what) for folder, what in ((images, "image"), (labels, "label"))
     )
     both = sorted(image_files.keys() & label_files.keys())
     unpaired = Unpaired(
@@ -97,7 +96,12 @@ def visible_files(folder: Path | str) -> Iterator[tuple[str, str]]:
             raise PriorError(f"the folder {name!r} cannot be read: {error.strerror}") from error
 
 
-def _files_by_name(folder: Path, what: str) -> dict[str, Path]:
+def files_by_name(folder: Path, what: str) -> dict[str, Path]:
+    """Path inside the folder without suffix -> picture file, subfolders included.
+
+    `what` the pictures are is for messages. Raises PriorError if the folder is missing or holds no
+    pictures, or if two of them differ only in the suffix.
+    """
     if not folder.is_dir():
         raise PriorError(f"the {what} folder {folder.name!r} does not exist")
     files: dict[str, Path] = {}

