@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..errors import PriorError
-from . import build, import_published, inspect, merge
+from . import build, evaluate, generate, import_published, inspect, merge
 
 # Command -> its module, in the order of the help text.
 COMMANDS = {
@@ -19,6 +19,8 @@ COMMANDS = {
     "import": import_published,
     "merge": merge,
     "inspect": inspect,
+    "generate": generate,
+    "evaluate": evaluate,
 }
 
 WRONG_INPUT = 2

@@ -1,0 +1,1 @@
+"""Driving running ComfyUI servers over HTTP, for `generate`."""

@@ -1,0 +1,195 @@
+"""One server at work: keeps its queue filled, collects results, waits while it is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+
+from ...errors import PriorError
+from .comfy_client import ComfyClient, ServerGone, ServerRefused
+from .graph import Graph
+from .jobs import Job
+from .label_maps import upload_of
+from .results import checked_result, output_images, rejection
+from .work import GenerationStopped, Work
+from .workflow_file import Prompt
+
+# Seconds between two looks at a server's results, and at whether it still has our prompts.
+_PAUSES = (0.03, 0.5)
+_LOST_CHECK = 2.0
+_RETRIES = (0.25, 10.0)
+
+
+class Driver:
+    """Makes jobs on one server until none is left; `run` is meant for a thread of its own.
+
+    Args:
+        save: takes a job's images (PNG data, one for each label map), from several threads.
+        run_id: by which prompts of this run are known again on the server.
+        depth: most prompts in the server's queue at once.
+        patience: seconds to wait for a server that is away.
+        tell: prints a line.
+    """
+
+    def __init__(
+        self,
+        client: ComfyClient,
+        work: Work,
+        graph: Graph,
+        save: Callable[[Job, list[bytes]], None],
+        run_id: str,
+        depth: int,
+        patience: float,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._client, self._work, self._graph = client, work, graph
+        self._save, self._run_id, self._depth = save, run_id, depth
+        self._patience, self._tell = patience, tell
+        # By prompt id.
+        self._queued: dict[str, Job] = {}
+        # Label image's name on the server by that of the upload.
+        self._uploaded: dict[str, str] = {}
+        self._looked = 0.0
+
+    def run(self) -> None:
+        """Work until all jobs are done or the run stops; errors stop the run."""
+        try:
+            back = self._reached(self._adopt) or self._await_server()
+            while back and not self._work.stopping.is_set() and not self._work.finished:
+                back = self._reached(self._work_on) or self._await_server()
+        except ServerRefused as error:
+            self._work.stop(GenerationStopped(str(error)))
+        except BaseException as error:
+            self._work.stop(error)
+        finally:
+            with suppress(ServerGone, ServerRefused):
+                if self._queued:
+                    self._client.cancel(list(self._queued))
+
+    def _work_on(self) -> None:
+        """Fill the queue and collect, until nothing is left to do here."""
+        pause = _PAUSES[0]
+        while not self._work.stopping.is_set() and not self._work.finished:
+            self._fill()
+            pause = _PAUSES[0] if self._collect() else min(pause * 1.5, _PAUSES[1])
+            self._work.stopping.wait(pause)
+
+    def _reached(self, action: Callable[[], None]) -> bool:
+        """Do something with the server; False if it went away, with its jobs given back."""
+        try:
+            action()
+            return True
+        except ServerGone as error:
+            if not self._work.finished:
+                self._tell(f"lost {error}; waiting up to {self._patience:g} s for it")
+            queued, self._queued = self._queued, {}
+            self._uploaded.clear()
+            # Other servers may have them. If this one comes back with its queue, they are adopted.
+            for job in reversed(queued.values()):
+                self._work.give_back(job, lost=True)
+            return False
+
+    def _await_server(self) -> bool:
+        """Wait until the server is back; False if it is given up while others work on."""
+        deadline = time.monotonic() + self._patience
+        pause, why = _RETRIES[0], "it does not answer"
+        while not self._work.stopping.is_set() and not self._work.finished:
+            try:
+                self._adopt()
+                self._tell(f"{self._client.url} is back")
+                return True
+            except ServerGone as error:
+                why = str(error)
+            if time.monotonic() >= deadline:
+                text = f"{self._client.url} was away for {self._patience:g} s ({why})"
+                if not self._work.leave():
+                    raise GenerationStopped(f"{text}, and no other server is left")
+                self._tell(f"{text}; going on without it")
+                return False
+            self._work.stopping.wait(min(pause, max(deadline - time.monotonic(), 0.01)))
+            pause = min(pause * 2, _RETRIES[1])
+        return True
+
+    def _adopt(self) -> None:
+        """Take over prompts of this run that the server has from before."""
+        running, waiting = self._client.queued()
+        found = {**self._client.succeeded(4 * self._depth), **running, **waiting}
+        unwanted = []
+        for prompt_id, mark in found.items():
+            if not isinstance(mark, dict) or mark.get("run") != self._run_id:
+                continue
+            job = self._work.claim(str(mark.get("job")))
+            if job is not None:
+                self._queued[prompt_id] = job
+            elif prompt_id in waiting:
+                unwanted.append(prompt_id)
+        if unwanted:
+            self._client.cancel(unwanted)
+
+    def _fill(self) -> None:
+        while len(self._queued) < self._depth:
+            job = self._work.take()
+            if job is None:
+                return
+            try:
+                prompt = self._prompt_of(job)
+                mark = {"run": self._run_id, "job": job.name}
+                self._queued[self._client.submit(prompt, mark)] = job
+            except ServerRefused as error:
+                raise GenerationStopped(rejection(self._graph.prompt, job.name, error)) from error
+            except ServerGone:
+                self._work.give_back(job)
+                raise
+
+    def _prompt_of(self, job: Job) -> Prompt:
+        name, data = upload_of(job.label_maps)
+        if name not in self._uploaded:
+            self._uploaded[name] = self._client.upload(name, data)
+        return self._graph.filled(self._uploaded[name], job.seed)
+
+    def _collect(self) -> bool:
+        """Save what has ended, and give back what the server no longer knows; whether any."""
+        before = len(self._queued)
+        for prompt_id, job in list(self._queued.items()):
+            self._save_result(prompt_id, job)
+        if time.monotonic() > self._looked + _LOST_CHECK:
+            self._looked = time.monotonic()
+            running, waiting = self._client.queued()
+            for prompt_id, job in list(self._queued.items()):
+                # A prompt leaves the queue and enters the history in one step, so the second look
+                # is at the history.
+                if prompt_id in running or prompt_id in waiting:
+                    continue
+                if not self._save_result(prompt_id, job):
+                    self._lose(prompt_id)
+        return len(self._queued) != before
+
+    def _save_result(self, prompt_id: str, job: Job) -> bool:
+        """Save the images of a prompt if it has ended."""
+        entry = self._client.result(prompt_id)
+        if entry is None:
+            return False
+        prompt = self._graph.prompt
+        found = checked_result(prompt, self._graph.output, entry, job.name, len(job.label_maps))
+        try:
+            images = output_images(self._client, found)
+        except PriorError as error:
+            raise GenerationStopped(f"{job.name}: {error}") from error
+        except ServerRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            # Somebody tidied the server's folders.
+            self._lose(prompt_id)
+            return True
+        del self._queued[prompt_id]
+        self._save(job, images)
+        self._work.done(job)
+        return True
+
+    def _lose(self, prompt_id: str) -> None:
+        """Give back the job of a prompt that is not on the server any more."""
+        job = self._queued.pop(prompt_id)
+        self._uploaded.clear()
+        self._work.give_back(job, lost=True)

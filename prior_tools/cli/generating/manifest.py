@@ -1,0 +1,202 @@
+"""What a run is, and which of its images are there: the files by which it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ...atomic import write_bytes, write_new_bytes
+from ...errors import PriorError, listing
+from .workflow_file import Prompt, title_of
+
+RUN_NAME = "generate.json"
+MANIFEST_NAME = "manifest.jsonl"
+_MOST_CHANGES = 5
+
+
+class Manifest:
+    """The images that are done, a JSON line each, in the output folder.
+
+    An image counts as done when its line and its file are there. The file comes first, so a kill
+    in between costs one image, and a line that a kill cut off is dropped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there. Raises PriorError if a line is no entry."""
+        self._folder = folder
+        self._path = folder / MANIFEST_NAME
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        entries = {}
+        for number, line in enumerate(lines, start=1):
+            if line.endswith(b"\n"):
+                entry = self._entry(line, number)
+                if (folder / entry["file"]).is_file():
+                    entries[entry["file"]] = line
+        if list(entries.values()) != lines:
+            write_bytes(self._path, b"".join(entries.values()))
+        self.done = set(entries)
+
+    def add(self, images: Mapping[str, bytes], entries: Iterable[dict[str, Any]]) -> None:
+        """Write images, by their names inside the folder, then an entry for each of them.
+
+        An image that is done already is left as it is.
+        """
+        new = [entry for entry in entries if entry["file"] not in self.done]
+        for entry in new:
+            write_bytes(self._folder / entry["file"], images[entry["file"]])
+        lines = "".join(json.dumps(entry) + "\n" for entry in new)
+        with self._path.open("ab") as file:
+            file.write(lines.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.done.update(entry["file"] for entry in new)
+
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+            if isinstance(entry["file"], str):
+                return entry
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise PriorError(f"line {number} of {self._path} is no entry of a manifest; remove it")
+
+
+def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> str:
+    """Record what the run is, or compare it with the record; returns the run's id.
+
+    Args:
+        folder: of the output.
+        run: all that the images depend on, see `describe_run`.
+        files: names of all images to come, of which none may be there in a new run.
+
+    Raises PriorError that says what has changed, or that the folder holds files of others.
+    """
+    path = folder / RUN_NAME
+    if path.exists():
+        try:
+            recorded = json.loads(path.read_text(encoding="utf-8"))
+            changed = changes(recorded, run)
+            run_id = str(recorded["id"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PriorError(f"{path} is no record of a run ({error}); remove it") from error
+        if changed:
+            raise PriorError(
+                f"{folder} holds images of another run: {listing(changed, _MOST_CHANGES)}; "
+                "choose another --out, or start the command as before to go on"
+            )
+        return run_id
+    strangers = [name for name in (MANIFEST_NAME, *files) if (folder / name).exists()]
+    if strangers:
+        raise PriorError(
+            f"{folder} holds {listing(strangers, 3)} already, but no {RUN_NAME}, so they are not "
+            "of this command; choose another --out"
+        )
+    run_id = uuid.uuid4().hex
+    write_new_bytes(path, (json.dumps({"id": run_id, **run}, indent=1) + "\n").encode())
+    return run_id
+
+
+def describe_run(
+    prompt: Prompt,
+    inputs: Mapping[str, str],
+    seed: int,
+    batch: int,
+    label_maps: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that the images of a run depend on, as JSON data.
+
+    Args:
+        prompt: the workflow with all settings; the label image and the seed set to None.
+        inputs: what is set and read, such as {"label image": "Label map.image"}.
+        seed, batch: of the command line.
+        label_maps: SHA-256 of each, by name.
+    """
+    return {
+        **inputs,
+        "seed": seed,
+        "batch": batch,
+        "workflow": prompt,
+        "label maps": dict(label_maps),
+    }
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two runs of `describe_run`, a text each; empty if nothing does."""
+    plain = [key for key in now if key not in ("workflow", "label maps")]
+    found = [f"{k} was {before[k]} and is {now[k]}" for k in plain if before[k] != now[k]]
+    found += _changed_nodes(before["workflow"], now["workflow"])
+    for what, names in _changed_label_maps(before["label maps"], now["label maps"]).items():
+        if names:
+            found.append(f"{len(names)} label maps are {what} ({listing(names, 3)})")
+    return found
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the output folder while a command works in it. Raises PriorError if another does.
+
+    Where the system or the file system knows no locks, nothing is held.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PriorError(f"another generate is at work in {folder}") from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of a killed command; only while `only_one` holds the folder."""
+    for name in (".*_*.png.*.part", f".{MANIFEST_NAME}.*.part", f".{RUN_NAME}.*.part"):
+        for path in folder.rglob(name):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _changed_nodes(before: Prompt, now: Prompt) -> list[str]:
+    found = []
+    for node_id in [*before, *(i for i in now if i not in before)]:
+        old, new = before.get(node_id), now.get(node_id)
+        name = f"node {title_of(old or new)!r}"
+        if old is None or new is None:
+            found.append(f"{name} is {'new' if old is None else 'gone'}")
+        elif old["class_type"] != new["class_type"]:
+            found.append(f"{name} was a {old['class_type']} and is a {new['class_type']}")
+        else:
+            a, b = old["inputs"], new["inputs"]
+            found += [
+                f"input {key!r} of {name} was {_shown(a, key)} and is {_shown(b, key)}"
+                for key in sorted({*a, *b})
+                if a.get(key) != b.get(key)
+            ]
+    return found
+
+
+def _changed_label_maps(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, list[str]]:
+    return {
+        "new": sorted(now.keys() - before.keys()),
+        "gone": sorted(before.keys() - now.keys()),
+        "changed": sorted(k for k in before.keys() & now.keys() if before[k] != now[k]),
+    }
+
+
+def _shown(inputs: Mapping[str, Any], key: str) -> str:
+    if key not in inputs:
+        return "not there"
+    text = json.dumps(inputs[key], ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}..."
