@@ -3,11 +3,17 @@
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .build_prior import BuildPrior
+from .convert_label_map import ConvertLabelMap
+from .demo_label_map import DemoLabelMap
 from .host_folders import register_folders
+from .import_prior import ImportPrior
 from .joint_prior_noise import JointPriorNoise
+from .load_demo_model import LoadDemoModel
 from .load_prior import LoadPrior
+from .merge_priors import MergePriors
 from .partial_denoise_ksampler import PartialDenoiseKSampler
 from .partial_denoise_scheduler import PartialDenoiseScheduler
+from .preview_prior import PreviewPrior
 
 # At import: the host never calls an extension's `on_load`.
 register_folders()
@@ -24,6 +30,12 @@ class ScpDiffExtension(ComfyExtension):
             JointPriorNoise,
             PartialDenoiseKSampler,
             PartialDenoiseScheduler,
+            PreviewPrior,
+            ImportPrior,
+            MergePriors,
+            ConvertLabelMap,
+            LoadDemoModel,
+            DemoLabelMap,
         ]
 
 

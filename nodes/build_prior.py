@@ -16,7 +16,7 @@ from ..prior_tools.pairs import choose_subset, find_pairs
 from ..prior_tools.palettes import Palette
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.prior import LATENT_FORMATS
-from .host_folders import check_inside_roots, dataset_folder, new_prior_path
+from .host_folders import check_inside_roots, dataset_folder
 from .host_models import (
     notify,
     progress_bar,
@@ -25,7 +25,8 @@ from .host_models import (
     vae_encoder,
     vae_hash,
 )
-from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+from .saving import check_new, save_new
+from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
 
 
 class BuildPrior(io.ComfyNode):
@@ -150,12 +151,7 @@ class BuildPrior(io.ComfyNode):
                     optional=True,
                     tooltip="What to do with files that cannot be read or have no partner.",
                 ),
-                io.Boolean.Input(
-                    "overwrite",
-                    default=False,
-                    optional=True,
-                    tooltip="Replace a prior of the same name.",
-                ),
+                overwrite_input(),
             ],
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
@@ -219,12 +215,7 @@ class BuildPrior(io.ComfyNode):
         overwrite: bool = False,
     ) -> io.NodeOutput:
         # All that can be wrong without reading a picture is said before the first one is encoded.
-        path = new_prior_path(filename)
-        if path.exists() and not overwrite:
-            raise PriorError(
-                f"a prior named {path.name!r} exists already; choose another filename, turn "
-                "overwrite on, or take it with Load SCP Prior"
-            )
+        path = check_new(filename, overwrite)
         factor = vae_downscale_factor(vae)
         if width % factor or height % factor:
             raise PriorError(
@@ -261,13 +252,7 @@ class BuildPrior(io.ComfyNode):
             palette=colors,
             resize_policy=resize,
         )
-        try:
-            prior.save(path, overwrite=overwrite)
-        except FileExistsError as error:
-            raise PriorError(
-                f"a prior named {path.name!r} was saved by somebody else during this build; choose "
-                "another filename"
-            ) from error
+        save_new(prior, path, overwrite)
         if unpaired:
             left_out.append(str(unpaired))
         if left_out:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import folder_paths
 
 from ..prior_tools.errors import PriorError
+from .pack_files import DEMO_MODELS, DEMO_PRIORS
 
 PRIORS = "scp_priors"
+MODELS = "scp_demo_models"
 DATASETS = "scp_datasets"
 SUFFIX = ".safetensors"
 
@@ -19,13 +21,20 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def register_folders() -> None:
-    """Make `models/scp_priors` known to ComfyUI, beside paths that the user has configured."""
+    """Make the pack's folders known to ComfyUI, beside paths that the user has configured."""
     default = Path(folder_paths.models_dir) / PRIORS
     default.mkdir(parents=True, exist_ok=True)
-    folder_paths.add_model_folder_path(PRIORS, str(default))
+    # The user's own first: there new priors go.
+    _register(PRIORS, default, DEMO_PRIORS)
+    _register(MODELS, Path(folder_paths.models_dir) / MODELS, DEMO_MODELS)
+
+
+def _register(name: str, *folders: Path) -> None:
+    for folder in folders:
+        folder_paths.add_model_folder_path(name, str(folder))
     # The host leaves the set of suffixes empty, and so would list every file.
-    paths, suffixes = folder_paths.folder_names_and_paths[PRIORS]
-    folder_paths.folder_names_and_paths[PRIORS] = (paths, {*suffixes, SUFFIX})
+    paths, suffixes = folder_paths.folder_names_and_paths[name]
+    folder_paths.folder_names_and_paths[name] = (paths, {*suffixes, SUFFIX})
 
 
 def prior_names() -> list[str]:
@@ -38,10 +47,41 @@ def prior_path(name: str) -> Path:
     path = folder_paths.get_full_path(PRIORS, name)
     if path is None:
         raise PriorError(
-            f"there is no prior {name!r}; expected a file in {_shown(PRIORS)}, such as Build SCP "
-            "Prior writes"
+            f"there is no prior {name!r}; expected a file in {' or '.join(_shown(PRIORS))}, such "
+            "as Build SCP Prior writes"
         )
     return Path(path)
+
+
+def demo_model_names() -> list[str]:
+    """The weights that Load SCP Demo Model can load, the pack's own first."""
+    own = sorted(path.name for path in DEMO_MODELS.glob(f"*{SUFFIX}"))
+    try:
+        names = folder_paths.get_filename_list(MODELS)
+    except OSError:
+        # The host remembers folders, and fails if one of them was removed since.
+        return own
+    return own + sorted(set(names) - set(own))
+
+
+def demo_model_path(name: str) -> Path:
+    """The file of the demo's weights in the list; PriorError if it is not there."""
+    path = folder_paths.get_full_path(MODELS, name)
+    if path is None:
+        raise PriorError(
+            f"there are no weights {name!r}; expected a file in {' or '.join(_shown(MODELS))}. If "
+            "the pack's own are missing, install it anew"
+        )
+    return Path(path)
+
+
+def file_state(name: str, find: Callable[[str], Path]) -> str:
+    """What changes when the file of this name does."""
+    try:
+        state = find(name).stat()
+    except (PriorError, OSError):
+        return "missing"
+    return f"{name} {state.st_mtime_ns} {state.st_size}"
 
 
 def new_prior_path(filename: str) -> Path:
@@ -63,7 +103,7 @@ def new_prior_path(filename: str) -> Path:
     if bad or not path.is_relative_to(root) or path.is_dir():
         raise PriorError(
             f"filename {filename!r} cannot be used; expected a plain name such as 'cityscapes' or "
-            f"'streets/cityscapes', to be saved under {_shown(PRIORS)}"
+            f"'streets/cityscapes', to be saved under {_shown(PRIORS)[0]}"
         )
     return path
 
@@ -105,6 +145,25 @@ def dataset_folder(text: str, what: str) -> Path:
     )
 
 
+def dataset_file(text: str, what: str) -> Path:
+    """The file that a text input names, in one of the folders that datasets may lie in.
+
+    Raises PriorError if it is missing or, after resolving links, outside all of them.
+    """
+    path = Path(text.strip())
+    if not path.name:
+        raise PriorError(f"no {what} file is given; expected one in ComfyUI's input folder")
+    folder = dataset_folder(str(path.parent), what)
+    file = folder / path.name
+    if not file.is_file():
+        raise PriorError(
+            f"there is no {what} file {text.strip()!r}; looked in ComfyUI's input folder and in "
+            f"the folders registered as {DATASETS}"
+        )
+    check_inside_roots([file])
+    return file
+
+
 def check_inside_roots(paths: Iterable[Path]) -> None:
     """PriorError if one of these files is a link that leads out of the allowed roots."""
     roots = dataset_roots()
@@ -116,7 +175,5 @@ def check_inside_roots(paths: Iterable[Path]) -> None:
             )
 
 
-def _shown(folder: str) -> str:
-    return " or ".join(
-        f"'{'/'.join(Path(p).parts[-2:])}'" for p in folder_paths.get_folder_paths(folder)
-    )
+def _shown(folder: str) -> list[str]:
+    return [f"'{'/'.join(Path(p).parts[-2:])}'" for p in folder_paths.get_folder_paths(folder)]

@@ -42,9 +42,9 @@ def progress_bar(total: int) -> Callable[[int], None]:
     return show
 
 
-def as_latent_samples(latent: Tensor) -> Tensor:
-    """`latent` on the device that the host keeps latents on between nodes."""
-    return latent.to(comfy.model_management.intermediate_device())
+def between_nodes(tensor: Tensor) -> Tensor:
+    """A latent or image on the device that the host keeps such on between nodes."""
+    return tensor.to(comfy.model_management.intermediate_device())
 
 
 def vae_downscale_factor(vae: Any) -> int:

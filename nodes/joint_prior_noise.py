@@ -5,24 +5,13 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import (
-    PALETTES,
-    PRIOR_MODES,
-    Prior,
-    PriorError,
-    decode_label_image,
-    draw_prior_sample,
-    fit_labels,
-    resize_labels,
-)
+from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
-from ..prior_tools.palettes import Palette, check_matched, get_palette
-from .host_models import as_latent_samples, notify
+from .host_models import between_nodes, notify
+from .label_images import PRIORS_OWN, label_palette, labels_on_grid
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
-
-PRIORS_OWN = "prior"
 
 # Below these fractions of a label map nothing is said: borders of resized maps are always a little
 # off, and rare cells fall back by design.
@@ -143,39 +132,13 @@ class JointPriorNoise(io.ComfyNode):
         fallback: str = "spatial",
         mix: float = 0.5,
     ) -> io.NodeOutput:
-        labels = _labels_on_grid(prior, label_image, _palette(prior, palette))
+        labels = labels_on_grid(prior, label_image, label_palette(prior, palette))
         for warning in _warnings(prior, labels, mode):
             notify(cls.hidden.unique_id, warning)
         samples = draw_prior_sample(
             prior, labels.repeat(batch_size, 1, 1), mode, seed, deviation, fallback, mix
         )
-        return io.NodeOutput({"samples": as_latent_samples(samples), KEY: prior_note(prior)})
-
-
-def _palette(prior: Prior, name: str) -> Palette:
-    if name != PRIORS_OWN:
-        return get_palette(name)
-    if prior.metadata.palette is None:
-        raise PriorError(
-            "the prior does not say which colours its classes have; choose the label image's "
-            "palette"
-        )
-    return prior.metadata.palette
-
-
-def _labels_on_grid(prior: Prior, label_image: Tensor, palette: Palette) -> Tensor:
-    """Class ids [N, h, w] of label images [N, H, W, 3], through the ControlNet's geometry."""
-    factor = prior.metadata.downscale_factor
-    height, width = (side // factor for side in label_image.shape[1:3])
-    if height < 1 or width < 1:
-        raise PriorError(
-            f"the label image has {label_image.shape[2]}x{label_image.shape[1]} pixels; expected "
-            f"at least {factor}x{factor}"
-        )
-    ids, unmatched = decode_label_image(label_image, palette)
-    check_matched(label_image, unmatched, palette, "the label image")
-    ids = fit_labels(ids, height * factor, width * factor)
-    return resize_labels(ids, (height, width), prior.metadata.label_method)
+        return io.NodeOutput({"samples": between_nodes(samples), KEY: prior_note(prior)})
 
 
 def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:

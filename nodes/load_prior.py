@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..prior_tools import Prior, PriorError
-from .host_folders import prior_names, prior_path
+from ..prior_tools import Prior
+from .host_folders import file_state, prior_names, prior_path
 from .schema import CATEGORY, PriorType
 
 
@@ -39,11 +39,7 @@ class LoadPrior(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, prior_name: str) -> str:
-        try:
-            state = prior_path(prior_name).stat()
-        except (PriorError, OSError):
-            return "missing"
-        return f"{prior_name} {state.st_mtime_ns} {state.st_size}"
+        return file_state(prior_name, prior_path)
 
     @classmethod
     def execute(cls, prior_name: str) -> io.NodeOutput:

@@ -48,3 +48,13 @@ def steps_input() -> io.Int.Input:
         "are run. Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, "
         "exponential) run other numbers.",
     )
+
+
+def overwrite_input() -> io.Boolean.Input:
+    """Of the nodes that save a prior."""
+    return io.Boolean.Input(
+        "overwrite",
+        default=False,
+        optional=True,
+        tooltip="Replace a prior of the same name.",
+    )

@@ -80,21 +80,40 @@ def _summary(prior: Prior) -> str:
     )
 
 
+def latents_as_picture(latents: Tensor) -> Tensor:
+    """The first three channels of latents [..., C, h, w] as [..., h, w, 3] in 0..1.
+
+    Each channel from its least to its greatest value: a stand-in where there is no VAE.
+    """
+    channels = [min(i, latents.shape[-3] - 1) for i in range(3)]
+    shown = latents[..., channels, :, :].movedim(-3, -1)
+    low, high = shown.amin((-3, -2), keepdim=True), shown.amax((-3, -2), keepdim=True)
+    return (shown - low) / (high - low).clamp(min=1e-6)
+
+
+def paint_labels(prior: Prior, labels: Tensor) -> Tensor:
+    """Label maps [..., h, w] in the prior's colours, float32 [..., h, w, 3] in 0..1.
+
+    Cells without a class are hatched in white, those of a class that the prior has never seen are
+    hatched in red.
+    """
+    painted = class_palette(prior).paint(labels).float() / 255
+    rows = torch.arange(labels.shape[-2])[:, None] + torch.arange(labels.shape[-1])
+    hatched = (rows // 2 % 2 == 0).expand(labels.shape)
+    unseen = (prior.rows_of(labels) < 0) & (labels >= 0)
+    painted[hatched & (labels < 0)] = torch.tensor([1.0, 1.0, 1.0])
+    painted[hatched & unseen] = torch.tensor([1.0, 0.1, 0.1])
+    return painted
+
+
 def _mean_panel(prior: Prior, mean_image: Tensor | None) -> Image.Image:
     if mean_image is None:
-        channels = [min(i, prior.latent_channels - 1) for i in range(3)]
-        latent = prior.spatial_mean[channels].movedim(0, -1)
-        low, high = latent.amin((0, 1)), latent.amax((0, 1))
-        mean_image = (latent - low) / (high - low).clamp(min=1e-6)
+        mean_image = latents_as_picture(prior.spatial_mean)
     return _image(mean_image * 255)
 
 
 def _class_panel(prior: Prior) -> Image.Image:
-    if len(prior.class_ids) == 0:
-        return Image.new("RGB", (prior.grid[1], prior.grid[0]))
-    most = prior.class_ids[prior.joint_count.argmax(0)]
-    ids = torch.where(prior.joint_count.sum(0) > 0, most, -1)
-    return _image(class_palette(prior).paint(ids))
+    return _image(class_palette(prior).paint(prior.most_frequent_classes()))
 
 
 def _count_panel(prior: Prior) -> Image.Image:

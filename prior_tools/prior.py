@@ -110,6 +110,13 @@ class Prior:
         rows = torch.searchsorted(self.class_ids, labels).clamp(max=len(self.class_ids) - 1)
         return torch.where(self.class_ids[rows] == labels, rows, -1)
 
+    def most_frequent_classes(self) -> Tensor:
+        """The class seen most often at each cell, int64 [h, w]; -1 where none was."""
+        if len(self.class_ids) == 0:
+            return torch.full(self.grid, -1)
+        most = self.class_ids[self.joint_count.argmax(0)]
+        return torch.where(self.joint_count.sum(0) > 0, most, -1)
+
     def class_name(self, class_id: int) -> str:
         """The class's name, or "class ID" where it has none."""
         return self.metadata.class_names.get(class_id, f"class {class_id}")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import PriorError
+from ..id_map import is_id_map, parse_id_map
 from ..palettes import PALETTES, get_palette
 from ..prior import LATENT_FORMATS
 from ..published import (
@@ -19,7 +20,6 @@ from ..published import (
 )
 from .output import add_output, check_output, named, save, say, warn
 
-_MAP_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})")
 _DERIVED = {
     SPATIAL: "spatial prior: derived from the joint file, pooled over the classes of each cell",
     CATEGORICAL: "categorical prior: derived from the joint file, where every pixel counts alike; "
@@ -147,35 +147,15 @@ def _ignore_ids(text: str) -> tuple[int, ...]:
 
 def _id_map(text: str) -> dict[int, int]:
     """Class id -> new id, from the entries themselves or from a file of them."""
-    entries = _entries(text)
-    if not all(_MAP_ENTRY.fullmatch(entry) for entry in entries):
-        path = Path(text)
-        if not path.is_file():
-            raise PriorError(
-                f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of "
-                "them"
-            )
-        try:
-            content = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise PriorError(f"--map {path.name} is not a text file") from error
-        entries = _entries(re.sub("#.*", "", content))
-    mapped: dict[int, int] = {}
-    for entry in entries:
-        match = _MAP_ENTRY.fullmatch(entry)
-        if not match:
-            raise PriorError(f"--map holds {entry!r}; expected OLD=NEW or FIRST-LAST=NEW")
-        first, last, new = int(match[1]), int(match[2] or match[1]), int(match[3])
-        if last < first:
-            raise PriorError(f"--map holds {entry!r}, a range that ends before it starts")
-        for old in range(first, last + 1):
-            if old in mapped:
-                raise PriorError(f"--map names class id {old} twice; expected once")
-            mapped[old] = new if new == -1 else new + old - first
-    if not mapped:
-        raise PriorError("--map holds no entries; expected OLD=NEW")
-    return mapped
-
-
-def _entries(text: str) -> list[str]:
-    return text.replace(",", " ").split()
+    if is_id_map(text):
+        return parse_id_map(text, "--map")
+    path = Path(text)
+    if not path.is_file():
+        raise PriorError(
+            f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of them"
+        )
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PriorError(f"--map {path.name} is not a text file") from error
+    return parse_id_map(re.sub("#.*", "", content), "--map")

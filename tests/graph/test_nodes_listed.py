@@ -32,6 +32,51 @@ CONTRACT = {
         "",
         {"sigmas": "SIGMAS"},
     ),
+    "SCP_PreviewPrior": (
+        "Preview SCP Prior",
+        "prior",
+        "vae label_image mode deviation seed palette",
+        {"overview": "IMAGE", "mean": "IMAGE", "labels": "IMAGE", "draw": "IMAGE"},
+    ),
+    "SCP_ImportPrior": (
+        "Import SCP Prior",
+        "joint palette filename",
+        "spatial categorical id_map latent_format overwrite",
+        {"prior": "SCP_PRIOR"},
+    ),
+    "SCP_MergePriors": (
+        "Merge SCP Priors",
+        "prior_a prior_b",
+        "prior_c prior_d filename overwrite",
+        {"prior": "SCP_PRIOR"},
+    ),
+    "SCP_ConvertLabelMap": (
+        "Convert SCP Label Map",
+        "label_image palette_from palette_to",
+        "changes",
+        {"label_image": "IMAGE"},
+    ),
+    "SCP_LoadDemoModel": (
+        "Load SCP Demo Model",
+        "weights",
+        "",
+        {
+            "MODEL": "MODEL",
+            "CONTROL_NET": "CONTROL_NET",
+            "VAE": "VAE",
+            "positive": "CONDITIONING",
+            "negative": "CONDITIONING",
+        },
+    ),
+    "SCP_DemoLabelMap": ("SCP Demo Label Map", "index", "", {"label_image": "IMAGE"}),
+}
+
+# They save or show something themselves.
+WITHOUT_OUTPUTS_NEEDED = {
+    "SCP_BuildPrior",
+    "SCP_ImportPrior",
+    "SCP_MergePriors",
+    "SCP_PreviewPrior",
 }
 
 
@@ -53,7 +98,7 @@ def test_ids_inputs_and_outputs_are_the_contract(listed, node_id):
     assert list(node["input"]["required"]) == required.split()
     assert list(node["input"].get("optional", {})) == optional.split()
     assert dict(zip(node["output_name"], node["output"], strict=True)) == outputs
-    assert node["output_node"] == (node_id == "SCP_BuildPrior")
+    assert node["output_node"] == (node_id in WITHOUT_OUTPUTS_NEEDED)
     assert node["description"]
 
 

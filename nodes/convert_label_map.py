@@ -1,0 +1,88 @@
+"""Convert SCP Label Map."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+from torch import Tensor
+
+from ..prior_tools import PALETTES, get_palette
+from ..prior_tools.class_matching import convert_label_image, parse_changes
+from ..prior_tools.errors import listing
+from ..prior_tools.palettes import Palette, check_matched
+from .host_models import between_nodes, notify
+from .schema import CATEGORY, check_choices
+
+
+class ConvertLabelMap(io.ComfyNode):
+    """Paints a label image in the colours of another palette."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCP_ConvertLabelMap",
+            display_name="Convert SCP Label Map",
+            category=CATEGORY,
+            description="Paints a label image of one palette, or of plain ids, in another "
+            "palette's colours, so that any label map can feed any segmentation ControlNet. "
+            "Classes are matched by their names.",
+            inputs=[
+                io.Image.Input("label_image", tooltip="A label map as a colour image."),
+                io.Combo.Input(
+                    "palette_from",
+                    options=list(PALETTES),
+                    default="cityscapes",
+                    tooltip="What the label map was drawn with. grey_ids: its grey values are ids.",
+                ),
+                io.Combo.Input(
+                    "palette_to",
+                    options=list(PALETTES),
+                    default="ade20k",
+                    tooltip="What the ControlNet was trained with. Most take ade20k.",
+                ),
+                io.String.Input(
+                    "changes",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    placeholder="rider = person, 17 = none",
+                    tooltip="Where matching by name is not what you want: classes by name or id, "
+                    "separated by commas. none paints a class black.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "converted",
+                    display_name="label_image",
+                    tooltip="Of the same size. Black where the other palette has no such class.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, palette_from: str | None, palette_to: str | None) -> bool | str:
+        return check_choices(
+            ("palette_from", palette_from, PALETTES), ("palette_to", palette_to, PALETTES)
+        )
+
+    @classmethod
+    def execute(
+        cls, label_image: Tensor, palette_from: str, palette_to: str, changes: str = ""
+    ) -> io.NodeOutput:
+        source, target = get_palette(palette_from), get_palette(palette_to)
+        image, found = convert_label_image(
+            label_image, source, target, parse_changes(changes, source, target)
+        )
+        check_matched(label_image, found.unmatched, source, "the label image")
+        if found.lost:
+            notify(
+                cls.hidden.unique_id,
+                f"{found.lost_share:.1%} of the label map is of classes that palette "
+                f"'{target.name}' does not have and is black now: {_named(source, found.lost)}. "
+                "Name others in changes",
+            )
+        return io.NodeOutput(between_nodes(image))
+
+
+def _named(palette: Palette, ids: tuple[int, ...]) -> str:
+    return listing([f"{palette.names.get(i, 'class')} ({i})" for i in ids], 8)

@@ -1,0 +1,60 @@
+"""Merge SCP Priors."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..prior_tools import Prior
+from .saving import check_new, save_new
+from .schema import CATEGORY, PriorType, overwrite_input
+
+
+class MergePriors(io.ComfyNode):
+    """Unites priors of parts of a dataset, or of several datasets."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SCP_MergePriors",
+            display_name="Merge SCP Priors",
+            category=CATEGORY,
+            description="Gives the prior of all images of several priors, and saves it if a name "
+            "is given. They must be of one VAE, grid and set of classes; their images must differ.",
+            inputs=[
+                PriorType.Input("prior_a", tooltip="From Load SCP Prior or Build SCP Prior."),
+                PriorType.Input("prior_b", tooltip="Of other images, in the same grid."),
+                PriorType.Input("prior_c", optional=True, tooltip="A third one."),
+                PriorType.Input("prior_d", optional=True, tooltip="A fourth one."),
+                io.String.Input(
+                    "filename",
+                    default="",
+                    optional=True,
+                    placeholder="not saved",
+                    tooltip="Saved under models/scp_priors; empty: not saved.",
+                ),
+                overwrite_input(),
+            ],
+            outputs=[
+                PriorType.Output(
+                    "prior", display_name="prior", tooltip="The prior of all their images."
+                )
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        prior_a: Prior,
+        prior_b: Prior,
+        prior_c: Prior | None = None,
+        prior_d: Prior | None = None,
+        filename: str = "",
+        overwrite: bool = False,
+    ) -> io.NodeOutput:
+        path = check_new(filename, overwrite) if filename.strip() else None
+        others = [prior for prior in (prior_b, prior_c, prior_d) if prior is not None]
+        merged = prior_a.merge(others)
+        if path is not None:
+            save_new(merged, path, overwrite)
+        return io.NodeOutput(merged)

@@ -1,0 +1,167 @@
+"""Which class of one palette is which of another, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import PriorError, listing
+from .palettes import Palette, decode_label_image
+
+# Names of one thing in several datasets. A class takes the first name of its row that the other
+# palette has, so the most general ones come first; a class in several rows tries them in order.
+_SAME = (
+    ("sidewalk", "pavement", "path"),
+    ("building", "building-other", "house", "skyscraper"),
+    ("wall", "wall-other", "wall-concrete", "wall-brick", "wall-stone", "wall-panel", "wall-tile",
+     "wall-wood", "structural-other"),
+    ("fence", "railing", "bannister", "cage"),
+    ("pole", "streetlight", "column"),
+    ("traffic sign", "sign", "signboard", "stop sign", "trade name"),
+    ("vegetation", "tree", "plant-other", "plant", "bush", "palm", "potted plant", "leaves",
+     "branch", "flower"),
+    ("terrain", "grass", "earth", "ground-other", "field", "land", "dirt", "mud", "gravel", "sand"),
+    ("sky", "sky-other", "clouds", "fog"),
+    ("person", "pedestrian"),
+    ("rider", "bicyclist", "person", "pedestrian"),
+    ("car", "van"),
+    ("truck", "van"),
+    ("motorcycle", "minibike"),
+    ("boat", "ship"),
+    ("sofa", "couch"),
+    ("tv", "television receiver", "monitor", "screen"),
+    ("ceiling", "ceiling-other", "ceiling-tile"),
+    ("floor", "floor-other", "floor-wood", "floor-tile", "floor-stone", "floor-marble"),
+    ("cabinet", "cupboard", "wardrobe"),
+    ("rug", "carpet", "mat"),
+    ("table", "dining table", "coffee table"),
+    ("desk", "desk-stuff"),
+    ("windowpane", "window-other"),
+    ("blind", "window-blind"),
+    ("door", "door-stuff"),
+    ("mirror", "mirror-stuff"),
+    ("water", "water-other", "sea", "river", "lake"),
+    ("stairs", "stairway", "step"),
+    ("rock", "stone"),
+    ("food", "food-other"),
+    ("oven", "stove"),
+    ("clothes", "apparel", "cloth", "textile-other"),
+    ("bag", "handbag", "backpack", "suitcase"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a label image's classes.
+
+    Attributes:
+        classes: class id -> the other palette's class id, of the classes in the image.
+        lost: class ids in the image that the other palette has nothing for.
+        lost_share: fraction of pixels in them.
+        unmatched: fraction of pixels that were in no colour of the palette.
+    """
+
+    classes: dict[int, int]
+    lost: tuple[int, ...]
+    lost_share: float
+    unmatched: float
+
+
+def matching_classes(
+    source: Palette, target: Palette, changes: Mapping[int, int | None] | None = None
+) -> dict[int, int]:
+    """Class ids of `source` -> those of `target`: of one name, or of names for one thing.
+
+    Plain grey ids have no names: from or to them a class keeps its id.
+
+    Args:
+        changes: what to do otherwise; None for a class that is to have no partner.
+    """
+    if source.is_grey or target.is_grey:
+        ids = range(256) if source.is_grey else source.colors
+        found = {i: i for i in ids if target.holds(i)}
+    else:
+        there = {name: i for i, name in target.names.items() if i in target.colors}
+        found = {}
+        for class_id, name in source.names.items():
+            partner = _partner(name, there)
+            if partner is not None:
+                found[class_id] = partner
+    for class_id, other in (changes or {}).items():
+        found.pop(class_id, None)
+        if other is not None:
+            found[class_id] = other
+    return found
+
+
+def parse_changes(text: str, source: Palette, target: Palette) -> dict[int, int | None]:
+    """`car = truck, 17 = 3, rider = none`: classes by name or id, one a comma or line.
+
+    Raises PriorError for a class that a palette does not have.
+    """
+    changes: dict[int, int | None] = {}
+    for entry in text.replace("\n", ",").split(","):
+        if not entry.strip():
+            continue
+        old, equals, new = (part.strip() for part in entry.partition("="))
+        if not equals or not old or not new:
+            raise PriorError(f"changes holds {entry.strip()!r}; expected CLASS = CLASS or = none")
+        gone = new.lower() in ("none", "-1")
+        changes[_class(old, source)] = None if gone else _class(new, target)
+    return changes
+
+
+def convert_label_image(
+    image: Tensor,
+    source: Palette,
+    target: Palette,
+    changes: Mapping[int, int | None] | None = None,
+) -> tuple[Tensor, Conversion]:
+    """A label image in another palette's colours; black where there is no class for a pixel.
+
+    Args:
+        image: [N, H, W, 3], floats in 0..1, in the colours of `source`.
+        changes: see `matching_classes`.
+
+    Returns:
+        float32 [N, H, W, 3] in 0..1, and what became of the classes.
+    """
+    ids, unmatched = decode_label_image(image, source)
+    partners = matching_classes(source, target, changes)
+    present = [int(i) for i in ids.unique() if i >= 0]
+    table = torch.full((max([*present, 0]) + 2,), -1)
+    for class_id in present:
+        table[class_id] = partners.get(class_id, -1)
+    # The last entry, which -1 finds, stays -1.
+    converted = table[ids]
+    lost = tuple(i for i in present if i not in partners and i not in source.ignore_ids)
+    share = torch.isin(ids, torch.tensor(lost, dtype=torch.int64)).double().mean()
+    painted = target.paint(converted).float() / 255
+    painted[converted < 0] = 0
+    return painted, Conversion(
+        {i: partners[i] for i in present if i in partners}, lost, float(share), unmatched
+    )
+
+
+def _partner(name: str, there: Mapping[str, int]) -> int | None:
+    if name in there:
+        return there[name]
+    for row in _SAME:
+        if name in row:
+            for other in row:
+                if other in there:
+                    return there[other]
+    return None
+
+
+def _class(text: str, palette: Palette) -> int:
+    if text.isdecimal() and palette.holds(int(text)):
+        return int(text)
+    for class_id, name in palette.names.items():
+        if name == text.lower():
+            return class_id
+    known = listing([f"{name} ({i})" for i, name in palette.names.items()], 20)
+    raise PriorError(f"palette '{palette.name}' has no class {text!r}; it has {known or '0..255'}")

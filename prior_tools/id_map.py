@@ -1,0 +1,41 @@
+"""Class ids to other class ids, as a person writes them."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import PriorError
+
+_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})")
+
+
+def is_id_map(text: str) -> bool:
+    """Whether all of the text is entries OLD=NEW."""
+    return all(_ENTRY.fullmatch(entry) for entry in _entries(text))
+
+
+def parse_id_map(text: str, what: str) -> dict[int, int]:
+    """`0=1, 182-255=-1`: class id -> new id, -1 to drop it; `0-149=1` shifts a range.
+
+    what: what the text is called in errors. Raises PriorError for anything else, for a class named
+    twice, and for no entries.
+    """
+    mapped: dict[int, int] = {}
+    for entry in _entries(text):
+        match = _ENTRY.fullmatch(entry)
+        if not match:
+            raise PriorError(f"{what} holds {entry!r}; expected OLD=NEW or FIRST-LAST=NEW")
+        first, last, new = int(match[1]), int(match[2] or match[1]), int(match[3])
+        if last < first:
+            raise PriorError(f"{what} holds {entry!r}, a range that ends before it starts")
+        for old in range(first, last + 1):
+            if old in mapped:
+                raise PriorError(f"{what} names class id {old} twice; expected once")
+            mapped[old] = new if new == -1 else new + old - first
+    if not mapped:
+        raise PriorError(f"{what} holds no entries; expected OLD=NEW")
+    return mapped
+
+
+def _entries(text: str) -> list[str]:
+    return text.replace(",", " ").split()

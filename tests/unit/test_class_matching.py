@@ -1,0 +1,101 @@
+"""Label images of one palette in another's colours."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prior_tools import PALETTES, PriorError, decode_label_image
+from prior_tools.class_matching import convert_label_image, matching_classes, parse_changes
+
+NAMED = [name for name, palette in PALETTES.items() if not palette.is_grey]
+CITY, ADE, CAMVID, GREY = (PALETTES[n] for n in ("cityscapes", "ade20k", "camvid", "grey_ids"))
+
+
+def names(source, target):
+    found = matching_classes(source, target)
+    return {source.names[a]: target.names[b] for a, b in found.items()}
+
+
+@pytest.mark.parametrize("source", NAMED)
+@pytest.mark.parametrize("target", NAMED)
+def test_every_partner_is_a_class_of_the_target_and_equal_names_meet(source, target):
+    source, target = PALETTES[source], PALETTES[target]
+    there = {name: i for i, name in target.names.items()}
+    for a, b in matching_classes(source, target).items():
+        assert target.holds(b)
+        assert source.names[a] not in there or there[source.names[a]] == b
+
+
+def test_streets_find_their_partners():
+    assert names(CITY, ADE) == {
+        **{n: n for n in ("road", "sidewalk", "building", "wall", "fence", "pole", "sky")},
+        **{n: n for n in ("traffic light", "person", "car", "truck", "bus", "bicycle")},
+        "traffic sign": "signboard",
+        "vegetation": "tree",
+        "terrain": "grass",
+        "rider": "person",
+        "motorcycle": "minibike",
+    }
+    assert names(CAMVID, CITY) == {
+        **{n: n for n in ("sky", "building", "pole", "road", "fence", "car")},
+        "pavement": "sidewalk",
+        "tree": "vegetation",
+        "sign": "traffic sign",
+        "pedestrian": "person",
+        "bicyclist": "rider",
+    }
+
+
+def test_plain_ids_keep_their_number():
+    assert matching_classes(GREY, CITY) == {i: i for i in CITY.colors}
+    assert matching_classes(CITY, GREY) == {i: i for i in CITY.colors}
+
+
+@given(st.lists(st.sampled_from(sorted(CITY.colors)), min_size=1, max_size=12))
+def test_every_pixel_gets_its_partners_colour_or_black(ids):
+    labels = torch.tensor(ids)[None, None]
+    image, found = convert_label_image(CITY.paint(labels).float() / 255, CITY, ADE)
+    partners = matching_classes(CITY, ADE)
+    decoded, _ = decode_label_image(image, ADE)
+    for was, now, colour in zip(ids, decoded[0, 0].tolist(), image[0, 0], strict=True):
+        if was in partners:
+            assert now == partners[was] == found.classes[was]
+        else:
+            assert was in found.lost and float(colour.sum()) == 0
+    assert found.lost_share == pytest.approx(sum(i not in partners for i in ids) / len(ids))
+
+
+def test_colours_of_no_class_are_black_and_counted():
+    image = torch.tensor([[[[128, 64, 128], [1, 254, 3]]]]) / 255
+    converted, found = convert_label_image(image, CITY, ADE)
+    assert found.unmatched == 0.5 and found.lost == ()
+    assert float(converted[0, 0, 1].sum()) == 0
+    assert decode_label_image(converted, ADE)[0].flatten()[0] == 7
+
+
+def test_a_palette_to_itself_changes_nothing():
+    labels = torch.tensor(sorted(ADE.colors))[None, None]
+    image = ADE.paint(labels).float() / 255
+    assert torch.equal(convert_label_image(image, ADE, ADE)[0], image)
+
+
+def test_changes_take_names_and_ids():
+    changes = parse_changes("car = truck, 17=bicycle\nrider = none,", CITY, CITY)
+    assert changes == {13: 14, 17: 18, 12: None}
+    found = matching_classes(CITY, CITY, changes)
+    assert found[13] == 14 and found[17] == 18 and 12 not in found and found[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "say"),
+    [
+        ("car", "expected CLASS = CLASS"),
+        ("car=", "expected CLASS = CLASS"),
+        ("cat = car", "palette 'cityscapes' has no class 'cat'; it has road"),
+        ("car = 200", "palette 'ade20k' has no class '200'"),
+    ],
+)
+def test_wrong_changes_are_told(text, say):
+    with pytest.raises(PriorError, match=say):
+        parse_changes(text, CITY, ADE)
