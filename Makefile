@@ -1,4 +1,4 @@
-# make demo | test | bench | lint | clean
+# make demo | test | bench | train | ablation | lint | clean
 #
 # PYTHON       the interpreter that .venv is made from (3.10 or newer)
 # COMFYUI_DIR  your own ComfyUI's folder; without it a pinned release is fetched into .cache
@@ -9,7 +9,7 @@ ARGS ?=
 VENV_PYTHON = .venv/bin/python
 STAMP = .venv/.requirements
 
-.PHONY: demo test bench lint clean venv
+.PHONY: demo test bench train ablation lint clean venv
 
 demo: venv
 	@$(VENV_PYTHON) -m demo.run $(ARGS)
@@ -19,6 +19,12 @@ test: venv
 
 bench: venv
 	@$(VENV_PYTHON) -m bench $(ARGS)
+
+train: venv
+	@$(VENV_PYTHON) -m demo.training $(ARGS)
+
+ablation: venv
+	@$(VENV_PYTHON) -m demo.ablation $(ARGS)
 
 lint: venv
 	@$(VENV_PYTHON) -m ruff check .

@@ -12,22 +12,29 @@ _GAP, _HEAD = 14, 26
 def compose(rows: list[list[tuple[str, np.ndarray, str]]], footer: str) -> np.ndarray:
     """Rows of (caption, picture uint8 [H, W, 3], note) as one sheet uint8 [H', W', 3].
 
-    All pictures have one size. Notes stand at the right end of the captions' lines.
+    All pictures have one size. Notes stand at the right end of the captions' lines; rows without
+    both lie close below the row before.
     """
     height, width = rows[0][0][1].shape[:2]
     columns = max(len(row) for row in rows)
+    heads = [_HEAD if any(caption or note for caption, _, note in row) else 0 for row in rows]
     sheet = Image.new(
         "RGB",
-        (columns * (width + _GAP) + _GAP, len(rows) * (height + _HEAD + _GAP) + _GAP + 22),
+        (
+            columns * (width + _GAP) + _GAP,
+            sum(heads) + len(rows) * (height + _GAP) + _GAP + 22,
+        ),
         _BACKGROUND,
     )
     draw = ImageDraw.Draw(sheet)
-    for i, row in enumerate(rows):
+    y = _GAP
+    for row, head in zip(rows, heads, strict=True):
         for j, (caption, picture, note) in enumerate(row):
-            x, y = _GAP + j * (width + _GAP), _GAP + i * (height + _HEAD + _GAP)
+            x = _GAP + j * (width + _GAP)
             draw.text((x, y), caption, _TEXT, _font(18))
             draw.text((x + width, y + 3), note, _FAINT, _font(15), anchor="ra")
-            sheet.paste(Image.fromarray(picture[..., :3]), (x, y + _HEAD))
+            sheet.paste(Image.fromarray(picture[..., :3]), (x, y + head))
+        y += head + height + _GAP
     draw.text((_GAP, sheet.height - _GAP - 14), footer, _FAINT, _font(16))
     return np.asarray(sheet)
 

@@ -21,8 +21,8 @@ from .canvas import Camera, Canvas
 from .ground import paint_ground
 from .layout import place_furniture, place_people, place_signals, place_traffic
 from .light import finish
-from .mood import make_mood, noise_table, paint_sky
-from .plan import plan_street
+from .looks import draw_setting
+from .mood import noise_table, paint_sky
 from .rows import place_frontage, place_houses
 from .skyline import paint_skyline
 from .stage import Stage
@@ -91,12 +91,9 @@ def generate_scene(seed: int, width: int = 512, height: int = 256) -> Scene:
         raise ValueError(f"a scene needs at least {MIN_SIDE} x {MIN_SIDE}, got {width} x {height}")
     # Separate streams, so that draws that depend on the size cannot shift the layout.
     layout, objects, texture, grain = (np.random.default_rng([seed, i]) for i in range(4))
-    mood = make_mood(layout)
-    street = plan_street(layout)
+    mood, street, mirrored = draw_setting(layout)
     table = noise_table(texture)
 
-    # A mirrored street has its traffic on the left.
-    mirrored = bool(layout.random() < 0.35)
     shape = math.sqrt(2.0 * height / width)  # 1 at 2:1, larger for taller pictures
     focal = float(layout.uniform(0.98, 1.22)) * height / shape
     eye_y = float(layout.uniform(2.1, 2.9)) * shape**0.7

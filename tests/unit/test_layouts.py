@@ -1,7 +1,6 @@
-"""Laws of layouts: the split asked for, each file with its partner, ids in one convention."""
+"""Laws of layouts: the split asked for, each file with its partner, nothing else."""
 
 import os
-import pickle
 import shutil
 from pathlib import Path
 
@@ -9,125 +8,32 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from prior_tools import PALETTES, PriorError, build_prior, get_palette
-from prior_tools.dataset import PairDataset
+from dev.dataset_trees import (
+    COCO_IDS,
+    LABEL_IDS,
+    PUBLISHED,
+    TRAIN_IDS,
+    WRITERS,
+    blocks,
+    photo,
+    save,
+    write_ade,
+    write_cityscapes,
+    write_coco,
+    write_two_folders,
+)
+from prior_tools import PALETTES, PriorError, build_prior
 from prior_tools.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
 from prior_tools.pairs import find_pairs, visible_files
 
 SIZE = (48, 32)
-
-# label id: train id, as Cityscapes publishes it; all other labels are 255.
-PUBLISHED = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10}
-PUBLISHED |= {24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-# Of labels without a train id the published colours that differ from black.
-VOID_COLORS = {5: (111, 74, 0), 6: (81, 0, 81), 9: (250, 170, 160), 10: (230, 150, 140)}
-VOID_COLORS |= {14: (180, 165, 180), 15: (150, 100, 100), 16: (150, 120, 90)}
-VOID_COLORS |= {18: (153, 153, 153), 29: (0, 0, 90), 30: (0, 0, 110)}
 
 
 def encode(images: torch.Tensor) -> torch.Tensor:
     """A stand-in for a VAE: means of 8x8 blocks, and of their squares."""
     x = images.movedim(-1, 1)
     return torch.nn.functional.avg_pool2d(torch.cat([x, x.square()[:, :1]], 1), 8) * 4 - 2
-
-
-def blocks(values, columns: int = 6, side: int = 10) -> np.ndarray:
-    """An id map of square blocks that shows `values` in turn, as often as rows need it."""
-    rows = -(-len(values) // columns)
-    ids = np.resize(np.array(values), (rows, columns))
-    return ids.repeat(side, 0).repeat(side, 1)
-
-
-def save(path: Path, pixels, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(path, **options)
-    return path
-
-
-def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
-
-
-LABEL_IDS = blocks(range(34), 6).astype(np.uint8)
-TRAIN_IDS = np.vectorize(lambda i: PUBLISHED.get(i, 255))(LABEL_IDS).astype(np.uint8)
-
-
-def city_colors(label_ids: np.ndarray) -> np.ndarray:
-    """What the dataset's *_color.png hold: four channels, opaque."""
-    colors = np.zeros((*label_ids.shape, 4), np.uint8)
-    colors[..., 3] = 255
-    for label_id in np.unique(label_ids).tolist():
-        palette = PALETTES["cityscapes"].colors
-        color = (
-            palette[PUBLISHED[label_id]]
-            if label_id in PUBLISHED
-            else VOID_COLORS.get(label_id, (0, 0, 0))
-        )
-        colors[label_ids == label_id, :3] = color
-    return colors
-
-
-def write_cityscapes(root: Path, split: str = "train", kinds=("labelIds", "color", "trainIds")):
-    """Two cities of two frames, with all that the archives hold beside the label maps."""
-    for city, frame in (("aachen", 0), ("aachen", 1), ("bochum", 0), ("bochum", 7)):
-        name = f"{city}/{city}_000000_{frame:06}"
-        save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", photo(60, 120, frame))
-        labels = root / f"gtFine/{split}"
-        save(labels / f"{name}_gtFine_instanceIds.png", LABEL_IDS.astype(np.uint16) * 1000)
-        (labels / f"{name}_gtFine_polygons.json").write_text("{}")
-        if "labelIds" in kinds:
-            save(labels / f"{name}_gtFine_labelIds.png", LABEL_IDS)
-        if "color" in kinds:
-            save(labels / f"{name}_gtFine_color.png", city_colors(LABEL_IDS))
-        if "trainIds" in kinds:
-            save(labels / f"{name}_gtFine_labelTrainIds.png", TRAIN_IDS)
-    (root / "README").write_text("")
-    return root
-
-
-def write_ade(root: Path, splits=("training", "validation")):
-    for split in splits:
-        short = {"training": "train", "validation": "val"}[split]
-        for i in range(1, 4):
-            name = f"ADE_{short}_{i:08}"
-            # Every image of ADE20K has a size of its own.
-            ids = blocks([0, 1, 150, 12 + i, 3, 0], 3 + i).astype(np.uint8)
-            save(root / f"images/{split}/{name}.jpg", photo(*ids.shape, i))
-            save(root / f"annotations/{split}/{name}.png", ids)
-    (root / "objectInfo150.txt").write_text("")
-    (root / "sceneCategories.txt").write_text("")
-    return root
-
-
-COCO_IDS = blocks([0, 91, 181, 255, 10, 12], 3, 20).astype(np.uint8)
-
-
-def write_coco(root: Path, images="images", labels="annotations", splits=("train2017", "val2017")):
-    for split in splits:
-        for i in (9, 25, 30):
-            save(root / images / split / f"{i:012}.jpg", photo(40, 60, i))
-            save(root / labels / split / f"{i:012}.png", COCO_IDS)
-    return root
-
-
-def write_two_folders(root: Path, splits=("train", "val")):
-    for split in splits:
-        for i in range(3):
-            ids = blocks([0, 1, 2, 3 + i, 4, 255]).astype(np.uint8)
-            save(root / "images" / split / f"{i}.jpg", photo(10, 60, i))
-            save(root / "labels" / split / f"{i}.png", ids)
-    return root
-
-
-WRITERS = {
-    "cityscapes": write_cityscapes,
-    "ade20k": write_ade,
-    "coco-stuff": write_coco,
-    "pairs": write_two_folders,
-}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -303,93 +209,6 @@ def test_maps_that_tools_derive_beside_the_pixel_maps_are_passed_over(tmp_path):
     assert not any("TrainIds" in p.label.name for p in found.pairs)
 
 
-def test_grey_and_four_ink_jpegs_among_the_images_have_three_channels(tmp_path):
-    root = write_coco(tmp_path)
-    folder = root / "images/train2017"
-    ramp = np.linspace(0, 255, 2400).reshape(40, 60).astype(np.uint8)
-    save(folder / "000000000009.jpg", ramp)
-    save(folder / "000000000025.jpg", Image.fromarray(ramp).convert("RGB").convert("CMYK"))
-    dataset = find_dataset("coco-stuff", root, "train").dataset((60, 40))
-    grey, ink = dataset[0].floats, dataset[1].floats
-    assert grey.shape == ink.shape == (40, 60, 3)
-    want = torch.from_numpy(ramp)[..., None] / 255
-    assert (grey - want).abs().max() < 0.05 and (ink - want).abs().max() < 0.05
-
-
-# Cityscapes' label files are PNG by their names, and PNG has no 32 bits.
-@pytest.mark.parametrize(
-    "layout, kind",
-    [("ade20k", "32 bit"), ("coco-stuff", "32 bit")]
-    + [
-        (layout, kind)
-        for layout in ("cityscapes", "ade20k", "coco-stuff")
-        for kind in ("16 bit", "own table", "grey table", "other table")
-    ],
-)
-def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
-    if layout == "cityscapes":
-        root, ids = write_cityscapes(tmp_path, kinds=("labelIds",)), LABEL_IDS
-    else:
-        root = WRITERS[layout](tmp_path)
-        # Without black's neighbours a wrong reading by colour would go unnoticed.
-        ids = blocks([1, 2, 8, 20, 21, 27], 3).astype(np.uint8)
-    found = find_dataset(layout, root, "train")
-    label = Image.fromarray(ids)
-    if kind == "16 bit":
-        label = Image.fromarray(ids.astype(np.uint16))
-    elif kind == "32 bit":
-        label = Image.fromarray(ids.astype(np.int32))
-    elif kind == "grey table":
-        label.putpalette([level for i in range(256) for level in (i, i, i)])
-    elif kind == "own table":
-        colors = found.palette.paint(torch.arange(256))
-        label.putpalette(colors.flatten().tolist())
-    else:
-        # PASCAL VOC's table, common in tools: under it COCO-Stuff's colours mean id - 1.
-        voc = [(0, 0, 0), *(get_palette("coco_stuff").colors.get(i, (9, 9, 9)) for i in range(255))]
-        label.putpalette([level for color in voc for level in color])
-    suffix = "tif" if kind == "32 bit" else "png"
-    path = found.pairs[0].label
-    path.unlink()
-    save(path.with_suffix(f".{suffix}"), label)
-    read = find_dataset(layout, root, "train").dataset(SIZE)[0].labels.numpy()
-    want = ids
-    if layout == "cityscapes":
-        want = np.vectorize(lambda i: CITYSCAPES_TRAIN_IDS[i])(ids)
-    assert np.array_equal(read, want)
-
-
-@pytest.mark.parametrize("layout", ["ade20k", "coco-stuff", "pairs"])
-def test_exif_rotation_turns_the_image_under_its_label(tmp_path, layout):
-    root = WRITERS[layout](tmp_path)
-    pair = find_dataset(layout, root, "train").pairs[0]
-    tall = Image.fromarray(np.zeros((60, 40, 3), np.uint8))
-    tall.paste((255, 255, 255), (0, 0, 40, 30))
-    exif = Image.Exif()
-    exif[0x0112] = 8  # shown turned by 90 degrees: the bright half lies at the left
-    save(pair.image, tall, exif=exif)
-    ids = np.ones((40, 60), np.uint8)
-    ids[:, 30:] = 2
-    save(pair.label, ids)
-    item = find_dataset(layout, root, "train").dataset((60, 40))[0]
-    assert item.floats[item.labels == 1].mean() > 0.95
-    assert item.floats[item.labels == 2].mean() < 0.05
-
-
-def test_image_and_label_of_differing_sizes_show_the_same_part(tmp_path):
-    root = write_ade(tmp_path)
-    pair = find_dataset("ade20k", root, "train").pairs[0]
-    ids = np.ones((40, 120), np.uint8)
-    ids[:, 30:90] = 2
-    save(pair.image, Image.fromarray((ids == 2) * np.uint8(255)).resize((480, 160)), quality=95)
-    save(pair.label, ids)
-    found = find_dataset("ade20k", root, "train")
-    stretched, cropped = (found.dataset(SIZE, resize)[0] for resize in ("stretch", "crop"))
-    assert stretched.image.shape == cropped.image.shape == (32, 48, 3)
-    assert stretched.labels.shape == (40, 120) and cropped.labels.shape == (40, 60)
-    assert cropped.labels.unique().tolist() == [2] and cropped.floats.min() > 0.9
-
-
 def test_any_two_folders_make_pairs(tmp_path):
     root = write_two_folders(tmp_path / "a")
     (root / "images").rename(root / "photos")
@@ -552,59 +371,3 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_one(tmp_path, m
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PriorError, match="'locked' cannot be read: Permission denied"):
         find_dataset("ade20k", root, "train")
-
-
-def test_a_map_renames_ids_before_the_palette_sees_them(tmp_path):
-    ids = blocks([200, 3, 4, 5, 0, 1], 3).astype(np.uint8)
-    label = save(tmp_path / "labels/a.png", ids)
-    save(tmp_path / "images/a.png", photo(20, 30))
-    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
-
-    def read(id_map):
-        return PairDataset(pairs, SIZE, PALETTES["camvid"], id_map=id_map)[0].labels.numpy()
-
-    for id_map in (None, {}):
-        with pytest.raises(PriorError, match="class ids 200"):
-            read(id_map)
-    # Swaps happen at once, not one after the other; what is not named stays.
-    id_map = {200: 2, 0: 1, 1: 0, 77: 5}
-    want = np.vectorize(lambda i: id_map.get(i, i))(ids)
-    assert np.array_equal(read(id_map), want)
-    # Ids far apart, as in files of 32 bits, need no table of that size.
-    save(label.with_suffix(".tif"), Image.fromarray(np.where(ids == 0, 2**31 - 1, 3).astype("i4")))
-    label.unlink()
-    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
-    with pytest.raises(PriorError, match="class ids 2147483647"):
-        read({200: 2})
-
-
-def test_negative_ids_of_wide_files_are_renamed_too(tmp_path):
-    ids = blocks([-1, 7, 33, 0, 255, 26], 3).astype(np.int32)
-    save(tmp_path / "labels/a.tif", Image.fromarray(ids))
-    save(tmp_path / "images/a.png", photo(20, 30))
-    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
-    palette = PALETTES["cityscapes"]
-    dataset = PairDataset(pairs, SIZE, palette, ignore_ids=(255,), id_map=CITYSCAPES_TRAIN_IDS)
-    assert dataset[0].labels[::10, ::10].tolist() == [[255, 0, 18], [255, 255, 13]]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_dataset_survives_pickling_also_after_use(tmp_path, layout):
-    dataset = find_dataset(layout, WRITERS[layout](tmp_path), "train").dataset(SIZE)
-    first = dataset[0]
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert torch.equal(copy[0].labels, first.labels) and torch.equal(copy[0].image, first.image)
-    assert copy == dataset
-
-
-def test_spawned_workers_read_what_this_process_reads(tmp_path):
-    root = write_cityscapes(tmp_path, kinds=("labelIds",))
-    dataset = find_dataset("cityscapes", root, "train").dataset(SIZE)
-    loader = DataLoader(
-        dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn", collate_fn=list
-    )
-    items = [item for batch in loader for item in batch]
-    assert len(items) == len(dataset) == 4
-    for i, item in enumerate(items):
-        assert torch.equal(item.labels, dataset[i].labels)
-        assert torch.equal(item.image, dataset[i].image)

@@ -1,0 +1,3 @@
+from demo.ablation.command import main
+
+main()

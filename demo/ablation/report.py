@@ -1,0 +1,116 @@
+"""Writes the ablation's tables, plot and picture grid into docs/ablation.md and its pictures.
+
+What stands between `<!-- NAME -->` and `<!-- end NAME -->` is replaced; the reading around it is
+written by hand and stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from demo.ablation.measuring import Measured, Value
+from demo.panels import compose
+from prior_tools.atomic import write_bytes
+
+FIGURES = {"FID": 1, "KID": 1, "mIoU": 3, "accuracy": 3, "diversity": 2}
+TITLES = {"KID": "KID x 1000", "mIoU": "mIoU", "accuracy": "pixel accuracy"}
+
+
+def table(measured: Sequence[Measured]) -> str:
+    """A row's figures ± half of their 95% intervals, and differences to the baseline in brackets.
+
+    Differences whose interval leaves out 0 are bold.
+    """
+    shown = [name for name in FIGURES if any(name in m.figures for m in measured)]
+    head = ["start", *(TITLES.get(name, name) for name in shown), "N", "s / image"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for m in measured:
+        cells = [m.row.name]
+        for name in shown:
+            cells.append(_cell(m, name))
+        cells += [_images(m), f"{m.seconds:.2f}"]
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def _images(m: Measured) -> str:
+    seeds = len(m.row.seeds)
+    return f"{m.row.maps} x {seeds}" if seeds > 1 else f"{m.row.maps}"
+
+
+def _cell(m: Measured, name: str) -> str:
+    if name not in m.figures:
+        return ""
+    digits = FIGURES[name]
+    figure = m.figures[name]
+    text = f"{figure.value:.{digits}f}"
+    if figure.half is not None:
+        text += f" ± {figure.half:.{digits}f}"
+    if name in m.against:
+        text += f" ({_difference(m.against[name], digits)})"
+    return text
+
+
+def _difference(value: Value, digits: int) -> str:
+    text = f"{value.value:+.{digits}f}"
+    if value.interval is None:
+        return text
+    clear = value.interval.low > 0 or value.interval.high < 0
+    text += f" ± {value.half:.{digits}f}"
+    return f"**{text}**" if clear else text
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def fill(document: Path, parts: dict[str, str]) -> None:
+    """Put the parts where their marks stand; KeyError if a mark is missing."""
+    text = document.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        if not marks.search(text):
+            raise KeyError(f"{document.name} has no marks for {name}")
+        text = marks.sub(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)
+    write_bytes(document, text.encode())
+
+
+def plot_curve(curves: dict[str, list[tuple[float, Value]]], figure: str, path: Path) -> None:
+    """A figure against mu with its intervals, a line a start, as PNG or SVG by the suffix."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    canvas, axes = pyplot.subplots(figsize=(6.4, 3.8), constrained_layout=True)
+    for name, points in curves.items():
+        points = sorted(points, key=lambda point: point[0])
+        mus = [mu for mu, _ in points]
+        values = [value.value for _, value in points]
+        halves = [value.half or 0.0 for _, value in points]
+        axes.errorbar(mus, values, halves, marker="o", capsize=3, label=name)
+    axes.set_xlabel("mu (start at mu T)")
+    axes.set_ylabel(TITLES.get(figure, figure))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.savefig(path, dpi=130)
+    pyplot.close(canvas)
+
+
+def save_grid(
+    columns: Sequence[tuple[str, np.ndarray]], footer: str, path: Path, quality: int = 88
+) -> None:
+    """Pictures uint8 [rows, H, W, 3] under captions, side by side, as JPEG."""
+    rows = len(columns[0][1])
+    sheet = [
+        [(caption if i == 0 else "", pictures[i], "") for caption, pictures in columns]
+        for i in range(rows)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(compose(sheet, footer)).save(path, quality=quality)

@@ -1,0 +1,76 @@
+"""What an ablation is about: label maps that no training saw, their real images, and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from demo.ablation.plan import IMAGES_OF_PRIOR, Row
+from demo.training import companions
+from demo.training.command import Files
+from demo.training.sources import Source
+from demo.training.stages import Stages
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A source of images with the models that were trained on it."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """Of its folder and of its parts in the report."""
+        return self.source.name
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class ids uint8 [N, H, W] of the unseen label maps; 255 is not counted."""
+        return np.asarray(self.source.unseen.labels)
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The same as the ControlNet takes them, uint8 [N, H, W, 3]."""
+        return self.source.hints(self.labels)
+
+    @property
+    def real(self) -> np.ndarray:
+        """Their images, uint8 [N, H, W, 3]."""
+        return np.asarray(self.source.unseen.images)
+
+    @property
+    def files(self) -> Files:
+        """Where its models lie."""
+        return Files.of(self.source)
+
+    @property
+    def models(self) -> dict[str, Path]:
+        """Files of weights by the `model` of a row; only those that were trained."""
+        files = self.files
+        all_of_them = {"own": files.weights, "general": files.general, "sd": files.sd}
+        return {name: path for name, path in all_of_them.items() if path.exists()}
+
+    @cached_property
+    def priors(self) -> dict[int, Path]:
+        """Files of priors by how many images they are of; 0 for all."""
+        folder = self.source.cache / "made" / "priors"
+        paths = {count: folder / f"{self.name}_{count}.safetensors" for count in IMAGES_OF_PRIOR}
+        stages = Stages(self.source)
+        for count, path in paths.items():
+            if not path.exists():
+                latents = stages.dataset_latents[:count]
+                labels = self.source.dataset.labels[:count]
+                prior = companions.make_prior(latents, labels, self.source, self.files.weights)
+                prior.save(path)
+        return {0: self.files.prior, **paths}
+
+    def weights_of(self, row: Row) -> str:
+        """The name of the weights that a row samples with, in models/scp_demo_models."""
+        return f"{self.name}_{row.model}.safetensors"
+
+    def prior_of(self, row: Row) -> str:
+        """The name of the prior that a row starts from, in models/scp_priors."""
+        return f"{self.name}_{row.images or 'all'}.safetensors"

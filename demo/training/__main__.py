@@ -1,0 +1,3 @@
+from demo.training.command import main
+
+main()

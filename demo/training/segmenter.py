@@ -1,0 +1,110 @@
+"""A small segmentation net that judges whether pictures follow their label maps."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from demo.training.autoencoder import as_floats
+from demo.training.loop import Plan, train
+
+STEPS, BATCH, RATE = 1200, 8, 2e-3
+IGNORED = 255
+WIDTHS = (16, 32, 56, 72)
+
+
+class Segmenter(nn.Module):
+    """Images [N, 3, H, W] in 0..1 to class scores [N, K, H, W]; H and W multiples of 16.
+
+    A UNet of four levels, the first at half of the size.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, WIDTHS[0], 4, 2, 1)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for wide, wider in itertools.pairwise(WIDTHS):
+            self.down.append(nn.Sequential(_Block(wide), nn.Conv2d(wide, wider, 2, 2)))
+            self.up.append(nn.Sequential(nn.Conv2d(wide + wider, wide, 1), _Block(wide)))
+        self.middle = nn.Sequential(_Block(WIDTHS[-1]), _Block(WIDTHS[-1]), _Block(WIDTHS[-1]))
+        self.last = nn.ConvTranspose2d(WIDTHS[0], classes, 2, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.first(images * 2 - 1)
+        skips = []
+        for level in self.down:
+            skips.append(h)
+            h = level(h)
+        h = self.middle(h)
+        for level in self.up[::-1]:
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = level(torch.cat([h, skips.pop()], 1))
+        return self.last(h)
+
+
+class _Block(nn.Module):
+    """Two convolutions around which the input is added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def train_segmenter(
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    folder: Path,
+    name: str = "segmenter",
+    steps: int = STEPS,
+) -> nn.Module:
+    """Train on images uint8 [N, H, W, 3] and labels uint8 [N, H, W]; 255 is left out."""
+    torch.manual_seed(0)
+    net = Segmenter(classes).to(memory_format=torch.channels_last)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        picked = torch.randint(len(images), (BATCH,), generator=generator).tolist()
+        given, wanted = as_floats(images[picked]), torch.from_numpy(labels[picked]).long()
+        if torch.rand((), generator=generator) < 0.5:
+            given, wanted = given.flip(-1), wanted.flip(-1)
+        scores = net(_worn(given, generator))
+        return F.cross_entropy(scores, wanted, ignore_index=IGNORED)
+
+    return train(net, Plan(name, steps, RATE, loss), folder)
+
+
+def save_segmenter(net: nn.Module, path: Path) -> None:
+    """Write it as TorchScript, which `evaluate` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    net = net.to(memory_format=torch.contiguous_format)
+    # Traced: scripted, a reversed list of modules gives the last of them three times.
+    traced = torch.jit.trace(net, torch.rand(1, 3, 64, 128))
+    other = torch.rand(2, 3, 96, 64)
+    if not torch.allclose(traced(other), net(other), atol=1e-4):
+        raise RuntimeError("the traced net differs from the trained one at another size")
+    traced.save(str(path))
+
+
+def _worn(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Some blurred, all with a little noise and another brightness, as generated ones may be."""
+    if torch.rand((), generator=generator) < 0.5:
+        small = F.avg_pool2d(images, 2)
+        images = F.interpolate(small, scale_factor=2.0, mode="bilinear")
+    gain = 0.85 + 0.3 * torch.rand((len(images), 3, 1, 1), generator=generator)
+    return images * gain + 0.02 * torch.randn(images.shape, generator=generator)

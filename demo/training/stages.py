@@ -1,0 +1,94 @@
+"""The stages of a training; each is done when first asked for, and kept on disk."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from demo.training import autoencoder, diffusion, segmenter
+from demo.training.images import Scenes
+from demo.training.setting import alpha_bar, stable_diffusion_alpha_bar
+from demo.training.sources import Source
+
+
+class Stages:
+    """The models of a source; all that is unfinished or made before lies in the source's cache.
+
+    stable_diffusion: train UNet and ControlNets with Stable Diffusion's own noise schedule in place
+    of the lifted one.
+    """
+
+    def __init__(self, source: Source, stable_diffusion: bool = False) -> None:
+        self.source = source
+        self.cache = source.cache
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.suffix = "-sd" if stable_diffusion else ""
+        self.alpha_bars = (
+            stable_diffusion_alpha_bar() if stable_diffusion else alpha_bar(source.cells)
+        )
+
+    @cached_property
+    def autoencoder(self) -> nn.Module:
+        """Trained on crops of the diverse set."""
+        return autoencoder.train_autoencoder(self.source.diverse.images, self.cache)
+
+    @cached_property
+    def diverse_latents(self) -> Tensor:
+        """[N, 4, h, w] in the diffusion model's units."""
+        return self._latents(self.source.diverse, "latents-diverse")
+
+    @cached_property
+    def dataset_latents(self) -> Tensor:
+        """[N, 4, h, w] in the diffusion model's units."""
+        return self._latents(self.source.dataset, "latents-dataset")
+
+    @cached_property
+    def unet(self) -> nn.Module:
+        """Trained on the diverse set, without labels."""
+        return diffusion.train_unet(
+            self.diverse_latents, self.alpha_bars, self.cache, "unet" + self.suffix
+        )
+
+    @cached_property
+    def control(self) -> nn.Module:
+        """The ControlNet of the dataset."""
+        return self._control(self.dataset_latents, self.source.dataset, "control")
+
+    @cached_property
+    def general_control(self) -> nn.Module:
+        """A ControlNet of the diverse set: one that was not trained on the prior's dataset."""
+        return self._control(self.diverse_latents, self.source.diverse, "control-general")
+
+    @cached_property
+    def segmenter(self) -> nn.Module:
+        """Trained on real images of the dataset and their labels."""
+        dataset = self.source.dataset
+        return segmenter.train_segmenter(
+            dataset.images, dataset.labels, self.source.classes, self.cache
+        )
+
+    def note(self, name: str) -> dict[str, object]:
+        """Steps, seconds and loss of a finished training."""
+        with safe_open(self.cache / f"{name}.safetensors", "pt") as file:
+            return json.loads(file.metadata()["training"])
+
+    def _control(self, latents: Tensor, scenes: Scenes, name: str) -> nn.Module:
+        return diffusion.train_control(
+            self.unet,
+            latents,
+            self.source.hints(scenes.labels),
+            self.alpha_bars,
+            self.cache,
+            name + self.suffix,
+        )
+
+    def _latents(self, scenes: Scenes, name: str) -> Tensor:
+        path = self.cache / f"{name}.safetensors"
+        if not path.exists():
+            latents = autoencoder.encode_all(self.autoencoder, scenes.images)
+            save_file({"latents": latents}, path)
+        return load_file(path)["latents"]

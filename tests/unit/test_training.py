@@ -1,0 +1,92 @@
+"""The training loop resumes to the same weights, and the demo's schedule is what it says."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from demo.training import loop
+from demo.training.loop import Plan, train
+from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas, stable_diffusion_alpha_bar
+
+STEPS = 12
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 1))
+
+
+def plan_for(net: nn.Module, stop_at: int | None = None, steps: int = STEPS) -> Plan:
+    """Learn the sum of four numbers; stopped by an error at a step, as by a kill."""
+    calls = iter(range(STEPS))
+
+    def loss(generator: torch.Generator) -> torch.Tensor:
+        if stop_at is not None and next(calls) == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 4, generator=generator)
+        return (net(x) - x.sum(1, keepdim=True)).square().mean()
+
+    return Plan("small", steps, 1e-2, loss, warm_up=3)
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, STEPS - 1])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, stop_at):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    whole = small_net()
+    train(whole, plan_for(whole), tmp_path / "whole")
+
+    stopped = small_net()
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, plan_for(stopped, stop_at), tmp_path / "stopped")
+    resumed = small_net()
+    train(resumed, plan_for(resumed), tmp_path / "stopped")
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_finished_training_is_only_loaded(tmp_path):
+    net = small_net()
+    train(net, plan_for(net), tmp_path)
+    again = small_net()
+    train(again, plan_for(again, stop_at=0), tmp_path)
+    for ours, theirs in zip(again.parameters(), net.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert not ours.requires_grad
+    with safe_open(tmp_path / "small.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["training"])["step"] == STEPS
+
+
+def test_a_checkpoint_of_another_length_is_refused(tmp_path):
+    net = small_net()
+    train(net, plan_for(net), tmp_path)
+    other = small_net()
+    with pytest.raises(SystemExit, match="12 steps, wanted are 5"):
+        train(other, plan_for(other, steps=5), tmp_path)
+
+
+def test_training_learns(tmp_path):
+    net = small_net()
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    before = (net(x) - x.sum(1, keepdim=True)).square().mean()
+    plan = Plan("long", 300, 1e-2, plan_for(net).loss, warm_up=3, decay=0.9)
+    train(net, plan, tmp_path)
+    assert (net(x) - x.sum(1, keepdim=True)).square().mean() < 0.05 * before
+
+
+def test_the_schedule_leaks_as_stable_diffusion_does_at_512_by_1024():
+    bars = alpha_bar()
+    assert bars[-1] * CELLS == pytest.approx(LEAK)
+    assert stable_diffusion_alpha_bar()[-1] * 64 * 128 == pytest.approx(LEAK, rel=0.01)
+    assert (bars.diff() < 0).all() and bars[0] < 1
+    assert (sigmas(bars).diff() > 0).all()
+
+
+def test_lifting_keeps_the_shape_of_the_schedule():
+    """What the sampler starts from at 0.8 T has less signal than in a schedule made slower."""
+    bars, usual = alpha_bar(), stable_diffusion_alpha_bar()
+    lifted = (bars - bars[-1]) / (bars[0] - bars[-1])
+    assert torch.allclose(lifted, (usual - usual[-1]) / (usual[0] - usual[-1]))
+    assert bars[799] == pytest.approx(0.089, abs=0.001)
