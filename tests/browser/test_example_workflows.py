@@ -10,6 +10,7 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 BUILD = "Build an SCP prior from a folder"
+DEMO = "SCP-Diff demo (no downloads)"
 PRIOR = "ade20k_512x512_sd15.safetensors"
 
 # The titles of the nodes that show a picture.
@@ -23,7 +24,7 @@ def test_the_template_browser_shows_the_packs_workflows(show_templates, screensh
     screenshot("shown")
 
 
-@pytest.mark.parametrize("name", [COMPARE, BUILD])
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.json")))
 def test_a_template_opens_whole_and_with_the_values_of_its_file(
     page, open_template, screenshot, name
 ):
@@ -71,6 +72,14 @@ def test_the_templates_run_one_after_the_other(
         "The draw, decoded",
     ]
     screenshot("compared")
+
+
+def test_the_demo_runs_as_it_is_and_shows_both_starts(page, street, open_template, run, screenshot):
+    open_template(DEMO)
+    assert run()["type"] == "execution_success"
+    page.wait_for_function(f"({PICTURES})().length === 3")
+    assert sorted(page.evaluate(PICTURES)) == ["Label map", "Prior start", "Stock start"]
+    screenshot("demo")
 
 
 def test_a_palette_that_does_not_fit_the_label_map_is_said_in_the_browser(

@@ -25,6 +25,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
 WORKFLOWS = sorted(path.stem for path in FOLDER.glob("*.json"))
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 BUILD = "Build an SCP prior from a folder"
+DEMO = "SCP-Diff demo (no downloads)"
 
 # Only the browser knows these; they do not run.
 NOTES = {"MarkdownNote", "Note"}
@@ -143,7 +144,7 @@ def done(run: Callable[..., Pictures]) -> Callable[[str], Pictures]:
 
 
 def test_the_template_browser_lists_every_workflow_of_the_pack(server):
-    assert {COMPARE, BUILD} <= set(WORKFLOWS)
+    assert {COMPARE, BUILD, DEMO} <= set(WORKFLOWS)
     assert sorted(get(server, "/api/workflow_templates")[PACK_FOLDER]) == WORKFLOWS
     for name in WORKFLOWS:
         path = urllib.parse.quote(f"/api/workflow_templates/{PACK_FOLDER}/{name}.json")
@@ -213,8 +214,9 @@ def test_building_saves_the_prior_that_the_other_workflow_loads(server, done, co
     assert prior.class_name(7) == "road" and 7 in prior.class_ids
 
 
-def test_the_two_samplers_of_the_side_by_side_differ_in_nothing_but_the_start(convert):
-    prompt = convert(COMPARE)
+@pytest.mark.parametrize("name", [COMPARE, DEMO])
+def test_the_two_samplers_of_the_side_by_side_differ_in_nothing_but_the_start(convert, name):
+    prompt = convert(name)
     (stock,) = of_type(prompt, "KSampler")
     (ours,) = of_type(prompt, "SCP_PartialDenoiseKSampler")
     assert stock.pop("denoise") == 1 and ours.pop("mu") == 0.8
@@ -226,6 +228,29 @@ def test_the_two_samplers_of_the_side_by_side_differ_in_nothing_but_the_start(co
     assert stock["seed"] == draw["seed"] == [seed, 0]
     (label,) = [i for i, node in prompt.items() if node["_meta"]["title"] == "Label map"]
     assert draw["label_image"] == [label, 0]
+
+
+def test_the_demo_asks_for_nothing_to_be_downloaded_or_prepared(convert):
+    workflow = load(DEMO)
+    assert not [n for n in workflow["nodes"] if n["properties"].get("models")]
+    prompt = convert(DEMO)
+    assert not of_type(prompt, "LoadImage") and not of_type(prompt, "CheckpointLoaderSimple")
+    files = [
+        *(("models", node["weights"]) for node in of_type(prompt, "SCP_LoadDemoModel")),
+        *(("priors", node["prior_name"]) for node in of_type(prompt, "SCP_LoadPrior")),
+    ]
+    assert len(files) == 2
+    for folder, name in files:
+        assert (FOLDER.parent / "weights" / folder / name).is_file()
+
+
+def test_the_demo_shows_four_streets_of_each_start_at_equal_seeds(server, convert):
+    prompt = convert(DEMO)
+    images = server.images(server.run(prompt))
+    shown = {prompt[i]["_meta"]["title"]: np.stack(found) for i, found in images.items()}
+    stock, prior = shown["Stock start"], shown["Prior start"]
+    assert stock.shape == prior.shape == (4, 144, 288, 3)
+    assert np.abs(stock.astype(float) - prior).mean() > 1
 
 
 def of_type(prompt: dict[str, Any], class_type: str) -> list[dict[str, Any]]:
