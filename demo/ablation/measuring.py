@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demo.ablation.plan import Row
-from demo.ablation.sampling import Made, made
+from demo.ablation.sampling import made
 from prior_tools.evaluation.diversity import map_distances
 from prior_tools.evaluation.features import Extractor, extract_features
 from prior_tools.evaluation.frechet import frechet_distances
@@ -57,12 +57,11 @@ class Value:
 class Seen:
     """What the judges saw in the images of a row at one seed.
 
-    features [maps, 2048]; counts int64 [maps, 3, K], see `class_counts`; seconds an image.
+    features [maps, 2048]; counts int64 [maps, 3, K], see `class_counts`.
     """
 
     features: Tensor
     counts: Tensor
-    seconds: float
 
 
 class Judge:
@@ -84,19 +83,18 @@ class Judge:
     ) -> None:
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.extractor, self.segmenter, self.folder = extractor, segmenter, folder
-        self.real = self._look(Made(real, 0.0), folder / f"real-{len(real)}.safetensors")
+        self.real = self._look(real, folder / f"real-{len(real)}.safetensors")
 
     def see(self, row: Row, seed: int) -> Seen:
         """What is in the images of a row at one seed."""
         file = self.folder / row.key / f"seed{seed}" / f"seen-{row.maps}.safetensors"
         return self._look(made(row, seed, self.folder), file)
 
-    def _look(self, images: Made, file: Path) -> Seen:
+    def _look(self, images: np.ndarray, file: Path) -> Seen:
         if not file.exists():
-            features = extract_features(images.images, self.extractor)
-            save_file({"features": features, "counts": self._counts(images.images)}, file)
-        tensors = load_file(file)
-        return Seen(tensors["features"], tensors["counts"], images.seconds)
+            features = extract_features(images, self.extractor)
+            save_file({"features": features, "counts": self._counts(images)}, file)
+        return Seen(**load_file(file))
 
     def _counts(self, images: np.ndarray) -> Tensor:
         counts = []
@@ -119,7 +117,6 @@ class Measured:
     row: Row
     figures: dict[str, Value]
     against: dict[str, Value]
-    seconds: float
 
     @property
     def images(self) -> int:
@@ -159,7 +156,7 @@ def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
         if other:
             off = ours - _distances(other, names)
             against["diversity"] = Value(float(off.mean()), bootstrap_mean(off))
-    return Measured(row, figures, against, float(np.mean([one.seconds for one in seen])))
+    return Measured(row, figures, against)
 
 
 def _from_real(

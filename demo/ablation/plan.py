@@ -51,6 +51,16 @@ class Row:
             f"{settings.scheduler}-{settings.steps}-cfg{settings.cfg:g}-{self.model}-{self.images}"
         )
 
+    @property
+    def cost(self) -> str:
+        """What decides how long an image takes, of all that rows differ in."""
+        drawn = "drawn" if self.start.prior != "normal" else "empty"
+        settings = self.settings
+        return (
+            f"{drawn}-mu{self.start.mu:g}-{settings.sampler}-{settings.scheduler}-"
+            f"{settings.steps}-cfg{settings.cfg:g}"
+        )
+
 
 def rows(maps: int, few: int, seeds: tuple[int, ...], settings: Settings) -> list[Row]:
     """The plan.

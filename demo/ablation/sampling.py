@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
 from demo.ablation.plan import Row
 from demo.start_graph import StartGraph
 from dev.graph import Graph
-from dev.server import ComfyServer
+from dev.server import ComfyServer, execution_seconds
 from prior_tools.atomic import write_bytes
 from prior_tools.cli.generating.animated_png import animated_png
 
@@ -30,7 +33,7 @@ class Task:
     count: int
 
     def file(self, folder: Path) -> Path:
-        """Where its images uint8 [count, H, W, 3] and the seconds that they took lie."""
+        """Where its images uint8 [count, H, W, 3] lie."""
         return folder / self.row.key / f"seed{self.seed}" / f"{self.first:04d}-{self.count}.npz"
 
 
@@ -65,10 +68,16 @@ class Sampler:
         self.weights, self.prior = weights, prior
 
     def run(self, task: Task) -> None:
-        """Make the images of a task, unless they are there."""
+        """Make the images of a task and keep them."""
+        images, _ = self.sample(task)
+        buffer = io.BytesIO()
+        np.savez(buffer, images=images)
         file = task.file(self.folder)
-        if file.exists():
-            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, buffer.getvalue())
+
+    def sample(self, task: Task) -> tuple[np.ndarray, float]:
+        """The images of a task, uint8 [count, H, W, 3], and the seconds that the server took."""
         graph = Graph()
         label_file = self._label_file(task.first, task.count)
         labels = graph.add("LoadImage", image=label_file, title="Label map")
@@ -77,18 +86,13 @@ class Sampler:
         drawn = streets.drawn(row.start, settings)
         images = streets.decoded(streets.sampled(drawn, row.start, settings))
         saved = graph.add("SaveImage", images=images, filename_prefix="ablation/image")
-        started = time.monotonic()
         history = self.server.run(graph.prompt, timeout=1800)
-        seconds = time.monotonic() - started
         images_made = np.stack(self.server.images(history)[saved.id])
         if len(images_made) != task.count:
             raise RuntimeError(f"{len(images_made)} images came back for {task.count} label maps")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.savez(buffer, images=np.ascontiguousarray(images_made[..., :3]), seconds=seconds)
-        write_bytes(file, buffer.getvalue())
         for path in (self.server.base / "output" / "ablation").glob("image_*.png"):
             path.unlink()
+        return np.ascontiguousarray(images_made[..., :3]), execution_seconds(history)
 
     def _label_file(self, first: int, count: int) -> str:
         """Several label maps as the frames of one file, which Load Image reads as a batch."""
@@ -98,21 +102,62 @@ class Sampler:
         return name
 
 
-@dataclass(frozen=True)
-class Made:
-    """What was made for a row at one seed: images uint8 [maps, H, W, 3] and seconds an image."""
+def sample_all(samplers: Sequence[Sampler], waiting: Sequence[Task]) -> Iterator[Task]:
+    """Run tasks on several servers at once; gives each when it is done.
 
-    images: np.ndarray
-    seconds: float
+    The first error ends it, when the tasks at work are done.
+    """
+    left, done = deque(waiting), SimpleQueue()
+
+    def work(sampler: Sampler) -> None:
+        try:
+            while (task := _next(left)) is not None:
+                sampler.run(task)
+                done.put(task)
+        except BaseException as error:
+            done.put(error)
+
+    with ThreadPoolExecutor(len(samplers)) as pool:
+        try:
+            for sampler in samplers:
+                pool.submit(work, sampler)
+            for _ in waiting:
+                task = done.get()
+                if isinstance(task, BaseException):
+                    raise task
+                yield task
+        finally:
+            left.clear()
 
 
-def made(row: Row, seed: int, folder: Path) -> Made:
-    """Read what `Sampler.run` has written."""
+def _next(left: deque[Task]) -> Task | None:
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
+
+
+def time_rows(sampler: Sampler, rows: Sequence[Row], rounds: int = 3) -> dict[str, float]:
+    """Seconds an image by `Row.cost`, median of prompts of eight, taken in turns.
+
+    For figures that mean something nothing else may run.
+    """
+    costs = {row.cost: row for row in rows}
+    taken: dict[str, list[float]] = {cost: [] for cost in costs}
+    # Seeds that nothing was sampled with, or the server would only remember.
+    seeds = count(1_000_000)
+    for number in range(-1, rounds):
+        for cost, row in costs.items() if number >= 0 else list(costs.items())[:1]:
+            _, seconds = sampler.sample(Task(row, next(seeds), 0, min(BATCH, row.maps)))
+            if number >= 0:
+                taken[cost].append(seconds / min(BATCH, row.maps))
+    return {cost: float(np.median(times)) for cost, times in taken.items()}
+
+
+def made(row: Row, seed: int, folder: Path) -> np.ndarray:
+    """The images of a row at one seed, uint8 [maps, H, W, 3], as `Sampler.run` has kept them."""
     parts = [
-        np.load(task.file(folder), allow_pickle=False)
+        np.load(task.file(folder), allow_pickle=False)["images"]
         for task in tasks([replace(row, seeds=(seed,))])
     ]
-    images = np.concatenate([part["images"] for part in parts])
-    # The median leaves out prompts that loaded a model.
-    per_image = [float(part["seconds"]) / len(part["images"]) for part in parts]
-    return Made(images, float(np.median(per_image)))
+    return np.concatenate(parts)

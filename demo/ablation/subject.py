@@ -58,7 +58,7 @@ class Subject:
         """Files of priors by how many images they are of; 0 for all."""
         folder = self.source.cache / "made" / "priors"
         paths = {count: folder / f"{self.name}_{count}.safetensors" for count in IMAGES_OF_PRIOR}
-        stages = Stages(self.source)
+        stages = Stages(self.source, base=self.files.weights)
         for count, path in paths.items():
             if not path.exists():
                 latents = stages.dataset_latents[:count]

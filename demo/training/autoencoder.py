@@ -19,7 +19,9 @@ STEPS, BATCH, CROP, RATE = 1300, 6, 64, 1.5e-3
 NOISE = 0.05
 
 
-def train_autoencoder(images: np.ndarray, folder: Path, steps: int = STEPS) -> nn.Module:
+def train_autoencoder(
+    images: np.ndarray, folder: Path, steps: int = STEPS, bfloat16: bool = False
+) -> nn.Module:
     """Train on crops of images uint8 [N, H, W, 3]; whole frames cost seven times as much."""
     net = nets.autoencoder().to(memory_format=torch.channels_last)
 
@@ -30,7 +32,7 @@ def train_autoencoder(images: np.ndarray, folder: Path, steps: int = STEPS) -> n
         given = net.taesd_decoder(latents + NOISE * noise)
         return _difference(given, wanted) + 0.002 * latents.square().mean()
 
-    train(net, Plan("autoencoder", steps, RATE, loss), folder)
+    train(net, Plan("autoencoder", steps, RATE, loss, bfloat16=bfloat16), folder)
     deviation = _deviation(net, images)
     # Latents of unit deviation in the diffusion model's units, as Stable Diffusion's are.
     net.vae_scale.data.fill_(LATENT_SCALE * deviation)

@@ -73,10 +73,18 @@ def main(argv: list[str] | None = None) -> None:
         "Stable Diffusion's own noise schedule (default: the first two)",
     )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="compute in bfloat16: faster on processors that have it, to other weights",
+    )
     parser.add_argument("--work", type=Path, default=WORK, help="for data and checkpoints")
     args = parser.parse_args(argv)
     source = source_of(args.work, args.camvid)
-    stages, files = Stages(source), Files.of(source)
+    files = Files.of(source)
+    # What is trained on a model that is there takes it as it is.
+    base = files.weights if "model" not in args.only and files.weights.exists() else None
+    stages = Stages(source, base=base, bfloat16=args.bfloat16)
     if "model" in args.only:
         _write(stages, stages.control, "control", files.weights)
         labels = source.dataset.labels
@@ -91,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     if "general" in args.only:
         _write(stages, stages.general_control, "control-general", files.general)
     if "sd" in args.only:
-        stages = Stages(source, stable_diffusion=True)
+        stages = Stages(source, stable_diffusion=True, base=base, bfloat16=args.bfloat16)
         _write(stages, stages.control, "control", files.sd)
 
 

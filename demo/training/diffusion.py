@@ -26,6 +26,7 @@ def train_unet(
     folder: Path,
     name: str = "unet",
     steps: int = UNET_STEPS,
+    bfloat16: bool = False,
 ) -> nn.Module:
     """Train on latents [N, 4, h, w] of a diverse set, without their labels."""
     net = nets.unet().to(memory_format=torch.channels_last)
@@ -36,7 +37,7 @@ def train_unet(
         answer = net(noised, t, context=torch.zeros(CONTEXT).expand(BATCH, -1, -1))
         return batches.loss(answer, noise, t)
 
-    return train(net, Plan(name, steps, UNET_RATE, loss), folder)
+    return train(net, Plan(name, steps, UNET_RATE, loss, bfloat16=bfloat16), folder)
 
 
 def train_control(
@@ -47,6 +48,7 @@ def train_control(
     folder: Path,
     name: str = "control",
     steps: int = CONTROL_STEPS,
+    bfloat16: bool = False,
 ) -> nn.Module:
     """Train a ControlNet on latents [N, 4, h, w] and their hints uint8 [N, H, W, 3].
 
@@ -66,7 +68,7 @@ def train_control(
     repeat = net.input_hint_block.register_forward_hook(
         lambda _module, _inputs, read: read.repeat_interleave(PER_HINT, 0)
     )
-    trained = train(net, Plan(name, steps, CONTROL_RATE, loss), folder)
+    trained = train(net, Plan(name, steps, CONTROL_RATE, loss, bfloat16=bfloat16), folder)
     repeat.remove()
     return trained
 

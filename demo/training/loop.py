@@ -29,6 +29,8 @@ class Plan:
         steps: of the optimiser.
         rate: peak learning rate (Adam); rises over `warm_up` steps, then falls as a cosine.
         loss: a function of a generator that belongs to the step, from which batch and noise come.
+        bfloat16: compute layers in bfloat16 (weights and loss stay float32): faster on processors
+            that have it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Plan:
     warm_up: int = 100
     decay: float = 0.999
     seed: int = 0
+    bfloat16: bool = False
 
 
 def train(net: nn.Module, plan: Plan, folder: Path) -> nn.Module:
@@ -59,7 +62,8 @@ def train(net: nn.Module, plan: Plan, folder: Path) -> nn.Module:
     for step in range(done, plan.steps):
         for group in adam.param_groups:
             group["lr"] = plan.rate * _rate(step, plan)
-        loss = plan.loss(torch.Generator().manual_seed(plan.seed * 1_000_003 + step))
+        with torch.autocast("cpu", torch.bfloat16, enabled=plan.bfloat16):
+            loss = plan.loss(torch.Generator().manual_seed(plan.seed * 1_000_003 + step))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
@@ -105,7 +109,13 @@ def _save(
         tensors[f"mean.{name}"] = mean[name]
         tensors[f"first.{name}"] = state["exp_avg"]
         tensors[f"second.{name}"] = state["exp_avg_sq"]
-    note = {"step": step, "steps": plan.steps, "seconds": round(seconds, 1), "loss": loss}
+    note = {
+        "step": step,
+        "steps": plan.steps,
+        "seconds": round(seconds, 1),
+        "loss": loss,
+        "bfloat16": plan.bfloat16,
+    }
     contiguous = {n: t.contiguous() for n, t in tensors.items()}
     write_bytes(path, save(contiguous, {"training": json.dumps(note)}))
 

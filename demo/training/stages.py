@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
+from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from demo.training import autoencoder, diffusion, segmenter
+from demo.training import autoencoder, diffusion, nets, segmenter
 from demo.training.images import Scenes
 from demo.training.setting import alpha_bar, stable_diffusion_alpha_bar
 from demo.training.sources import Source
+from demo.training.weights_file import read_net, read_notes
 
 
 class Stages:
@@ -20,10 +22,19 @@ class Stages:
 
     stable_diffusion: train UNet and ControlNets with Stable Diffusion's own noise schedule in place
     of the lifted one.
+    base: a weights file whose autoencoder, and UNet where the schedule is the same, are taken as
+    they are; None trains them.
+    bfloat16: compute in it; see `demo.training.loop.Plan`.
     """
 
-    def __init__(self, source: Source, stable_diffusion: bool = False) -> None:
-        self.source = source
+    def __init__(
+        self,
+        source: Source,
+        stable_diffusion: bool = False,
+        base: Path | None = None,
+        bfloat16: bool = False,
+    ) -> None:
+        self.source, self.base, self.bfloat16 = source, base, bfloat16
         self.cache = source.cache
         self.cache.mkdir(parents=True, exist_ok=True)
         self.suffix = "-sd" if stable_diffusion else ""
@@ -34,7 +45,10 @@ class Stages:
     @cached_property
     def autoencoder(self) -> nn.Module:
         """Trained on crops of the diverse set."""
-        return autoencoder.train_autoencoder(self.source.diverse.images, self.cache)
+        if self.base is not None:
+            return read_net(self.base, "autoencoder", nets.autoencoder())
+        images = self.source.diverse.images
+        return autoencoder.train_autoencoder(images, self.cache, bfloat16=self.bfloat16)
 
     @cached_property
     def diverse_latents(self) -> Tensor:
@@ -49,8 +63,14 @@ class Stages:
     @cached_property
     def unet(self) -> nn.Module:
         """Trained on the diverse set, without labels."""
+        if self.base is not None and not self.suffix:
+            return read_net(self.base, "unet", nets.unet())
         return diffusion.train_unet(
-            self.diverse_latents, self.alpha_bars, self.cache, "unet" + self.suffix
+            self.diverse_latents,
+            self.alpha_bars,
+            self.cache,
+            "unet" + self.suffix,
+            bfloat16=self.bfloat16,
         )
 
     @cached_property
@@ -73,6 +93,9 @@ class Stages:
 
     def note(self, name: str) -> dict[str, object]:
         """Steps, seconds and loss of a finished training."""
+        taken = ("autoencoder",) if self.suffix else ("autoencoder", "unet")
+        if self.base is not None and name in taken:
+            return {"taken_from": self.base.name, **read_notes(self.base)["training"][name]}
         with safe_open(self.cache / f"{name}.safetensors", "pt") as file:
             return json.loads(file.metadata()["training"])
 
@@ -84,6 +107,7 @@ class Stages:
             self.alpha_bars,
             self.cache,
             name + self.suffix,
+            bfloat16=self.bfloat16,
         )
 
     def _latents(self, scenes: Scenes, name: str) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from demo.ablation import report
 from demo.ablation.measuring import Judge, Measured, Value, measure
 from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
-from demo.ablation.sampling import BATCH, tasks
+from demo.ablation.sampling import BATCH, sample_all, tasks
 from demo.start_graph import Settings, Start
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
@@ -78,7 +78,7 @@ def judged(tmp_path):
             some = slice(task.first, task.first + task.count)
             images = (real[some] + spread[some]).clip(0, 255).astype(np.uint8)
             task.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
-            np.savez(task.file(tmp_path), images=images, seconds=2.0 * task.count)
+            np.savez(task.file(tmp_path), images=images)
 
     return judge, put
 
@@ -93,7 +93,7 @@ def test_a_row_is_measured_against_its_baseline(judged):
     put(good, 2.0)
     put(bad, 40.0)
     found = measure(judge, good, bad)
-    assert found.images == MAPS * len(SEEDS) and found.seconds == pytest.approx(2.0)
+    assert found.images == MAPS * len(SEEDS)
     assert found.against["mIoU"].interval.low > 0
     assert found.against["FID"].interval.high < 0
     assert found.figures["accuracy"].value > measure(judge, bad).figures["accuracy"].value
@@ -122,18 +122,21 @@ def test_what_was_seen_is_kept(judged):
 
 def measured(**against):
     figures = {"FID": Value(100.0, Interval(95, 105)), "mIoU": Value(0.5, Interval(0.49, 0.51))}
-    return Measured(row_of(JOINT), figures, against, 0.5)
+    return Measured(row_of(JOINT), figures, against)
+
+
+SECONDS = {row_of(JOINT).cost: 0.5}
 
 
 def test_a_table_gives_every_figure_its_interval_and_number_of_images():
-    text = report.table([measured()])
+    text = report.table([measured()], SECONDS)
     assert "100.0 ± 5.0" in text and "0.500 ± 0.010" in text
     assert f"{MAPS} x 2" in text and "0.50" in text
 
 
 @pytest.mark.parametrize(("low", "high", "bold"), [(-9, -1, True), (-5, 1, False), (1, 2, True)])
 def test_only_clear_differences_are_bold(low, high, bold):
-    text = report.table([measured(FID=Value((low + high) / 2, Interval(low, high)))])
+    text = report.table([measured(FID=Value((low + high) / 2, Interval(low, high)))], SECONDS)
     assert ("**" in text) == bold
 
 
@@ -151,3 +154,39 @@ def test_tables_replace_what_stands_between_their_marks_alone(tmp_path):
 
 def test_a_batch_is_eight_label_maps():
     assert {task.count for task in tasks([row_of(FULL)])} == {BATCH} == {8}
+
+
+def test_rows_of_one_cost_differ_in_nothing_that_takes_time(plan):
+    costs = {}
+    for row in plan:
+        drawn = row.start.prior != "normal"
+        costs.setdefault(row.cost, set()).add((drawn, row.start.mu, row.settings))
+    assert all(len(found) == 1 for found in costs.values())
+    assert len(costs) < len({row.key for row in plan})
+
+
+class Recorder:
+    """Stands where a sampler would: what `sample_all` hands out is all that is looked at."""
+
+    def __init__(self, fail_at=None):
+        self.ran, self.fail_at = [], fail_at
+
+    def run(self, task):
+        if task.first == self.fail_at:
+            raise RuntimeError("the server died")
+        self.ran.append(task)
+
+
+def test_several_samplers_run_every_task_once():
+    samplers = [Recorder() for _ in range(3)]
+    waiting = tasks([row_of(FULL)])
+    assert set(sample_all(samplers, waiting)) == set(waiting)
+    ran = [task for sampler in samplers for task in sampler.ran]
+    assert len(ran) == len(waiting) and set(ran) == set(waiting)
+
+
+def test_an_error_of_one_sampler_ends_all():
+    waiting = tasks([Row("main", "", FULL, Settings(), (1,), 400)])
+    samplers = [Recorder(fail_at=8), Recorder(fail_at=8)]
+    with pytest.raises(RuntimeError, match="the server died"):
+        list(sample_all(samplers, waiting))

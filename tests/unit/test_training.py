@@ -5,11 +5,16 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from demo.training import loop
+from demo.training.command import Files
 from demo.training.loop import Plan, train
 from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas, stable_diffusion_alpha_bar
+from demo.training.sources import Streets
+from demo.training.stages import Stages
+from demo.training.weights_file import PREFIXES
 
 STEPS = 12
 
@@ -90,3 +95,16 @@ def test_lifting_keeps_the_shape_of_the_schedule():
     lifted = (bars - bars[-1]) / (bars[0] - bars[-1])
     assert torch.allclose(lifted, (usual - usual[-1]) / (usual[0] - usual[-1]))
     assert bars[799] == pytest.approx(0.089, abs=0.001)
+
+
+def test_what_is_trained_on_a_weights_file_takes_its_models_as_they_are(tmp_path):
+    source = Streets(tmp_path)
+    weights = Files.of(source).weights
+    own, sd = Stages(source, base=weights), Stages(source, stable_diffusion=True, base=weights)
+    values = load_file(weights)
+    for part, net in (("unet", own.unet), ("autoencoder", own.autoencoder)):
+        for name, value in net.state_dict().items():
+            assert torch.equal(value, values[PREFIXES[part] + name].float())
+    assert torch.equal(sd.autoencoder.vae_scale, own.autoencoder.vae_scale)
+    assert own.note("unet")["taken_from"] == weights.name
+    assert not list(tmp_path.glob("*.safetensors"))
