@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from demo.ablation import report
+from demo.ablation.bounds import bounds, leaks
 from demo.ablation.measuring import Judge, Measured, measure
 from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, rows
 from demo.ablation.sampling import Sampler, made, sample_all, tasks, time_rows
@@ -77,6 +78,8 @@ def main(argv: list[str] | None = None) -> None:
     parts = {
         f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
     }
+    parts[f"{subject.name}: bounds"] = report.bounds_table(bounds(judge, subject, maps))
+    parts[f"{subject.name}: leak"] = report.leaks_table(leaks(subject))
     if args.quick:
         for name, part in parts.items():
             print(f"\n{name}\n\n{part}")

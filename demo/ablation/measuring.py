@@ -83,15 +83,17 @@ class Judge:
     ) -> None:
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.extractor, self.segmenter, self.folder = extractor, segmenter, folder
-        self.real = self._look(real, folder / f"real-{len(real)}.safetensors")
+        self.real = self.look(real, "real")
 
     def see(self, row: Row, seed: int) -> Seen:
         """What is in the images of a row at one seed."""
-        file = self.folder / row.key / f"seed{seed}" / f"seen-{row.maps}.safetensors"
-        return self._look(made(row, seed, self.folder), file)
+        return self.look(made(row, seed, self.folder), f"{row.key}/seed{seed}")
 
-    def _look(self, images: np.ndarray, file: Path) -> Seen:
+    def look(self, images: np.ndarray, name: str) -> Seen:
+        """What is in images uint8 [maps, H, W, 3] of the first label maps, kept under a name."""
+        file = self.folder / "seen" / name / f"{len(images)}.safetensors"
         if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
             features = extract_features(images, self.extractor)
             save_file({"features": features, "counts": self._counts(images)}, file)
         return Seen(**load_file(file))
@@ -132,7 +134,18 @@ def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
     """
     seen = [judge.see(row, seed) for seed in row.seeds]
     other = [judge.see(baseline, seed) for seed in row.seeds] if baseline else []
-    real, names = judge.real.features[: row.maps], [str(i) for i in range(row.maps)]
+    return Measured(row, *compare(judge.real.features[: row.maps], seen, other))
+
+
+def compare(
+    real: Tensor, seen: Sequence[Seen], other: Sequence[Seen] = ()
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Figures of images of several seeds, and their differences to those of others, if any.
+
+    real: features [maps, 2048] of the label maps' own images.
+    """
+    maps = len(real)
+    names = [str(i) for i in range(maps)]
     figures, against = {}, {}
     for name, kind in DISTANCES.items():
         figures[name] = _jackknifed(partial(_from_real, kind, real, seen), names)
@@ -141,7 +154,7 @@ def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
     ours, theirs = (
         torch.stack([one.counts for one in sets]).sum(0) if sets else None for sets in (seen, other)
     )
-    weights = bootstrap_weights(row.maps)
+    weights = bootstrap_weights(maps)
     for name, of_counts in (("mIoU", mean_iou), ("accuracy", pixel_accuracy)):
         figures[name] = Value(
             float(of_counts(ours.sum(0))), percentile_interval(of_counts(_drawn(weights, ours)))
@@ -156,7 +169,7 @@ def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
         if other:
             off = ours - _distances(other, names)
             against["diversity"] = Value(float(off.mean()), bootstrap_mean(off))
-    return Measured(row, figures, against)
+    return figures, against
 
 
 def _from_real(

@@ -38,6 +38,26 @@ def table(measured: Sequence[Measured], seconds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def bounds_table(bounds: dict[str, dict[str, Value]]) -> str:
+    """Figures that have no start: what is judged, a row each."""
+    shown = [name for name in FIGURES if any(name in figures for figures in bounds.values())]
+    lines = [
+        _line(["images", *(TITLES.get(x, x) for x in shown)]),
+        _line(["---"] * (1 + len(shown))),
+    ]
+    for name, figures in bounds.items():
+        lines.append(_line([name, *(_value(figures.get(x), FIGURES[x]) for x in shown)]))
+    return "\n".join(lines)
+
+
+def leaks_table(leaks: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Plain numbers, a row each; see `demo.ablation.bounds.leaks`."""
+    columns = list(leaks[0][1])
+    lines = [_line(["", *columns]), _line(["---"] * (1 + len(columns)))]
+    lines += [_line([name, *(f"{row[x]:.3g}" for x in columns)]) for name, row in leaks]
+    return "\n".join(lines)
+
+
 def _images(m: Measured) -> str:
     seeds = len(m.row.seeds)
     return f"{m.row.maps} x {seeds}" if seeds > 1 else f"{m.row.maps}"
@@ -47,13 +67,17 @@ def _cell(m: Measured, name: str) -> str:
     if name not in m.figures:
         return ""
     digits = FIGURES[name]
-    figure = m.figures[name]
-    text = f"{figure.value:.{digits}f}"
-    if figure.half is not None:
-        text += f" ± {figure.half:.{digits}f}"
+    text = _value(m.figures[name], digits)
     if name in m.against:
         text += f" ({_difference(m.against[name], digits)})"
     return text
+
+
+def _value(value: Value | None, digits: int) -> str:
+    if value is None:
+        return ""
+    text = f"{value.value:.{digits}f}"
+    return text if value.half is None else f"{text} ± {value.half:.{digits}f}"
 
 
 def _difference(value: Value, digits: int) -> str:

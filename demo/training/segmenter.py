@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch.nn import functional as F
 
 from demo.training.autoencoder import as_floats
 from demo.training.loop import Plan, train
+from prior_tools.atomic import write_bytes
 
 STEPS, BATCH, RATE = 1200, 8, 2e-3
 IGNORED = 255
@@ -98,7 +101,24 @@ def save_segmenter(net: nn.Module, path: Path) -> None:
     other = torch.rand(2, 3, 96, 64)
     if not torch.allclose(traced(other), net(other), atol=1e-4):
         raise RuntimeError("the traced net differs from the trained one at another size")
-    traced.save(str(path))
+    buffer = io.BytesIO()
+    torch.jit.save(traced, buffer)
+    write_bytes(path, _without_debugging(buffer.getvalue()))
+
+
+def _without_debugging(archive: bytes) -> bytes:
+    """The same TorchScript without what only traces of errors need, its code compressed."""
+    smaller = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as given,
+        zipfile.ZipFile(smaller, "w") as kept,
+    ):
+        for entry in given.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                way = zipfile.ZIP_DEFLATED if "/code/" in entry.filename else zipfile.ZIP_STORED
+                new = zipfile.ZipInfo(entry.filename, entry.date_time)
+                kept.writestr(new, given.read(entry), way)
+    return smaller.getvalue()
 
 
 def _worn(images: Tensor, generator: torch.Generator) -> Tensor:

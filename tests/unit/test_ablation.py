@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from demo.ablation import report
-from demo.ablation.measuring import Judge, Measured, Value, measure
+from demo.ablation import bounds, report
+from demo.ablation.measuring import Judge, Measured, Value, compare, measure
 from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
 from demo.ablation.sampling import BATCH, sample_all, tasks
 from demo.start_graph import Settings, Start
+from demo.training.setting import LEAK, stable_diffusion_alpha_bar
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
 
@@ -110,6 +111,14 @@ def test_a_row_against_itself_differs_by_nothing(judged):
         assert value.value == 0 and value.interval == Interval(0, 0)
 
 
+def test_the_label_maps_own_images_are_what_others_are_measured_against(judged):
+    judge, _ = judged
+    figures, against = compare(judge.real.features, [judge.real])
+    assert figures["FID"].value == pytest.approx(0, abs=1e-6)
+    assert figures["mIoU"].value == figures["accuracy"].value == 1
+    assert not against and "diversity" not in figures
+
+
 def test_what_was_seen_is_kept(judged):
     judge, put = judged
     put(row_of(JOINT), 10.0)
@@ -150,6 +159,23 @@ def test_tables_replace_what_stands_between_their_marks_alone(tmp_path):
     assert document.read_text() == text
     with pytest.raises(KeyError, match="no marks for w"):
         report.fill(document, {"w": ""})
+
+
+def test_a_missing_figure_leaves_its_cell_empty():
+    one, other = {"mIoU": Value(0.5, None)}, {"FID": Value(100.0, Interval(95, 105))}
+    rows = report.bounds_table({"one": one, "other": other}).splitlines()
+    assert rows[0] == "| images | FID | mIoU |"
+    assert rows[2:] == ["| one |  | 0.500 |", "| other | 100.0 ± 5.0 |  |"]
+
+
+def test_the_leak_grows_with_cells_and_with_the_mean():
+    """Of Stable Diffusion at 512 x 1024 it is what the demo's schedule was made for."""
+    usual = stable_diffusion_alpha_bar()
+    leak = bounds.leak(usual, 64 * 128, 0.1)
+    assert leak["alpha_bar T x cells"] == pytest.approx(LEAK, rel=0.02)
+    assert leak["full measure"] == pytest.approx(4 * 0.1 * LEAK, rel=0.03)
+    twice = bounds.leak(usual, 64 * 128, 0.2)
+    assert twice["full measure"] == pytest.approx(2 * leak["full measure"])
 
 
 def test_a_batch_is_eight_label_maps():

@@ -11,6 +11,7 @@ from torch import nn
 from demo.training import loop
 from demo.training.command import Files
 from demo.training.loop import Plan, train
+from demo.training.segmenter import Segmenter, save_segmenter
 from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas, stable_diffusion_alpha_bar
 from demo.training.sources import Streets
 from demo.training.stages import Stages
@@ -108,3 +109,14 @@ def test_what_is_trained_on_a_weights_file_takes_its_models_as_they_are(tmp_path
     assert torch.equal(sd.autoencoder.vae_scale, own.autoencoder.vae_scale)
     assert own.note("unet")["taken_from"] == weights.name
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_saved_segmentation_net_is_small_and_gives_the_same(tmp_path):
+    net = Segmenter(19).eval()
+    path = tmp_path / "segmenter.pt"
+    save_segmenter(net, path)
+    images = torch.rand(2, 3, 144, 288)
+    with torch.no_grad():
+        assert torch.allclose(torch.jit.load(str(path))(images), net(images), atol=1e-5)
+    for file in (path, Files.of(Streets(tmp_path)).segmenter):
+        assert file.stat().st_size <= 2_000_000
