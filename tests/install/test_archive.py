@@ -2,6 +2,7 @@
 
 import io
 import json
+import posixpath
 import re
 import zipfile
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_validation_has_no_finding(author, checkout):
 
 
 def test_the_archive_holds_the_pack_and_nothing_else(archive, git_source, checkout):
-    documents = linked_documents((checkout / "README.md").read_text("utf-8"))
+    documents = linked_documents(checkout, "README.md")
     wanted = [
         name
         for name in tracked_files(git_source.bare)
@@ -62,9 +63,16 @@ def test_the_archive_holds_the_pack_and_nothing_else(archive, git_source, checko
     assert documents <= set(wanted)
 
 
-def linked_documents(markdown: str) -> set[str]:
-    """The files in docs/ that a page shows or leads to."""
-    return set(re.findall(r'(?:\]\(|\s(?:src|href)=")(docs/[^)\s"#]+)', markdown))
+def linked_documents(checkout: Path, page: str) -> set[str]:
+    """The files in docs/ that a page shows or leads to, and what these do."""
+    text = (checkout / page).read_text("utf-8")
+    folder = page.rpartition("/")[0]
+    found = set()
+    for name in re.findall(r'(?:\]\(|\s(?:src|href)=")([^)\s"#:]+)', text):
+        path = posixpath.normpath(posixpath.join(folder, name))
+        if path.startswith("docs/"):
+            found |= {path, *(linked_documents(checkout, path) if path.endswith(".md") else ())}
+    return found
 
 
 def test_the_archive_is_small(archive):

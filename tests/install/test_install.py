@@ -133,8 +133,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
-        and not {".git", "__pycache__"} & set(path.relative_to(folder).parts)
+        if path.is_file() and not {".git", "__pycache__"} & set(path.relative_to(folder).parts)
     }
 
 
@@ -157,7 +156,7 @@ def own_nodes(comfy: ComfyCli) -> dict[str, str]:
 def assert_served(comfy: ComfyCli, folder: Path) -> None:
     """The server has all nodes, help pages, templates and subgraphs of the pack's folder."""
     texts = json.loads((folder / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    assert own_nodes(comfy) == {node: f"custom_nodes.{folder.name}" for node in texts}
+    assert own_nodes(comfy) == dict.fromkeys(texts, f"custom_nodes.{folder.name}")
     extensions = comfy.get("/extensions")
     for script in (folder / "web").rglob("*.js"):
         address = f"/extensions/{folder.name}/{script.relative_to(folder / 'web').as_posix()}"
