@@ -138,12 +138,16 @@ class ComfyCli:
             self._reaper.kill()
             self._forget()
 
-    def get(self, path: str) -> Any:
-        """The JSON that the launched server answers with."""
+    def read(self, path: str) -> bytes:
+        """What the launched server answers to a GET."""
         # Without a proxy: this is our own machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
-            return json.load(answer)
+            return answer.read()
+
+    def get(self, path: str) -> Any:
+        """The same, read as JSON."""
+        return json.loads(self.read(path))
 
     def _start(
         self, arguments: tuple[str, ...], cwd: Path | None, stderr: int, **options: Any

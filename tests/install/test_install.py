@@ -4,10 +4,12 @@ Each test is the story of one install. The registry and the repository are on th
 nothing else can be reached, see `dev/registry_stub.py`.
 """
 
+import contextlib
 import importlib.metadata
 import io
 import json
 import os
+import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,21 +33,16 @@ DEMO = "SCP-Diff demo (no downloads).json"
 
 
 @pytest.fixture
-def user(
-    comfy_dir: Path, tmp_path: Path
-) -> Iterator[Callable[[RegistryStub, dict[str, str]], ComfyCli]]:
+def user(comfy_dir: Path, tmp_path: Path) -> Iterator[Callable[..., ComfyCli]]:
     """`user(registry, environment)`: comfy-cli with a ComfyUI that has no packs."""
-    opened = []
+    with contextlib.ExitStack() as stack:
 
-    def open_cli(registry: RegistryStub, environment: dict[str, str] | None = None) -> ComfyCli:
-        workspace = copy_comfyui(comfy_dir, tmp_path / "ComfyUI")
-        settings = {**registry.environment, **(environment or {})}
-        opened.append(ComfyCli(tmp_path / "home", workspace, settings))
-        return opened[-1].__enter__()
+        def start(registry: RegistryStub, environment: dict[str, str] | None = None) -> ComfyCli:
+            workspace = copy_comfyui(comfy_dir, tmp_path / "ComfyUI")
+            settings = {**registry.environment, **(environment or {})}
+            return stack.enter_context(ComfyCli(tmp_path / "home", workspace, settings))
 
-    yield open_cli
-    for comfy in opened:
-        comfy.__exit__()
+        yield start
 
 
 @pytest.fixture
@@ -57,9 +54,8 @@ def empty_registry(tmp_path: Path) -> Iterator[RegistryStub]:
 def test_from_git_the_demo_runs_and_the_pack_can_be_disabled_enabled_and_uninstalled(
     user, empty_registry, git_source, checkout
 ):
-    address = toml.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]["urls"][
-        "Repository"
-    ]
+    project = toml.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
+    address = project["urls"]["Repository"]
     comfy = user(empty_registry, git_source.standing_in_for(address))
     name = address.rpartition("/")[2]
     packs = comfy.workspace / "custom_nodes"
@@ -154,15 +150,30 @@ def own_nodes(comfy: ComfyCli) -> dict[str, str]:
 
 
 def assert_served(comfy: ComfyCli, folder: Path) -> None:
-    """The server has all nodes, help pages, templates and subgraphs of the pack's folder."""
+    """The server has the nodes, scripts, help pages, templates and subgraphs of the folder."""
+    module = f"custom_nodes.{folder.name}"
     texts = json.loads((folder / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    assert own_nodes(comfy) == dict.fromkeys(texts, f"custom_nodes.{folder.name}")
-    extensions = comfy.get("/extensions")
-    for script in (folder / "web").rglob("*.js"):
-        address = f"/extensions/{folder.name}/{script.relative_to(folder / 'web').as_posix()}"
-        assert address in extensions
-    templates = [path.stem for path in (folder / "example_workflows").glob("*.json")]
-    assert sorted(comfy.get("/api/workflow_templates")[folder.name]) == sorted(templates)
+    assert own_nodes(comfy) == dict.fromkeys(texts, module)
+
+    listed = comfy.get("/extensions")
+    for file in filter(Path.is_file, (folder / "web").rglob("*")):
+        address = f"/extensions/{folder.name}/{file.relative_to(folder / 'web').as_posix()}"
+        assert comfy.read(urllib.parse.quote(address)) == file.read_bytes()
+        assert file.suffix != ".js" or address in listed
+
+    assert set(comfy.get("/api/workflow_templates")[folder.name]) == stems(
+        folder, "example_workflows"
+    )
+    blueprints = comfy.get("/global_subgraphs").values()
+    ours = {each["name"] for each in blueprints if each["info"]["node_pack"] == module}
+    assert ours == stems(folder, "subgraphs")
+
+
+def stems(folder: Path, name: str) -> set[str]:
+    """The names of a folder's workflow files, without their endings; at least one."""
+    found = {path.stem for path in (folder / name).glob("*.json")}
+    assert found
+    return found
 
 
 def run_workflow(comfy: ComfyCli, workflow: Path) -> list[np.ndarray]:
