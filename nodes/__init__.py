@@ -6,6 +6,7 @@ from .build_prior import BuildPrior
 from .convert_label_map import ConvertLabelMap
 from .demo_label_map import DemoLabelMap
 from .host_folders import register_folders
+from .host_routes import register_routes
 from .import_prior import ImportPrior
 from .joint_prior_noise import JointPriorNoise
 from .load_demo_model import LoadDemoModel
@@ -17,6 +18,7 @@ from .preview_prior import PreviewPrior
 
 # At import: the host never calls an extension's `on_load`.
 register_folders()
+register_routes()
 
 
 class ScpDiffExtension(ComfyExtension):

@@ -46,11 +46,22 @@ def prior_path(name: str) -> Path:
     """The file of a prior in the list; PriorError if it is not there."""
     path = folder_paths.get_full_path(PRIORS, name)
     if path is None:
-        raise PriorError(
-            f"there is no prior {name!r}; expected a file in {' or '.join(_shown(PRIORS))}, such "
-            "as Build SCP Prior writes"
-        )
+        raise _no_prior(name)
     return Path(path)
+
+
+def listed_prior_path(name: str) -> Path:
+    """As `prior_path`, but only for names in the list: for what a page in the browser asks."""
+    if name.replace("\\", "/") not in {known.replace("\\", "/") for known in prior_names()}:
+        raise _no_prior(name)
+    return prior_path(name)
+
+
+def _no_prior(name: str) -> PriorError:
+    return PriorError(
+        f"there is no prior {name!r}; expected a file in {' or '.join(_shown(PRIORS))}, such as "
+        "Build SCP Prior writes"
+    )
 
 
 def demo_model_names() -> list[str]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .palettes import PALETTES, Palette
+from .palettes import PALETTES, Color, Palette
 from .prior import Prior
 
 _BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
 _MARGIN, _WIDTH, _ROW = 16, 960, 22
+_MOST_CLASSES = 40
+
+
+class ClassRow(NamedTuple):
+    """A class of a prior: id, name, colour, images that hold it, share of all cells."""
+
+    class_id: int
+    name: str
+    color: Color
+    images: int
+    share: float
 
 
 def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = "") -> Tensor:
@@ -33,7 +46,7 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
     ]
     panel_width = (_WIDTH - 4 * _MARGIN) // 3
     panel_height = max(1, panel_width * prior.grid[0] // prior.grid[1])
-    table = _class_table(prior)
+    table = class_rows(prior)[:_MOST_CLASSES]
     rows = (len(table) + 1) // 2
     top = _MARGIN + 30
     more = len(prior.class_ids) - len(table)
@@ -50,11 +63,36 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
     for index, entry in enumerate(table):
         x = _MARGIN + (index // max(rows, 1)) * (_WIDTH // 2)
         y = top + 20 + panel_height + 24 + (index % max(rows, 1)) * _ROW
-        _draw_class(draw, x, y, *entry)
+        _draw_class(draw, x, y, entry)
     if more > 0:
         y = top + 20 + panel_height + 24 + rows * _ROW
         draw.text((_MARGIN + 22, y), f"and {more} less frequent classes", _FAINT, _font(13))
     return torch.from_numpy(np.array(sheet)).to(torch.float32) / 255
+
+
+def class_rows(prior: Prior) -> list[ClassRow]:
+    """All classes of a prior, those of most cells first."""
+    cells = prior.joint_count.flatten(1).sum(1).double()
+    share = cells / max(1.0, float(prior.num_images * prior.grid[0] * prior.grid[1]))
+    colors = class_palette(prior).paint(prior.class_ids).tolist()
+    ids, images = prior.class_ids.tolist(), prior.class_image_count.tolist()
+    return [
+        ClassRow(ids[i], prior.class_name(ids[i]), tuple(colors[i]), images[i], float(share[i]))
+        for i in share.argsort(descending=True).tolist()
+    ]
+
+
+def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:
+    """(most frequent class, mean of all images), a pixel a cell, RGB.
+
+    Without a VAE: the mean's first latent channels stand in for its colours. A grid with more than
+    `longest` cells on a side is made smaller.
+    """
+    classes, mean = _class_panel(prior), _mean_panel(prior, None)
+    shrink = min(1.0, longest / max(classes.size))
+    size = tuple(max(1, round(side * shrink)) for side in classes.size)
+    # Colours of classes must not mix: there would be classes that are not there.
+    return classes.resize(size, Image.Resampling.NEAREST), mean.resize(size, Image.Resampling.BOX)
 
 
 def class_palette(prior: Prior) -> Palette:
@@ -123,37 +161,12 @@ def _count_panel(prior: Prior) -> Image.Image:
     return _image(low + (high - low) * share)
 
 
-def _class_table(prior: Prior, most: int = 40) -> list[tuple[tuple[int, ...], str, str, float]]:
-    """(colour, name, images, share of all pixels) of the most frequent classes."""
-    pixels = prior.joint_count.flatten(1).sum(1).double()
-    share = pixels / max(1.0, float(prior.num_images * prior.grid[0] * prior.grid[1]))
-    palette = class_palette(prior)
-    order = share.argsort(descending=True).tolist()[:most]
-    return [
-        (
-            tuple(palette.paint(prior.class_ids[i : i + 1])[0].tolist()),
-            f"{int(prior.class_ids[i])}  {prior.class_name(int(prior.class_ids[i]))}",
-            f"{int(prior.class_image_count[i])} images",
-            float(share[i]),
-        )
-        for i in order
-    ]
-
-
-def _draw_class(
-    draw: ImageDraw.ImageDraw,
-    x: int,
-    y: int,
-    color: tuple[int, ...],
-    name: str,
-    images: str,
-    share: float,
-) -> None:
-    draw.rectangle((x, y + 2, x + 14, y + 16), color, _FAINT)
-    draw.text((x + 22, y), name, _TEXT, _font(13))
-    draw.text((x + 190, y), images, _FAINT, _font(13))
-    draw.rectangle((x + 280, y + 4, x + 280 + round(100 * share), y + 14), _BAR)
-    draw.text((x + 390, y), f"{share:.1%}", _FAINT, _font(13))
+def _draw_class(draw: ImageDraw.ImageDraw, x: int, y: int, row: ClassRow) -> None:
+    draw.rectangle((x, y + 2, x + 14, y + 16), row.color, _FAINT)
+    draw.text((x + 22, y), f"{row.class_id}  {row.name}", _TEXT, _font(13))
+    draw.text((x + 190, y), f"{row.images} images", _FAINT, _font(13))
+    draw.rectangle((x + 280, y + 4, x + 280 + round(100 * row.share), y + 14), _BAR)
+    draw.text((x + 390, y), f"{row.share:.1%}", _FAINT, _font(13))
 
 
 def _image(levels: Tensor) -> Image.Image:

@@ -14,26 +14,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from demo.scenes import generate_scene
 from dev import weights
+from dev.browser import PATIENCE, open_browser, open_comfyui
 from dev.server import ComfyServer
 from dev.workspace import PACK_FOLDER, link_model
 from prior_tools import PALETTES
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Nothing leaves this machine, and nothing waits for an answer from outside.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-)
-PATIENCE = 60_000  # milliseconds
 SIDE = 128
 
 # ADE20K's class ids for the generated scenes' Cityscapes trainIds, in their order.
@@ -45,28 +34,14 @@ def browser(require_program: Callable[[str], str]) -> Iterator[BrowserContext]:
     """The system's Chromium, without a download; its tabs share a cache and remember nothing."""
     program = require_program("chromium")
     expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-        context = running.new_context(viewport={"width": 1920, "height": 1080})
-        context.set_default_timeout(PATIENCE)
-        # ComfyUI would open the last workflow again.
-        context.add_init_script("localStorage.clear(); sessionStorage.clear();")
+    with open_browser(program) as context:
         yield context
-        running.close()
 
 
 @pytest.fixture
 def page(browser: BrowserContext, street: ComfyServer) -> Iterator[Page]:
     """ComfyUI in a tab of its own, ready to be used."""
-    # The tour for newcomers would cover the graph.
-    settings = {"Comfy.TutorialCompleted": True}
-    assert browser.request.post(f"{street.url}/api/settings", data=settings).ok
-    tab = browser.new_page()
-    tab.goto(street.url)
-    tab.wait_for_function(
-        "window.LiteGraph?.registered_node_types['SCP_BuildPrior'] && window.app?.graph"
-    )
-    tab.get_by_test_id("queue-button").wait_for()
+    tab = open_comfyui(browser, street)
     yield tab
     tab.close()
 

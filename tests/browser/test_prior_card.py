@@ -1,0 +1,218 @@
+"""The card on Load SCP Prior: it tells what is in the chosen prior, and changes nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from prior_tools import PALETTES, PriorAccumulator
+
+pytestmark = pytest.mark.slow
+
+DEMO = "scp_diff_demo.safetensors"
+WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
+
+
+def save_prior(path: Path, grid=(4, 8), images=3, classes=150, channels=4, **metadata: Any) -> None:
+    """A prior of random latents that holds so many classes of ADE20K."""
+    generator = torch.Generator().manual_seed(0)
+    state = PriorAccumulator(channels, grid, ())
+    labels = torch.randint(1, classes + 1, (images, *grid), generator=generator)
+    state.update(torch.randn(images, channels, *grid, generator=generator), labels)
+    palette = PALETTES["ade20k"]
+    told = {"palette": palette, "class_names": dict(palette.names), "latent_format": "sd15"}
+    state.finalize(**{**told, **metadata}).save(path)
+
+
+@pytest.fixture(scope="module")
+def priors(street) -> Path:
+    """The server's folder of priors with some to choose from."""
+    folder = street.base / "models" / "scp_priors"
+    save_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets")
+    names = {1: "<b>wall</b>", 2: "<img src=x onerror='window.harmed = true'>"}
+    flux = {"channels": 16, "latent_format": "flux"}
+    save_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
+    (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
+    return folder
+
+
+@pytest.fixture
+def load(page: Page, priors: Path) -> Callable[..., None]:
+    """`load(name, ...)`: open a workflow with a loader for each of these names, side by side."""
+
+    def open_(*names: str, size: tuple[int, int] = (400, 340)) -> None:
+        nodes = [
+            {
+                "id": index + 1,
+                "type": "SCP_LoadPrior",
+                "pos": [index * (size[0] + 40), 0],
+                "size": list(size),
+                "flags": {},
+                "order": index,
+                "mode": 0,
+                "inputs": [],
+                "outputs": [{"name": "prior", "type": "SCP_PRIOR", "links": None}],
+                "properties": {},
+                "widgets_values": [name],
+            }
+            for index, name in enumerate(names)
+        ]
+        workflow = {
+            "last_node_id": len(nodes),
+            "last_link_id": 0,
+            "nodes": nodes,
+            "links": [],
+            "groups": [],
+            "config": {},
+            "extra": {"ds": {"scale": 1, "offset": [120, 160]}},
+            "version": 0.4,
+        }
+        page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+        settled(page, len(names))
+
+    return open_
+
+
+def settled(page: Page, count: int) -> None:
+    """Wait until this many cards show what the server said."""
+    expect(page.locator(".scp-prior-card")).to_have_count(count)
+    told = page.locator(".scp-prior-card[data-state=ready], .scp-prior-card[data-state=error]")
+    expect(told).to_have_count(count)
+
+
+def sizes_of_pictures(page: Page, index: int = 0) -> list[list[int]]:
+    images = page.locator(".scp-prior-card").nth(index).locator("img")
+    return images.evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
+
+
+def assert_inside_its_node(page: Page) -> None:
+    """No card is wider or higher than its node, and no part of it than the card."""
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.scp-prior-card')].map(card => {
+        const {left, top, right, bottom} = card.getBoundingClientRect();
+        const cut = [...card.querySelectorAll('p, .scp-pictures, ul')].filter(part => {
+            const box = part.getBoundingClientRect();
+            return box.right > right || box.bottom > bottom || box.height < 12; });
+        return {left, top, right, bottom, cut: cut.map(part => part.outerHTML)}; })"""
+    )
+    nodes = page.evaluate(
+        """() => app.graph.nodes.map(node => {
+        const [left, top] = app.canvasPosToClientPos(node.pos);
+        return {left, top, right: left + node.size[0], bottom: top + node.size[1]}; })"""
+    )
+    for box, node in zip(boxes, nodes, strict=True):
+        assert not box["cut"]
+        assert node["left"] < box["left"] and box["right"] < node["right"]
+        assert node["top"] < box["top"] and box["bottom"] < node["bottom"]
+
+
+def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chosen(
+    page, load, set_widget, screenshot
+):
+    load(DEMO)
+    card = page.locator(".scp-prior-card")
+    for text in ("1200 images", "15 classes", "36x18 cells", "288x144 pixels", "VAE sd15"):
+        expect(card).to_contain_text(text)
+    expect(card.locator("li").filter(has_text="sidewalk")).to_have_text("sidewalk1199")
+    assert sizes_of_pictures(page) == [[36, 18], [36, 18]]
+    assert_inside_its_node(page)
+    screenshot("demo")
+
+    set_widget("SCP_LoadPrior", "prior_name", WIDE)
+    page.evaluate("app.canvas.setDirty(true, true)")
+    expect(card).to_contain_text("Wide streets")
+    for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels"):
+        expect(card).to_contain_text(text)
+    assert sizes_of_pictures(page) == [[64, 48], [64, 48]]
+    assert_inside_its_node(page)
+    screenshot("wide")
+
+    # Undo and others set the value without telling the widget: seen when the node is drawn.
+    page.evaluate(
+        f"() => {{ app.graph.nodes[0].widgets[0].value = '{TALL}'; app.canvas.setDirty(true); }}"
+    )
+    expect(card).to_contain_text("VAE flux, 16 channels")
+
+
+def test_names_from_a_file_are_shown_as_text(page, load):
+    load(TALL)
+    card = page.locator(".scp-prior-card")
+    expect(card.locator("li").filter(has_text="<b>wall</b>")).to_have_count(1)
+    assert card.locator("b, li img").count() == 0
+    assert not page.evaluate("window.harmed")
+
+
+def test_a_loaded_workflow_shows_its_priors_and_an_error_in_words_where_there_is_none(
+    page, load, screenshot
+):
+    load(WIDE, TALL, DAMAGED, "card_gone.safetensors")
+    cards = page.locator(".scp-prior-card")
+    expect(cards.nth(0)).to_contain_text("Wide streets")
+    expect(cards.nth(1)).to_contain_text(TALL)  # it has no name of its own
+    expect(cards.nth(2)).to_contain_text(f"{DAMAGED} is not a complete safetensors file")
+    expect(cards.nth(3)).to_contain_text("there is no prior 'card_gone.safetensors'")
+    for index in (2, 3):
+        assert cards.nth(index).locator("img").count() == 0
+    screenshot("dark")
+    page.evaluate("app.extensionManager.setting.set('Comfy.ColorPalette', 'light')")
+    page.wait_for_timeout(300)
+    screenshot("light")
+    page.evaluate("app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
+
+
+def test_refreshing_the_list_asks_again(page, load, priors):
+    name = "card_refreshed.safetensors"
+    (priors / name).unlink(missing_ok=True)
+    load(name)
+    card = page.locator(".scp-prior-card")
+    expect(card).to_contain_text("there is no prior")
+    for dataset in ("built at last", "built anew"):
+        save_prior(priors / name, dataset_name=dataset)
+        page.evaluate("app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')")
+        expect(card).to_contain_text(dataset)
+    assert name in page.evaluate("app.graph.nodes[0].widgets[0].options.values")
+
+
+def test_the_nodes_values_and_its_prompt_are_those_without_the_card(page, load):
+    load(WIDE)
+    assert page.evaluate("app.graph.serialize().nodes[0].widgets_values") == [WIDE]
+    prompt = page.evaluate("app.graphToPrompt().then(made => made.output)")
+    assert prompt["1"]["inputs"] == {"prior_name": WIDE}
+
+
+def test_a_node_that_was_saved_without_the_card_makes_room_for_it(page, load, screenshot):
+    load(DEMO, WIDE, size=(300, 58))
+    page.wait_for_timeout(200)
+    assert_inside_its_node(page)
+    screenshot("grown")
+
+
+def test_a_name_that_comes_from_another_node_is_not_guessed(page, load):
+    load(DEMO)
+    page.evaluate(
+        """() => {
+        const chooser = LiteGraph.createNode('PrimitiveNode');
+        app.graph.add(chooser);
+        chooser.connect(0, app.graph.nodes[0], 0);
+        app.canvas.setDirty(true); }"""
+    )
+    expect(page.locator(".scp-prior-card")).to_contain_text("comes from another node")
+
+
+def test_it_is_there_in_nodes_made_of_html(page, load, screenshot):
+    page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', true)")
+    try:
+        load(WIDE, DEMO)
+        cards = page.locator("[data-node-id] .scp-prior-card")
+        expect(cards.nth(0)).to_contain_text("150 classes")
+        for index in range(2):
+            # 150 classes are scrolled, they do not stretch the node.
+            assert 150 < cards.nth(index).bounding_box()["height"] < 450
+        screenshot("shown")
+    finally:
+        page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")

@@ -1,0 +1,223 @@
+/**
+ * The card on Load SCP Prior: what is in the chosen prior, before anything runs.
+ *
+ * It is a widget of its own element that is never serialised, so that the node's values stay as
+ * they are without it.
+ */
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+
+const NODE = "SCP_LoadPrior";
+const INPUT = "prior_name";
+const WIDGET = "prior_card";
+const ROUTE = "/scp_diff/prior_card";
+
+// In pixels of the graph. The least height holds the facts, the pictures and two rows of classes.
+const LEAST_HEIGHT = 200;
+const FIRST_SIZE = [380, 340];
+
+const LINKED = Symbol("the name comes from another node");
+
+const STYLE = `
+.scp-prior-card {
+  box-sizing: border-box; display: flex; flex-direction: column; gap: 6px;
+  height: 100%; min-height: ${LEAST_HEIGHT - 20}px; padding: 8px; overflow: hidden;
+  border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px;
+  background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd);
+  font: 12px/1.35 sans-serif;
+}
+.scp-prior-card > * { flex: none; margin: 0; }
+.scp-prior-card[data-state="reading"] > * { opacity: 0.5; }
+.scp-prior-card .scp-dataset { font-weight: bold; overflow-wrap: anywhere; }
+.scp-prior-card .scp-facts, .scp-prior-card figcaption, .scp-prior-card small {
+  color: var(--descrip-text, #999); font-size: inherit;
+}
+.scp-prior-card .scp-facts span { white-space: nowrap; }
+.scp-prior-card .scp-pictures { flex: 2 1 0; min-height: 70px; display: flex; gap: 8px; }
+.scp-prior-card figure {
+  flex: 1 1 0; min-width: 0; margin: 0; display: flex; flex-direction: column;
+}
+.scp-prior-card figure div { flex: 1 1 0; min-height: 0; position: relative; }
+.scp-prior-card img {
+  position: absolute; inset: 0; width: 100%; height: 100%;
+  object-fit: contain; object-position: left top; image-rendering: pixelated;
+}
+.scp-prior-card figcaption {
+  flex: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
+}
+.scp-prior-card ul {
+  flex: 1 1 0; min-height: 34px; max-height: max-content; overflow-y: auto; padding: 0;
+  display: flex; flex-wrap: wrap; align-content: flex-start; gap: 2px 10px;
+  list-style: none; scrollbar-width: thin;
+}
+.scp-prior-card li { display: flex; align-items: center; gap: 4px; white-space: nowrap; }
+.scp-prior-card i { width: 10px; height: 10px; border: 1px solid var(--border-color, #4e4e4e); }
+.scp-prior-card .scp-error {
+  flex: 1 1 0; overflow: auto; overflow-wrap: anywhere;
+  color: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--input-text, #ddd));
+}
+/* Through the card the node can be moved, and the graph zoomed; only the list takes the pointer. */
+.dom-widget:has(> .scp-prior-card) { pointer-events: none !important; }
+.scp-prior-card ul, .scp-prior-card .scp-error { pointer-events: auto; }
+`;
+
+/** The cards of nodes that are in a graph. */
+const cards = new Set();
+
+function element(tag, className, ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  // Text, never HTML: a prior's names come from its file.
+  made.append(...children);
+  return made;
+}
+
+function picture(source, caption) {
+  const image = element("img");
+  image.src = source;
+  image.alt = caption;
+  return element("figure", "", element("figcaption", "", caption), element("div", "", image));
+}
+
+function classItem({ id, name, color, images, share }, total) {
+  const swatch = element("i");
+  swatch.style.background = color;
+  const item = element("li", "", swatch, name, element("small", "", String(images)));
+  const percent = (100 * share).toFixed(1);
+  item.title = `class ${id}: in ${images} of ${total} images, ${percent}% of all cells`;
+  return item;
+}
+
+function facts(card) {
+  const size = ([width, height]) => `${width}x${height}`;
+  const all = [
+    `${card.images} images`,
+    `${card.classes.length} classes`,
+    `${size(card.grid)} cells`,
+    `${size(card.pixels)} pixels`,
+    `VAE ${card.latent_format}, ${card.channels} channels`,
+  ];
+  // A line may break after a dot, never before one or within a fact.
+  const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
+  const parts = dotted.flatMap((fact) => [element("span", "", fact), " "]);
+  return element("p", "scp-facts", ...parts);
+}
+
+function content(name, card) {
+  if (card.error) return [element("p", "scp-error", card.error)];
+  const pictures = element("div", "scp-pictures");
+  pictures.append(
+    picture(card.class_picture, "most frequent class"),
+    picture(card.mean_picture, "mean, false colours"),
+  );
+  const heading = element("li", "", element("small", "", "images per class:"));
+  const classes = card.classes.map((row) => classItem(row, card.images));
+  const list = element("ul", "", heading, ...classes);
+  list.addEventListener("wheel", zoomWhereNothingScrolls);
+  return [element("p", "scp-dataset", card.dataset || name), facts(card), pictures, list];
+}
+
+function zoomWhereNothingScrolls(event) {
+  const list = event.currentTarget;
+  // Nodes that are themselves made of HTML pass the wheel on by themselves.
+  if (window.LiteGraph?.vueNodesMode || list.scrollHeight > list.clientHeight) return;
+  app.canvas.processMouseWheel(event);
+}
+
+/** What the server says of the prior of this name; {error} where it cannot. */
+async function read(name) {
+  if (name === LINKED) return { error: "The name comes from another node when the graph runs." };
+  try {
+    const answer = await api.fetchApi(`${ROUTE}?name=${encodeURIComponent(name)}`);
+    return await answer.json();
+  } catch {
+    return { error: `The server does not say what is in ${name}.` };
+  }
+}
+
+/** Call `action` after the method of this name, whether there is one already or not. */
+function after(target, method, action) {
+  const before = target[method];
+  target[method] = function (...given) {
+    const result = before?.apply(this, given);
+    action();
+    return result;
+  };
+}
+
+function addCard(node) {
+  const combo = node.widgets?.find((widget) => widget.name === INPUT);
+  if (!combo) return;
+  // The second class asks nodes that are made of HTML for all the height that is left.
+  const root = element("div", "scp-prior-card widget-expands");
+  let shown;
+  let said;
+  let question = 0;
+
+  function chosen() {
+    const input = node.inputs?.find((slot) => slot.widget?.name === INPUT);
+    return input?.link != null ? LINKED : String(combo.value ?? "");
+  }
+
+  async function refresh() {
+    const name = chosen();
+    const mine = ++question;
+    if (name !== shown) root.dataset.state = "reading";
+    shown = name;
+    const card = await read(name);
+    // The answer to an earlier question may come later than that to the last one.
+    if (mine !== question) return;
+    root.dataset.state = card.error ? "error" : "ready";
+    if (JSON.stringify([shown, card]) === said) return;
+    said = JSON.stringify([shown, card]);
+    root.replaceChildren(...content(shown, card));
+  }
+
+  function check() {
+    if (cards.has(refresh) && chosen() !== shown) refresh();
+  }
+
+  const widget = node.addDOMWidget(WIDGET, WIDGET, root, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => LEAST_HEIGHT,
+    // With each drawing of the node: values are also set without a callback, by undo for one.
+    onDraw: check,
+  });
+  widget.serialize = false;
+
+  function enlarge(least) {
+    node.setSize(node.size.map((side, axis) => Math.max(side, least[axis])));
+  }
+
+  after(combo, "callback", check);
+  after(node, "onConfigure", () => {
+    // A workflow may be older than the card. The host would make room, but show it late.
+    enlarge([0, node.computeSize()[1]]);
+    check();
+  });
+  after(node, "onAdded", () => {
+    cards.add(refresh);
+    // A node that is being loaded gets its values after it was added.
+    setTimeout(check);
+  });
+  after(node, "onRemoved", () => cards.delete(refresh));
+  enlarge(FIRST_SIZE);
+}
+
+function refreshAll() {
+  for (const refresh of cards) refresh();
+}
+
+app.registerExtension({
+  name: "SCP-Diff.PriorCard",
+  setup() {
+    document.head.append(element("style", "", STYLE));
+    // A run may have written a prior of the name that is shown.
+    api.addEventListener("execution_success", refreshAll);
+  },
+  nodeCreated(node) {
+    if (node.comfyClass === NODE) addCard(node);
+  },
+  refreshComboInNodes: refreshAll,
+});
