@@ -31,15 +31,16 @@ def compose(rows: list[list[tuple[str, np.ndarray, str]]], footer: str) -> np.nd
     for row, head in zip(rows, heads, strict=True):
         for j, (caption, picture, note) in enumerate(row):
             x = _GAP + j * (width + _GAP)
-            draw.text((x, y), caption, _TEXT, _font(18))
-            draw.text((x + width, y + 3), note, _FAINT, _font(15), anchor="ra")
+            draw.text((x, y), caption, _TEXT, font(18))
+            draw.text((x + width, y + 3), note, _FAINT, font(15), anchor="ra")
             sheet.paste(Image.fromarray(picture[..., :3]), (x, y + head))
         y += head + height + _GAP
-    draw.text((_GAP, sheet.height - _GAP - 14), footer, _FAINT, _font(16))
+    draw.text((_GAP, sheet.height - _GAP - 14), footer, _FAINT, font(16))
     return np.asarray(sheet)
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own, so that sheets look alike everywhere."""
     try:
         return ImageFont.load_default(size)
     except TypeError:  # Pillow before 10.1 has one size only

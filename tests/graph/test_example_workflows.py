@@ -4,7 +4,7 @@ import json
 import shutil
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from PIL import Image
 from demo.scenes import CLASS_NAMES, generate_scene
 from dev import weights
 from dev.server import ComfyServer
+from dev.templates import load_template as load
+from dev.templates import template_names, template_prompt
 from dev.workspace import PACK_FOLDER, link_model
 from prior_tools import PALETTES, Prior
 
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
-WORKFLOWS = sorted(path.stem for path in FOLDER.glob("*.json"))
+WORKFLOWS = template_names()
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
@@ -42,11 +44,6 @@ ADE_NAMES = {
 
 # What a workflow shows or saves: the first picture of each node, by the node's title.
 Pictures = dict[str, np.ndarray]
-
-
-def load(name: str) -> dict[str, Any]:
-    """The workflow as the browser reads it."""
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def ade_scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,18 +87,10 @@ def write_dataset(root: Path, images: str, labels: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def convert(
-    server: ComfyServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], dict[str, Any]]]:
+def convert(server: ComfyServer) -> Callable[[str], dict[str, Any]]:
     """`convert(name)`: the prompt that comfy-cli makes of a workflow file."""
-    with pytest.MonkeyPatch.context() as patch:
-        # comfy-cli makes its settings' folder when it is imported.
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("DO_NOT_TRACK", "1")
-        from comfy_cli.workflow_to_api import convert_ui_to_api
-
-        nodes = server.object_info()
-        yield lambda name: convert_ui_to_api(load(name), nodes)
+    nodes = server.object_info()
+    return lambda name: template_prompt(name, nodes)
 
 
 @pytest.fixture(scope="module")

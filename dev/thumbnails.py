@@ -1,0 +1,209 @@
+"""`python -m dev.thumbnails` makes the pictures by which the template browser shows our workflows.
+
+Every picture is of a real run. The workflows with the demo's model run as they are. The others need
+models and datasets that do not come with the pack, so what they do is done with the demo's: the
+side by side with the demo's model and prior, and the building of a prior with the demo's VAE on
+generated streets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from demo.panels import font
+from demo.scenes import write_dataset
+from demo.start_graph import Settings, Start, StartGraph
+from dev.comfyui import REPOSITORY, ensure_comfyui
+from dev.graph import Graph
+from dev.server import ComfyServer
+from dev.templates import template_names, template_prompt, thumbnail_of
+from dev.workspace import make_workspace
+from prior_tools.atomic import write_bytes
+
+SIDE = 512
+MOST_BYTES = 60_000
+STREETS, STREET_SIZE = 24, (288, 144)
+
+# What a run shows: the first picture of each node, by the node's title.
+Pictures = dict[str, Image.Image]
+Maker = Callable[[ComfyServer], Image.Image]
+
+
+def run_template(server: ComfyServer, name: str) -> Pictures:
+    """Run a workflow as it is."""
+    return _run(server, template_prompt(name, server.object_info()))
+
+
+def side_by_side(server: ComfyServer) -> Pictures:
+    """The stock start and the prior's, of another label map than in the demo."""
+    graph, settings = Graph(), Settings(seed=1)
+    labels = graph.add("SCP_DemoLabelMap", title="Label map", index=1)
+    streets = StartGraph(graph, labels)
+    for title, start in (("Stock", Start("normal", 1.0)), ("Prior", Start())):
+        latent = streets.sampled(streets.drawn(start, settings), start, settings)
+        graph.add("PreviewImage", title=title, images=streets.decoded(latent))
+    return _run(server, graph.prompt)
+
+
+def build(server: ComfyServer) -> Pictures:
+    """What Preview SCP Prior shows of a prior that was built of generated streets."""
+    write_dataset(server.base / "input" / "streets", STREETS, *STREET_SIZE)
+    graph = Graph()
+    vae = graph.add("SCP_LoadDemoModel", weights="scp_diff_demo.safetensors").out(2)
+    prior = graph.add(
+        "SCP_BuildPrior",
+        vae=vae,
+        images="streets/images",
+        labels="streets/labels",
+        palette="cityscapes",
+        width=STREET_SIZE[0],
+        height=STREET_SIZE[1],
+        batch_size=8,
+        max_images=0,
+        seed=0,
+        latent_format="sd15",
+        filename="streets",
+    )
+    preview = graph.add("SCP_PreviewPrior", prior=prior, vae=vae)
+    for number, title in enumerate(("overview", "mean", "labels", "draw")):
+        graph.add("PreviewImage", title=title, images=preview.out(number))
+    return _run(server, graph.prompt)
+
+
+def stacked(above: tuple[str, Image.Image], below: tuple[str, Image.Image]) -> Image.Image:
+    """Two pictures of twice their height in width, one above the other."""
+    sheet = Image.new("RGB", (SIDE, SIDE))
+    for row, (caption, picture) in enumerate((above, below)):
+        sheet.paste(_captioned(picture, caption, (SIDE, SIDE // 2)), (0, row * SIDE // 2))
+    return sheet
+
+
+def with_inset(sheet: Image.Image, inset: Image.Image) -> Image.Image:
+    """A small picture, the label map, over the middle of the right edge."""
+    width, height, border = 168, 84, 3
+    framed = Image.new("RGB", (width + 2 * border, height + 2 * border), (240, 240, 240))
+    framed.paste(inset.resize((width, height), Image.Resampling.NEAREST), (border, border))
+    sheet.paste(framed, (SIDE - framed.width - 10, (SIDE - framed.height) // 2))
+    return sheet
+
+
+def quarters(pictures: list[tuple[str, Image.Image]], left: int) -> Image.Image:
+    """The same square of four pictures, from `left` on, two by two."""
+    sheet = Image.new("RGB", (SIDE, SIDE))
+    for number, (caption, picture) in enumerate(pictures):
+        cut = picture.crop((left, 0, left + picture.height, picture.height))
+        place = (number % 2 * SIDE // 2, number // 2 * SIDE // 2)
+        sheet.paste(_captioned(cut, caption, (SIDE // 2, SIDE // 2)), place)
+    return sheet
+
+
+def _demo(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, "SCP-Diff demo (no downloads)")
+    sheet = stacked(("stock start", shown["Stock start"]), ("prior start", shown["Prior start"]))
+    return with_inset(sheet, shown["Label map"])
+
+
+def _inpainting(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, "SCP-Diff inpainting one class (demo model)")
+    sheet = stacked(
+        ("an image", shown["The image"]), ("its trees anew", shown["The trees made anew"])
+    )
+    return with_inset(sheet, shown["Label map"])
+
+
+def _mu_sweep(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, "SCP-Diff mu sweep (demo model)")
+    return quarters([(title, shown[title]) for title in ("mu 0.5", "mu 0.65", "mu 0.8", "mu 1")], 0)
+
+
+def _priors(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, "SCP-Diff priors compared (demo model)")
+    titles = ("Stock start", "Spatial", "Categorical", "Joint")
+    return quarters([(title.lower(), shown[title]) for title in titles], 0)
+
+
+def _custom_sampler(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, "SCP-Diff with SamplerCustomAdvanced (demo model)")
+    return stacked(("label map", shown["Label map"]), ("SamplerCustomAdvanced", shown["Result"]))
+
+
+def _with_own_models(server: ComfyServer) -> Image.Image:
+    shown = side_by_side(server)
+    sheet = stacked(("stock start", shown["Stock"]), ("prior start", shown["Prior"]))
+    return with_inset(sheet, shown["Label map"])
+
+
+def _build(server: ComfyServer) -> Image.Image:
+    shown = build(server)
+    return stacked(("classes by place", shown["labels"]), ("mean image", shown["mean"]))
+
+
+MAKERS: dict[str, Maker] = {
+    "Build an SCP prior from a folder": _build,
+    "SCP-Diff demo (no downloads)": _demo,
+    "SCP-Diff inpainting one class (demo model)": _inpainting,
+    "SCP-Diff mu sweep (demo model)": _mu_sweep,
+    "SCP-Diff priors compared (demo model)": _priors,
+    "SCP-Diff with SamplerCustomAdvanced (demo model)": _custom_sampler,
+    "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)": _with_own_models,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make all, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m dev.thumbnails", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of workflows; default: all")
+    names = parser.parse_args(argv).names or template_names()
+    with tempfile.TemporaryDirectory() as folder:
+        base = make_workspace(Path(folder), REPOSITORY)
+        with ComfyServer(ensure_comfyui(), base, threads=1) as server:
+            for name in names:
+                data = _jpeg(MAKERS[name](server))
+                write_bytes(thumbnail_of(name), data)
+                print(f"{thumbnail_of(name).name}: {len(data) / 1e3:.0f} kB")
+
+
+def _run(server: ComfyServer, prompt: dict) -> Pictures:
+    # A node that the server remembers shows nothing, unless it is an output.
+    server.free()
+    time.sleep(1)
+    found = server.images(server.run(prompt, timeout=900))
+    titles = {node: prompt[node].get("_meta", {}).get("title", node) for node in found}
+    return {titles[node]: _picture(images[0]) for node, images in found.items()}
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels).convert("RGB")
+
+
+def _captioned(picture: Image.Image, caption: str, size: tuple[int, int]) -> Image.Image:
+    """Enlarged, with the caption on a dark strip in the upper left corner."""
+    large = picture.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
+    strip = Image.new("RGBA", size, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(strip)
+    width = draw.textlength(caption, font(24))
+    draw.rounded_rectangle((8, 8, 8 + width + 20, 44), 8, (16, 17, 20, 190))
+    draw.text((18, 26), caption, (245, 245, 245, 255), font(24), anchor="lm")
+    return Image.alpha_composite(large, strip).convert("RGB")
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    """As good as the size allows."""
+    for quality in range(92, 50, -4):
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
