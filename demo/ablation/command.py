@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
     folder = args.work / subject.name
-    seconds = _sample(subject, plan, folder, args.servers)
+    _sample(subject, plan, folder, args.servers)
     judge = Judge(
         subject.labels[:maps],
         subject.real[:maps],
@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         folder,
     )
     measured = _measure(judge, plan)
+    seconds = _time(subject, plan, folder)
     write_bytes(folder / "figures.json", json.dumps(_plain(measured), indent=1).encode())
     parts = {
         f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
@@ -99,20 +100,25 @@ def _inception() -> Path:
     return next(Path(spec.submodule_search_locations[0]).rglob("default_1.pt"))
 
 
-def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -> dict[str, float]:
-    """Make the images that are missing; returns seconds an image by `Row.cost`, timed once."""
+def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -> None:
+    """Make the images that are missing."""
     todo = [task for task in tasks(plan) if not task.file(folder).exists()]
-    if todo:
-        threads = max(1, (os.cpu_count() or 1) // servers)
-        with ExitStack() as stack:
-            samplers = [
-                stack.enter_context(_sampler(subject, plan, folder, number, threads))
-                for number in range(servers)
-            ]
-            bar = tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name)
-            for task in sample_all(samplers, todo):
-                bar.update(task.count)
-            bar.close()
+    if not todo:
+        return
+    threads = max(1, (os.cpu_count() or 1) // servers)
+    with ExitStack() as stack:
+        samplers = [
+            stack.enter_context(_sampler(subject, plan, folder, number, threads))
+            for number in range(servers)
+        ]
+        bar = tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name)
+        for task in sample_all(samplers, todo):
+            bar.update(task.count)
+        bar.close()
+
+
+def _time(subject: Subject, plan: Sequence[Row], folder: Path) -> dict[str, float]:
+    """Seconds an image by `Row.cost`, taken once and kept."""
     path = folder / "seconds.json"
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     untimed = [row for row in plan if row.cost not in seconds]

@@ -39,7 +39,8 @@ class Subject:
     @property
     def real(self) -> np.ndarray:
         """Their images, uint8 [N, H, W, 3]."""
-        return np.asarray(self.source.unseen.images)
+        # A copy: torch warns of arrays that it cannot write to.
+        return np.array(self.source.unseen.images)
 
     @property
     def files(self) -> Files:
