@@ -1,9 +1,19 @@
 """`python -m dev.thumbnails` makes the pictures by which the template browser shows our workflows.
 
-Every picture is of a real run. The workflows with the demo's model run as they are. The others need
-models and datasets that do not come with the pack, so what they do is done with the demo's: the
-side by side with the demo's model and prior, and the building of a prior with the demo's VAE on
-generated streets.
+Every picture is of a real run, at the seeds and settings of the workflow's file. A run shows:
+
+- the demo: one of the stock start's four images above, one of the prior start's below, at equal
+  seed, and their label map
+- inpainting: the image above and the one with its trees made anew below, and the label map
+- the mu sweep, the priors compared: the same square of four results, and of the label map
+- SamplerCustomAdvanced: the label map above, the result below
+
+Two workflows need models and datasets that do not come with the pack, so what they do is done with
+the demo's, and the picture says so where it could mislead:
+
+- the side by side with Stable Diffusion 1.5: the same two starts with the demo's model and prior
+- building a prior: the demo's VAE and generated streets; an image and its labels above, the mean
+  image and the most frequent class of each place below
 """
 
 from __future__ import annotations
@@ -30,7 +40,7 @@ from prior_tools.atomic import write_bytes
 
 SIDE = 512
 MOST_BYTES = 60_000
-STREETS, STREET_SIZE = 24, (288, 144)
+STREETS, STREET_SIZE = 96, (288, 144)
 
 # What a run shows: the first picture of each node, by the node's title.
 Pictures = dict[str, Image.Image]
@@ -45,7 +55,7 @@ def run_template(server: ComfyServer, name: str) -> Pictures:
 def side_by_side(server: ComfyServer) -> Pictures:
     """The stock start and the prior's, of another label map than in the demo."""
     graph, settings = Graph(), Settings(seed=1)
-    labels = graph.add("SCP_DemoLabelMap", title="Label map", index=1)
+    labels = graph.add("SCP_DemoLabelMap", title="Label map", index=6)
     streets = StartGraph(graph, labels)
     for title, start in (("Stock", Start("normal", 1.0)), ("Prior", Start())):
         latent = streets.sampled(streets.drawn(start, settings), start, settings)
@@ -54,8 +64,8 @@ def side_by_side(server: ComfyServer) -> Pictures:
 
 
 def build(server: ComfyServer) -> Pictures:
-    """What Preview SCP Prior shows of a prior that was built of generated streets."""
-    write_dataset(server.base / "input" / "streets", STREETS, *STREET_SIZE)
+    """Generated streets, and what Preview SCP Prior shows of the prior that is built of them."""
+    folder = write_dataset(server.base / "input" / "streets", STREETS, *STREET_SIZE)
     graph = Graph()
     vae = graph.add("SCP_LoadDemoModel", weights="scp_diff_demo.safetensors").out(2)
     prior = graph.add(
@@ -75,7 +85,10 @@ def build(server: ComfyServer) -> Pictures:
     preview = graph.add("SCP_PreviewPrior", prior=prior, vae=vae)
     for number, title in enumerate(("overview", "mean", "labels", "draw")):
         graph.add("PreviewImage", title=title, images=preview.out(number))
-    return _run(server, graph.prompt)
+    found = _run(server, graph.prompt)
+    for title, kind in (("an image", "images"), ("its labels", "labels")):
+        found[title] = Image.open(folder / kind / "scene_00000.png").convert("RGB")
+    return found
 
 
 def stacked(above: tuple[str, Image.Image], below: tuple[str, Image.Image]) -> Image.Image:
@@ -88,20 +101,29 @@ def stacked(above: tuple[str, Image.Image], below: tuple[str, Image.Image]) -> I
 
 def with_inset(sheet: Image.Image, inset: Image.Image) -> Image.Image:
     """A small picture, the label map, over the middle of the right edge."""
-    width, height, border = 168, 84, 3
-    framed = Image.new("RGB", (width + 2 * border, height + 2 * border), (240, 240, 240))
-    framed.paste(inset.resize((width, height), Image.Resampling.NEAREST), (border, border))
+    framed = _framed(inset, (168, 84))
     sheet.paste(framed, (SIDE - framed.width - 10, (SIDE - framed.height) // 2))
     return sheet
 
 
-def quarters(pictures: list[tuple[str, Image.Image]], left: int) -> Image.Image:
-    """The same square of four pictures, from `left` on, two by two."""
+def quarters(
+    pictures: list[tuple[str, Image.Image]], left: float, inset: Image.Image | None = None
+) -> Image.Image:
+    """The same square of four pictures, two by two, and of a small one in the middle.
+
+    left: where the square begins, as a fraction of the pictures' width.
+    """
     sheet = Image.new("RGB", (SIDE, SIDE))
     for number, (caption, picture) in enumerate(pictures):
-        cut = picture.crop((left, 0, left + picture.height, picture.height))
-        place = (number % 2 * SIDE // 2, number // 2 * SIDE // 2)
-        sheet.paste(_captioned(cut, caption, (SIDE // 2, SIDE // 2)), place)
+        column, row = number % 2, number // 2
+        # In the outer corners, for the middle is taken.
+        quarter = _captioned(
+            _square(picture, left), caption, (SIDE // 2, SIDE // 2), bool(column), bool(row)
+        )
+        sheet.paste(quarter, (column * SIDE // 2, row * SIDE // 2))
+    if inset is not None:
+        framed = _framed(_square(inset, left), (112, 112))
+        sheet.paste(framed, ((SIDE - framed.width) // 2, (SIDE - framed.height) // 2))
     return sheet
 
 
@@ -121,13 +143,15 @@ def _inpainting(server: ComfyServer) -> Image.Image:
 
 def _mu_sweep(server: ComfyServer) -> Image.Image:
     shown = run_template(server, "SCP-Diff mu sweep (demo model)")
-    return quarters([(title, shown[title]) for title in ("mu 0.5", "mu 0.65", "mu 0.8", "mu 1")], 0)
+    titles = ("mu 0.2", "mu 0.5", "mu 0.8", "mu 1")
+    return quarters([(title, shown[title]) for title in titles], 0.5, shown["Label map"])
 
 
 def _priors(server: ComfyServer) -> Image.Image:
     shown = run_template(server, "SCP-Diff priors compared (demo model)")
     titles = ("Stock start", "Spatial", "Categorical", "Joint")
-    return quarters([(title.lower(), shown[title]) for title in titles], 0)
+    pictures = [(title.lower(), shown[title]) for title in titles]
+    return quarters(pictures, 0.35, shown["Label map"])
 
 
 def _custom_sampler(server: ComfyServer) -> Image.Image:
@@ -137,13 +161,16 @@ def _custom_sampler(server: ComfyServer) -> Image.Image:
 
 def _with_own_models(server: ComfyServer) -> Image.Image:
     shown = side_by_side(server)
-    sheet = stacked(("stock start", shown["Stock"]), ("prior start", shown["Prior"]))
+    sheet = stacked(
+        ("stock start, demo model", shown["Stock"]), ("prior start, demo model", shown["Prior"])
+    )
     return with_inset(sheet, shown["Label map"])
 
 
 def _build(server: ComfyServer) -> Image.Image:
     shown = build(server)
-    return stacked(("classes by place", shown["labels"]), ("mean image", shown["mean"]))
+    pair = [(title, shown[title]) for title in ("an image", "its labels")]
+    return quarters([*pair, ("mean image", shown["mean"]), ("usual class", shown["labels"])], 0.25)
 
 
 MAKERS: dict[str, Maker] = {
@@ -184,15 +211,35 @@ def _picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels).convert("RGB")
 
 
-def _captioned(picture: Image.Image, caption: str, size: tuple[int, int]) -> Image.Image:
-    """Enlarged, with the caption on a dark strip in the upper left corner."""
+def _captioned(
+    picture: Image.Image,
+    caption: str,
+    size: tuple[int, int],
+    right: bool = False,
+    bottom: bool = False,
+) -> Image.Image:
+    """Enlarged, with the caption on a dark strip in a corner: the upper left one by default."""
     large = picture.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
     strip = Image.new("RGBA", size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(strip)
-    width = draw.textlength(caption, font(24))
-    draw.rounded_rectangle((8, 8, 8 + width + 20, 44), 8, (16, 17, 20, 190))
-    draw.text((18, 26), caption, (245, 245, 245, 255), font(24), anchor="lm")
+    width, height = draw.textlength(caption, font(24)) + 20, 36
+    x = size[0] - 8 - width if right else 8
+    y = size[1] - 8 - height if bottom else 8
+    draw.rounded_rectangle((x, y, x + width, y + height), 8, (16, 17, 20, 190))
+    draw.text((x + 10, y + height / 2), caption, (245, 245, 245, 255), font(24), anchor="lm")
     return Image.alpha_composite(large, strip).convert("RGB")
+
+
+def _square(picture: Image.Image, left: float) -> Image.Image:
+    start = round(left * picture.width)
+    return picture.crop((start, 0, start + picture.height, picture.height))
+
+
+def _framed(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    border = 3
+    framed = Image.new("RGB", (size[0] + 2 * border, size[1] + 2 * border), (240, 240, 240))
+    framed.paste(picture.resize(size, Image.Resampling.NEAREST), (border, border))
+    return framed
 
 
 def _jpeg(picture: Image.Image) -> bytes:

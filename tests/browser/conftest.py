@@ -98,6 +98,37 @@ def open_template(page: Page, show_templates: Callable) -> Callable[[str], dict[
 
 
 @pytest.fixture
+def add_nodes(page: Page) -> Callable[[dict[str, tuple], list[tuple]], None]:
+    """`add_nodes(nodes, links)`: to the graph that is open.
+
+    nodes: (type, (x, y), {widget: value}) by title. links: (from title, output, to title, input);
+    also to and from nodes that were there.
+    """
+
+    def add(nodes: dict[str, tuple], links: list[tuple]) -> None:
+        page.evaluate(
+            """([nodes, links]) => {
+            for (const [title, [type, place, values]] of Object.entries(nodes)) {
+                const node = LiteGraph.createNode(type);
+                node.title = title;
+                node.pos = place;
+                app.graph.add(node);
+                for (const [name, value] of Object.entries(values))
+                    node.widgets.find(w => w.name === name).value = value;
+            }
+            const called = title => app.graph.nodes.find(node => node.title === title);
+            for (const [from, output, to, input] of links) {
+                const slot = called(to).inputs.findIndex(given => given.name === input);
+                called(from).connect(output, called(to), slot);
+            }
+            app.canvas.setDirty(true, true); }""",
+            [nodes, links],
+        )
+
+    return add
+
+
+@pytest.fixture
 def set_widget(page: Page) -> Callable[[str, str, Any], None]:
     """`set_widget(node type, widget, value)`: on every node of that type in the graph."""
 

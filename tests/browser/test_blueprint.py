@@ -1,134 +1,161 @@
-"""The subgraph blueprint: found in the node library, and the same as the nodes that it holds."""
+"""The subgraph blueprint as its users meet it: taken from the node library, wired and run."""
 
-import json
-from pathlib import Path
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from PIL import Image
+from playwright.sync_api import Page, expect
 
-from dev.workspace import PACK_FOLDER
+from demo.start_graph import Settings, Start, StartGraph
+from dev.graph import Graph
 
 pytestmark = pytest.mark.slow
 
 NAME = "SCP-Diff sampler"
-FILE = Path(__file__).resolve().parents[2] / "subgraphs" / f"{NAME}.json"
+SETTINGS = Settings(seed=11, steps=3, cfg=2.5)
+START = Start("mixture", mu=0.7, deviation=0.9)
 
-# The demo's models and the three nodes by themselves, then their parts are given to the blueprint.
-ALONE = """() => {
-    const made = {};
-    const add = (key, type, x, y, values = {}) => {
-        const node = LiteGraph.createNode(type);
-        node.pos = [x, y];
-        app.graph.add(node);
-        for (const [name, value] of Object.entries(values))
-            node.widgets.find(w => w.name === name).value = value;
-        made[key] = node;
-    };
-    const link = (from, output, to, input) =>
-        made[from].connect(output, made[to], made[to].findInputSlot(input));
-    app.graph.clear();
-    add('demo', 'SCP_LoadDemoModel', 0, 0);
-    add('map', 'SCP_DemoLabelMap', 0, 200, {index: 3});
-    add('prior', 'SCP_LoadPrior', 0, 320, {prior_name: 'scp_diff_demo.safetensors'});
-    add('draw', 'SCP_JointPriorNoise', 420, 320, {seed: 7, deviation: 0.5});
-    const settings = {seed: 7, steps: 6, cfg: 2, scheduler: 'sgm_uniform', mu: 0.7};
-    add('sampler', 'SCP_PartialDenoiseKSampler', 760, 0, settings);
-    for (const [kind, y] of [['alone', 0], ['blueprint', 320]]) {
-        add(`${kind} decoded`, 'VAEDecode', 1500, y);
-        add(`${kind} shown`, 'PreviewImage', 1700, y);
-        made[`${kind} shown`].title = kind;
-        link('demo', 2, `${kind} decoded`, 'vae');
-        link(`${kind} decoded`, 0, `${kind} shown`, 'images');
-    }
-    link('demo', 0, 'sampler', 'model');
-    link('demo', 3, 'sampler', 'positive');
-    link('demo', 4, 'sampler', 'negative');
-    link('prior', 0, 'draw', 'prior');
-    link('map', 0, 'draw', 'label_image');
-    link('draw', 0, 'sampler', 'latent_image');
-    link('sampler', 0, 'alone decoded', 'samples');
-    window.made = made;
-}"""
+# Everything but the blueprint's node, and the links to it.
+NODES = {
+    "Model": ("SCP_LoadDemoModel", (100, 140), {}),
+    "Label map": ("SCP_DemoLabelMap", (100, 340), {"index": 0}),
+    "ControlNet": ("ControlNetApplyAdvanced", (540, 140), {}),
+    "Decode": ("VAEDecode", (1280, 140), {}),
+    "Image": ("PreviewImage", (1280, 260), {}),
+}
+LINKS = [
+    ("Model", 3, "ControlNet", "positive"),
+    ("Model", 4, "ControlNet", "negative"),
+    ("Model", 1, "ControlNet", "control_net"),
+    ("Label map", 0, "ControlNet", "image"),
+    ("Model", 0, NAME, "model"),
+    ("ControlNet", 0, NAME, "positive"),
+    ("Model", 4, NAME, "negative"),
+    ("Label map", 0, NAME, "label_image"),
+    (NAME, 0, "Decode", "samples"),
+    ("Model", 2, "Decode", "vae"),
+    ("Decode", 0, "Image", "images"),
+]
 
-IN_ONE = """name => {
-    const node = app.graph.nodes.find(n => n.title === name);
-    node.pos = [1080, 0];
-    const link = (from, output, input) =>
-        window.made[from].connect(output, node, node.findInputSlot(input));
-    link('demo', 0, 'model');
-    link('demo', 3, 'positive');
-    link('demo', 4, 'negative');
-    link('map', 0, 'label_image');
-    node.connect(0, window.made['blueprint decoded'], 0);
-    const values = {seed: 7, steps: 6, cfg: 2, scheduler: 'sgm_uniform', mu: 0.7, deviation: 0.5};
-    for (const [wanted, value] of Object.entries(values)) {
-        const widget = node.widgets.find(w => w.name === wanted);
+# Widgets of nodes within are shown with their node's id before their names.
+SET = """values => {
+    for (const [name, value] of Object.entries(values)) {
+        const same = w => w.name.replace(/^\\d+: /, '') === name;
+        const widget = app.graph.nodes[0].widgets.find(same);
         widget.value = value;
         widget.callback?.(value);
     }
-    app.canvas.setDirty(true, true);
-    return {
-        inputs: node.inputs.filter(i => !i.widget).map(i => i.name),
-        widgets: node.widgets.map(w => w.name.replace(/^\\d+: /, '')),
-        types: [...node.subgraph.nodes].map(n => n.type).sort(),
-        missing: document.querySelectorAll('.comfy-missing-nodes').length,
-    };
 }"""
 
 
-def test_the_server_offers_it(street):
-    offered = street._get_json("/global_subgraphs").values()
-    own = [e for e in offered if e["info"]["node_pack"].endswith(PACK_FOLDER)]
-    assert [entry["name"] for entry in own] == [NAME] == [FILE.stem]
+@pytest.fixture
+def add_from_library(page: Page) -> Callable[[], None]:
+    """`add_from_library()`: search the node library for the blueprint, and click on it."""
 
-
-def test_its_one_seed_drives_draw_and_sampler():
-    (inner,) = json.loads(FILE.read_text(encoding="utf-8"))["definitions"]["subgraphs"]
-    (seed,) = [entry for entry in inner["inputs"] if entry["name"] == "seed"]
-    links = {link["id"]: link for link in inner["links"]}
-    nodes = {node["id"]: node for node in inner["nodes"]}
-    driven = {
-        (
-            nodes[links[i]["target_id"]]["type"],
-            nodes[links[i]["target_id"]]["inputs"][links[i]["target_slot"]]["name"],
+    def add() -> None:
+        page.evaluate("app.graph.clear()")
+        toggle = "app.extensionManager.command.execute('Workspace.ToggleSidebarTab.node-library')"
+        page.evaluate(toggle)
+        page.get_by_placeholder("Search Nodes...").fill(NAME)
+        page.locator(".tree-node").filter(has_text=NAME).last.click()
+        page.wait_for_function("app.graph.nodes.length === 1")
+        page.evaluate(toggle)
+        page.evaluate(
+            """() => {
+            app.graph.nodes[0].pos = [840, 140];
+            app.canvas.deselectAll();
+            app.canvas.ds.scale = 1;
+            app.canvas.ds.offset = [40, 20];
+            app.canvas.setDirty(true, true); }"""
         )
-        for i in seed["linkIds"]
-    }
-    assert driven == {("SCP_JointPriorNoise", "seed"), ("SCP_PartialDenoiseKSampler", "seed")}
+
+    return add
 
 
-def test_from_the_node_library_it_makes_the_image_of_its_three_nodes(page, street, run, screenshot):
-    page.evaluate(ALONE)
-    page.keyboard.press("n")
-    page.get_by_placeholder("Search").first.fill(NAME)
-    found = page.get_by_text(NAME, exact=True)
-    expect(found).to_have_count(1)
-    # The list is filled once more when the search has settled.
-    page.wait_for_timeout(500)
-    found.click()
-    page.wait_for_function("name => app.graph.nodes.some(n => n.title === name)", arg=NAME)
-    page.keyboard.press("n")
-    found = page.evaluate(IN_ONE, NAME)
-    assert found["inputs"] == ["model", "positive", "negative", "label_image"]
-    assert {"seed", "steps", "cfg", "mu", "mode", "deviation", "prior_name"} <= set(
-        found["widgets"]
-    )
-    assert found["types"] == [
-        *("SCP_JointPriorNoise", "SCP_LoadPrior", "SCP_PartialDenoiseKSampler")
-    ]
-    assert found["missing"] == 0
-    page.evaluate("app.canvas.ds.scale = 0.8; app.canvas.ds.offset = [60, 100]")
-    done = run()
-    assert done["type"] == "execution_success"
-    # The label map's node shows it as well.
-    page.wait_for_function("app.graph.nodes.filter(n => n.imgs?.length).length === 3")
+def picture(page: Page) -> np.ndarray:
+    """What the graph's Preview Image shows."""
+    page.wait_for_function("app.graph.nodes.at(-1).imgs?.length")
+    address = page.evaluate("app.graph.nodes.at(-1).imgs[0].src")
+    return np.asarray(Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB"))
+
+
+def of_three_nodes(server: Any) -> np.ndarray:
+    """The picture that the three nodes give without a subgraph."""
+    graph = Graph()
+    street = StartGraph(graph, graph.add("SCP_DemoLabelMap", index=0))
+    latent = street.sampled(street.drawn(START, SETTINGS), START, SETTINGS)
+    shown = graph.add("PreviewImage", images=graph.add("VAEDecode", samples=latent, vae=street.vae))
+    return server.images(server.run(graph.prompt))[shown.id][0]
+
+
+def test_it_gives_the_picture_of_the_three_nodes_that_it_wraps(
+    page, street, add_from_library, add_nodes, run, screenshot
+):
+    add_from_library()
+    add_nodes(NODES, LINKS)
+    # All but the defaults of both, so that a value which does not arrive shows.
+    values = {"seed": SETTINGS.seed, "steps": SETTINGS.steps, "cfg": SETTINGS.cfg}
+    values |= {"mode": START.prior, "mu": START.mu, "deviation": START.deviation}
+    page.evaluate(SET, values)
+    expect(page.locator(".scp-prior-card")).to_contain_text("1200 images")
+    assert run()["type"] == "execution_success"
+    assert np.array_equal(picture(page), of_three_nodes(street))
     screenshot("run")
-    history = street.wait(done["detail"]["prompt_id"])
-    shown = {
-        page.evaluate("id => app.graph.getNodeById(id)?.title", int(i)): found[0]
-        for i, found in street.images(history).items()
-    }
-    alone, in_one = shown["alone"], shown["blueprint"]
-    assert alone.shape == (144, 288, 3) and alone.std() > 1
-    assert np.array_equal(alone, in_one)
+
+    page.evaluate("() => { const n = app.graph.nodes[0]; app.canvas.openSubgraph(n.subgraph, n); }")
+    page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    page.wait_for_timeout(700)
+    screenshot("within")
+
+
+def test_one_seed_drives_draw_and_sampler_also_from_another_node(page, add_from_library, add_nodes):
+    add_from_library()
+    add_nodes(NODES, LINKS)
+    page.evaluate(SET, {"seed": 23})
+
+    def seeds() -> list[Any]:
+        prompt = page.evaluate("app.graphToPrompt().then(made => made.output)")
+        return [node["inputs"]["seed"] for node in prompt.values() if "seed" in node["inputs"]]
+
+    assert seeds() == [23, 23]
+    add_nodes({"Seed": ("PrimitiveInt", (540, 500), {})}, [("Seed", 0, NAME, "seed")])
+    other = page.evaluate("String(app.graph.nodes.find(node => node.title === 'Seed').id)")
+    assert seeds() == [[other, 0]] * 2
+
+
+def test_two_of_them_and_a_saved_workflow_keep_their_own_values(page, add_from_library):
+    add_from_library()
+    page.evaluate(SET, {"mu": 0.65, "mode": "categorical"})
+    # As copying does it.
+    page.evaluate(
+        """() => {
+        app.canvas.selectItems([app.graph.nodes[0]]);
+        app.canvas.copyToClipboard();
+        app.canvas.pasteFromClipboard({position: [900, 100]}); }"""
+    )
+    page.wait_for_function("app.graph.nodes.length === 2")
+    page.evaluate(SET, {"mu": 0.9, "prior_name": "another.safetensors"})
+    page.evaluate("() => app.loadGraphData(JSON.parse(JSON.stringify(app.graph.serialize())))")
+    prompt = page.evaluate("app.graphToPrompt().then(made => made.output)")
+    # The nodes of a subgraph are called by its id and theirs.
+    for subgraph, prior, mu in (
+        (page.evaluate("app.graph.nodes[0].id"), "another.safetensors", 0.9),
+        (page.evaluate("app.graph.nodes[1].id"), "scp_diff_demo.safetensors", 0.65),
+    ):
+        inputs = {
+            node["class_type"]: node["inputs"]
+            for name, node in prompt.items()
+            if name.startswith(f"{subgraph}:")
+        }
+        assert inputs["SCP_LoadPrior"]["prior_name"] == prior
+        assert inputs["SCP_PartialDenoiseKSampler"]["mu"] == mu
+        assert inputs["SCP_JointPriorNoise"]["mode"] == "categorical"
+    cards = page.locator(".scp-prior-card")
+    expect(cards).to_have_count(2)
+    expect(cards.filter(has_text="1200 images")).to_have_count(1)
+    expect(cards.filter(has_text="there is no prior 'another.safetensors'")).to_have_count(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
+from dev.browser import open_comfyui
 from prior_tools import PALETTES, PriorAccumulator
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,19 @@ def priors(street) -> Path:
     save_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
     (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
     return folder
+
+
+@pytest.fixture(scope="module")
+def tab(browser, street) -> Iterator[Page]:
+    """One tab for all: every test opens a workflow of its own in it."""
+    tab = open_comfyui(browser, street)
+    yield tab
+    tab.close()
+
+
+@pytest.fixture
+def page(tab: Page) -> Page:
+    return tab
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""The help pages: each names all that its node has, and shows a picture that the server serves."""
+
+import io
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dev import locales
+from dev.help_pictures import PICTURE, SHOTS
+from dev.workspace import PACK_FOLDER
+
+pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
+NODES = sorted(path.parent.name for path in DOCS.glob("*/en.md"))
+MOST_BYTES = 1.5e6
+
+
+@pytest.fixture(scope="module")
+def schemas(server):
+    return locales.own_nodes(server.object_info())
+
+
+def text_of(node):
+    return (DOCS / node / "en.md").read_text(encoding="utf-8")
+
+
+def part(text, heading):
+    """The list under a bold heading."""
+    return text.partition(f"**{heading}**")[2].partition("\n\n**")[0]
+
+
+def test_every_node_has_a_page_and_a_way_to_make_its_picture(schemas):
+    assert set(NODES) == set(schemas) == set(SHOTS)
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_names_every_input_and_output_under_its_heading(schemas, node):
+    text, schema = text_of(node), schemas[node]
+    listed = set(re.findall(r"`(\w+)`", part(text, "Inputs")))
+    if "`prior_a` to `prior_d`" in text:
+        listed |= {"prior_b", "prior_c"}
+    assert set(locales.inputs_of(schema)) <= listed
+    assert set(schema["output_name"]) <= set(re.findall(r"`(\w+)`", part(text, "Outputs")))
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_shows_the_nodes_picture_where_the_frontend_looks_for_it(server, node):
+    (place,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text_of(node))
+    assert place == f"{node}/{PICTURE}"
+    # The frontend takes a page's addresses from the folder above it.
+    address = f"{server.url}/extensions/{PACK_FOLDER}/docs/{place}"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        assert answer.headers["Content-Type"] == "image/png"
+        picture = Image.open(io.BytesIO(answer.read()))
+    picture.load()
+    assert min(picture.size) > 300
+
+
+def test_the_pictures_are_no_burden_to_an_install():
+    assert sum(path.stat().st_size for path in DOCS.rglob("*.png")) < MOST_BYTES
