@@ -51,6 +51,7 @@ class Shot:
     links: inputs by name, each with the (node id, output) that feeds it.
     pictures: how many it shows after a run; 0 for a node that need not run.
     sink: the node that takes its first output, for a run of one that is no output by itself.
+    awaits: CSS selector of what the page lays over the node and fetches from the server.
     """
 
     size: tuple[int, int]
@@ -58,6 +59,7 @@ class Shot:
     links: dict[str, tuple[str, int]] = field(default_factory=dict)
     pictures: int = 0
     sink: str = ""
+    awaits: str = ""
 
 
 _VAE = ("SCP_LoadDemoModel", 2)
@@ -78,7 +80,7 @@ SHOTS = {
         {"vae": _VAE},
         pictures=1,
     ),
-    "SCP_LoadPrior": Shot((400, 360)),
+    "SCP_LoadPrior": Shot((400, 360), awaits=".scp-prior-card[data-state=ready] img"),
     "SCP_JointPriorNoise": Shot((360, 246), links={"prior": _PRIOR, "label_image": _LABELS}),
     "SCP_PartialDenoiseKSampler": Shot((360, 262), {"cfg": 4.0}),
     "SCP_PartialDenoiseScheduler": Shot((360, 106)),
@@ -144,6 +146,9 @@ _SHOWN = """count => {
     return images.length === count && images.every(image => image.naturalWidth > 0);
 }"""
 
+_LOADED = """selector => [...document.querySelectorAll(selector)].every(
+    image => image.complete && image.naturalWidth > 0)"""
+
 _BOX = """() => {
     const node = app.graph.nodes[0];
     const [x, y] = app.canvasPosToClientPos(node.pos);
@@ -158,7 +163,10 @@ def take(page: Page, node_id: str) -> Image.Image:
     if shot.pictures:
         page.evaluate(_RUN)
         page.wait_for_function(_SHOWN, arg=shot.pictures)
-    # Cards are fetched, and what a run shows is drawn with the next frames.
+    if shot.awaits:
+        page.locator(shot.awaits).first.wait_for()
+        page.wait_for_function(_LOADED, arg=shot.awaits)
+    # What is there is drawn with the next frames.
     page.wait_for_timeout(1000)
     x, y, width, height = page.evaluate(_BOX)
     clip = {
