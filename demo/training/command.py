@@ -29,7 +29,7 @@ SHOWN = (15, 0, 4, 12, 8, 16, 20, 22, 23, 27, 6, 29)
 class Files:
     """Where the models of a source go.
 
-    weights: with the dataset's own ControlNet. general: with that of the diverse set. sd: with
+    weights: with the dataset's own ControlNet. general: with one of other data. sd: with
     Stable Diffusion's noise schedule. prior, segmenter: of the dataset.
     """
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         nargs="+",
         default=("model", "segmenter"),
         help="model: autoencoder, UNet and ControlNet, with their prior; segmenter; for the "
-        "ablation also general: a ControlNet of the diverse set, and sd: UNet and ControlNet with "
+        "ablation also general: a ControlNet of other data, and sd: UNet and ControlNet with "
         "Stable Diffusion's own noise schedule (default: the first two)",
     )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")

@@ -20,6 +20,9 @@ from prior_tools.palettes import Palette
 DIVERSE = ("any", 0, 2400)
 STREETS = ("golden", 100_000, 1200)
 UNSEEN = ("golden", 500_000, 240)
+# The drawn streets' classes (Cityscapes' training ids) as those of CamVid's eleven that hold the
+# same things: walls are building, lights are sign, terrain is tree, lorries are car.
+_AS_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
 
 
 class Source(ABC):
@@ -64,6 +67,14 @@ class Source(ABC):
 
     @property
     @abstractmethod
+    def elsewhere(self) -> Scenes:
+        """The first scenes of the diverse set, up to the dataset's own, with labels as here.
+
+        What a ControlNet is trained on that knows nothing of the dataset.
+        """
+
+    @property
+    @abstractmethod
     def unseen(self) -> Scenes:
         """What nothing is trained on."""
 
@@ -94,6 +105,10 @@ class Streets(Source):
     def dataset(self) -> Scenes:
         return self._draw(STREETS)
 
+    @property
+    def elsewhere(self) -> Scenes:
+        return self.diverse
+
     @cached_property
     def unseen(self) -> Scenes:
         return self._draw(UNSEEN)
@@ -109,7 +124,11 @@ class Camvid(Source):
     size = (240, 176)
     palette = get_palette("camvid")
     classes = 11
-    described = {"diverse": ["CamVid train, mirrored too", DIVERSE], "dataset": "CamVid train"}
+    described = {
+        "diverse": [DIVERSE, "CamVid train, mirrored too"],
+        "elsewhere": DIVERSE,
+        "dataset": "CamVid train",
+    }
 
     def __init__(self, cache: Path, folder: Path) -> None:
         super().__init__(cache)
@@ -117,9 +136,16 @@ class Camvid(Source):
 
     @cached_property
     def diverse(self) -> Scenes:
-        drawn, photos = self._draw(DIVERSE), self.dataset
+        drawn, photos = self.elsewhere, self.dataset
         mirrored = Scenes(photos.images[:, :, ::-1], photos.labels[:, :, ::-1])
         return _together([drawn, photos, mirrored])
+
+    @cached_property
+    def elsewhere(self) -> Scenes:
+        drawn = self._draw(DIVERSE)
+        table = np.full(256, 255, np.uint8)
+        table[: len(_AS_CAMVID)] = _AS_CAMVID
+        return Scenes(drawn.images, table[drawn.labels])
 
     @cached_property
     def dataset(self) -> Scenes:

@@ -80,8 +80,10 @@ class Stages:
 
     @cached_property
     def general_control(self) -> nn.Module:
-        """A ControlNet of the diverse set: one that was not trained on the prior's dataset."""
-        return self._control(self.diverse_latents, self.source.diverse, "control-general")
+        """A ControlNet that was not trained on the prior's dataset."""
+        scenes = self.source.elsewhere
+        latents = self.diverse_latents[: len(scenes.labels)]
+        return self._control(latents, scenes, "control-general")
 
     @cached_property
     def segmenter(self) -> nn.Module:

@@ -2,20 +2,22 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from demo.training import loop
+from demo.training import loop, sources
 from demo.training.command import Files
 from demo.training.loop import Plan, train
 from demo.training.segmenter import Segmenter, save_segmenter
 from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas, stable_diffusion_alpha_bar
-from demo.training.sources import Streets
+from demo.training.sources import Camvid, Streets
 from demo.training.stages import Stages
 from demo.training.weights_file import PREFIXES
+from prior_tools import get_palette
 
 STEPS = 12
 
@@ -120,3 +122,20 @@ def test_a_saved_segmentation_net_is_small_and_gives_the_same(tmp_path):
         assert torch.allclose(torch.jit.load(str(path))(images), net(images), atol=1e-5)
     for file in (path, Files.of(Streets(tmp_path)).segmenter):
         assert file.stat().st_size <= 2_000_000
+
+
+def test_camvids_general_control_sees_drawn_streets_alone_in_camvids_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "DIVERSE", ("any", 0, 4))
+    camvid = Camvid(tmp_path, tmp_path / "no CamVid here")
+    drawn, ours = camvid._draw(sources.DIVERSE).labels, camvid.elsewhere.labels
+    assert ours.shape == (4, 176, 240)
+    assert set(np.unique(ours)) <= {*range(camvid.classes), 255}
+    theirs, names = get_palette("cityscapes").names, camvid.palette.names
+    alike = {"sidewalk": "pavement", "vegetation": "tree", "person": "pedestrian"}
+    seen = 0
+    for old in np.unique(drawn):
+        name = alike.get(theirs.get(old), theirs.get(old))
+        if name in names.values():
+            assert {names[new] for new in np.unique(ours[drawn == old])} == {name}
+            seen += 1
+    assert seen >= 6
