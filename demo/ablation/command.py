@@ -34,14 +34,20 @@ SEEDS = (1, 2, 3)
 # that tables share images.
 STREETS = (200, 104, SEEDS)
 CAMVID = (101, 101, SEEDS[:2])
-QUICK = (24, 24, SEEDS[:1])
+QUICK = (40, 40, SEEDS[:1])
+QUICK_TABLES = ("main", "guidance")
 GRID_ROWS = 5
 
 
 def main(argv: list[str] | None = None) -> None:
     """Sample what is missing, judge it, write the tables."""
     parser = argparse.ArgumentParser(prog="python -m demo.ablation", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="24 label maps, one seed: rough")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="40 label maps, one seed, the tables "
+        f"{' and '.join(QUICK_TABLES)}: roughly, on the screen, in ten minutes",
+    )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
     parser.add_argument("--training", type=Path, default=WORK, help="the training's work folder")
     parser.add_argument("--work", type=Path, default=CACHE / "ablation", help="for images")
@@ -59,12 +65,14 @@ def main(argv: list[str] | None = None) -> None:
     subject = Subject(source_of(args.training, args.camvid))
     maps, few, seeds = QUICK if args.quick else CAMVID if args.camvid else STREETS
     plan = rows(maps, few, seeds, Settings())
-    plan = [row for row in plan if not args.tables or row.table in args.tables]
+    tables = args.tables or (QUICK_TABLES if args.quick else TABLES)
+    plan = [row for row in plan if row.table in tables]
     missing = {row.model for row in plan} - subject.models.keys()
     for model in sorted(missing):
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
-    folder = args.work / subject.name
+    # A folder of its own, or the full run would keep rough timings.
+    folder = args.work / (f"{subject.name}-quick" if args.quick else subject.name)
     _sample(subject, plan, folder, args.servers)
     judge = Judge(
         subject.labels[:maps],
@@ -74,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         folder,
     )
     measured = _measure(judge, plan)
-    seconds = _time(subject, plan, folder)
+    seconds = _time(subject, plan, folder, rounds=1 if args.quick else 3)
     write_bytes(folder / "figures.json", json.dumps(_plain(measured), indent=1).encode())
     parts = {
         f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
@@ -117,7 +125,7 @@ def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -
         bar.close()
 
 
-def _time(subject: Subject, plan: Sequence[Row], folder: Path) -> dict[str, float]:
+def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
     """Seconds an image by `Row.cost`, taken once and kept."""
     path = folder / "seconds.json"
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -125,7 +133,7 @@ def _time(subject: Subject, plan: Sequence[Row], folder: Path) -> dict[str, floa
     if untimed:
         print("timing, with one server")
         with _sampler(subject, plan, folder, 0, None) as sampler:
-            seconds.update(time_rows(sampler, untimed))
+            seconds.update(time_rows(sampler, untimed, rounds))
         write_bytes(path, json.dumps(seconds, indent=1).encode())
     return seconds
 

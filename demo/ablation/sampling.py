@@ -137,7 +137,7 @@ def _next(left: deque[Task]) -> Task | None:
         return None
 
 
-def time_rows(sampler: Sampler, rows: Sequence[Row], rounds: int = 3) -> dict[str, float]:
+def time_rows(sampler: Sampler, rows: Sequence[Row], rounds: int) -> dict[str, float]:
     """Seconds an image by `Row.cost`, median of prompts of eight, taken in turns.
 
     For figures that mean something nothing else may run.
