@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing import Self
+from dev.local_server import LOCAL, LocalServer
 
 # Tracked content only matters here: speed before size, and no identity of the developer's.
 _SETTINGS = {
@@ -60,26 +57,18 @@ def tracked_files(bare: Path) -> list[str]:
     return [name for name in names.split("\0") if name]
 
 
-class LoopbackGit:
+class LoopbackGit(LocalServer):
     """Serves a bare repository on a free local port while the context is open."""
 
     def __init__(self, bare: Path) -> None:
         self.bare = Path(bare).resolve()
         handler = functools.partial(_QuietFiles, directory=str(self.bare.parent))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(ThreadingHTTPServer(LOCAL, handler))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/{self.bare.name}"
+        """Of the repository."""
+        return f"{self.address}/{self.bare.name}"
 
     def clone(self, target: Path) -> Path:
         """Clone it into `target` over HTTP; returns `target`."""

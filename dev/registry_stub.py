@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-if TYPE_CHECKING:
-    from typing import Self
+from dev.local_server import LOCAL, LocalServer
 
 
 @dataclass
@@ -39,7 +37,7 @@ class Publication:
     archive: bytes = field(default=b"", repr=False)
 
 
-class RegistryStub:
+class RegistryStub(LocalServer):
     """The registry, on a free local port while the context is open.
 
     folder: where the certificate authority's file goes.
@@ -53,9 +51,8 @@ class RegistryStub:
         authority = trustme.CA()
         certificate = Path(folder) / "authority.pem"
         authority.cert_pem.write_to_path(certificate)
-        self._server = _Server(self, authority)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        proxies = {"http_proxy": self.url, "https_proxy": self.url, "no_proxy": "127.0.0.1"}
+        super().__init__(_Server(self, authority))
+        proxies = {"http_proxy": self.address, "https_proxy": self.address, "no_proxy": LOCAL[0]}
         self.environment = {
             **proxies,
             # Some programs read these names in capitals.
@@ -65,18 +62,6 @@ class RegistryStub:
             # Has comfy-cli ask a registry on this machine, without encryption.
             "ENVIRONMENT": "dev",
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
 
     def get(self, path: str, query: dict[str, list[str]]) -> dict[str, Any] | bytes | None:
         """The answer to a GET; None for 404."""
@@ -122,12 +107,12 @@ class RegistryStub:
         return {**made, **sent, "downloadUrl": self._archive_url(pack_id)}
 
     def _archive_url(self, pack_id: str) -> str:
-        return f"{self.url}/archives/{pack_id}"
+        return f"{self.address}/archives/{pack_id}"
 
 
 class _Server(ThreadingHTTPServer):
     def __init__(self, registry: RegistryStub, authority: trustme.CA) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(LOCAL, _Handler)
         self.registry = registry
         self.authority = authority
 

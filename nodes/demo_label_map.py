@@ -38,6 +38,8 @@ class DemoLabelMap(io.ComfyNode):
                     "label_image", display_name="label_image", tooltip="288x144 pixels."
                 )
             ],
+            # Else the host shows no picture where it remembers the node's output.
+            is_output_node=True,
         )
 
     @classmethod

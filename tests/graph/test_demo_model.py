@@ -148,6 +148,14 @@ def test_images_follow_their_label_maps(streets, start):
     assert right.mean() > FLOOR
 
 
+def test_the_label_map_is_shown_also_where_the_server_remembers_it(server):
+    graph = Graph()
+    labels = graph.add("SCP_DemoLabelMap", index=3)
+    graph.add("PreviewImage", images=graph.add("ImageInvert", image=labels))
+    first, second = (server.images(server.run(graph.prompt)) for _ in range(2))
+    assert np.array_equal(first[labels.id], second[labels.id])
+
+
 def test_an_index_beyond_the_label_maps_is_refused(server):
     graph = Graph()
     labels = graph.add("SCP_DemoLabelMap", index=0)

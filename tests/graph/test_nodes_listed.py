@@ -74,6 +74,7 @@ CONTRACT = {
 # They save or show something themselves.
 WITHOUT_OUTPUTS_NEEDED = {
     "SCP_BuildPrior",
+    "SCP_DemoLabelMap",
     "SCP_ImportPrior",
     "SCP_MergePriors",
     "SCP_PreviewPrior",
