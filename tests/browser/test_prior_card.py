@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from playwright.sync_api import Page, expect
 
 from dev.browser import open_comfyui
+from dev.locales import LOCALES
 from prior_tools import PALETTES, PriorAccumulator
 
 pytestmark = pytest.mark.slow
@@ -230,3 +232,32 @@ def test_it_is_there_in_nodes_made_of_html(page, load, screenshot):
         screenshot("shown")
     finally:
         page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+
+
+def test_it_speaks_the_languages_of_the_nodes_and_changes_with_the_host(page, load, screenshot):
+    load(DEMO)
+    card = page.locator(".scp-prior-card")
+    texts = page.evaluate(
+        "import('/extensions/ComfyUI-SCP-Diff/js/prior_card_texts.js').then(made => made.TEXTS)"
+    )
+    assert set(texts) == {folder.name for folder in LOCALES.iterdir()}
+    for words in texts.values():
+        assert {key: gaps(x) for key, x in words.items()} == {
+            key: gaps(x) for key, x in texts["en"].items()
+        }
+    try:
+        # For one that the pack does not speak, English.
+        for locale in (*texts, "fr"):
+            page.evaluate(f"app.extensionManager.setting.set('Comfy.Locale', '{locale}')")
+            words = texts.get(locale, texts["en"])
+            expect(card).to_contain_text(words["images"].replace("{count}", "1200"))
+            expect(card.locator("figcaption")).to_have_text([words["mostFrequent"], words["mean"]])
+            assert_inside_its_node(page)
+            screenshot(locale)
+    finally:
+        page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'en')")
+
+
+def gaps(words: str) -> list[str]:
+    """What a text leaves open, sorted: languages put it in orders of their own."""
+    return sorted(re.findall(r"\{\w+\}", words))

@@ -6,11 +6,13 @@
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { text } from "./prior_card_texts.js";
 
 const NODE = "SCP_LoadPrior";
 const INPUT = "prior_name";
 const WIDGET = "prior_card";
 const ROUTE = "/scp_diff/prior_card";
+const LOCALE = "Comfy.Locale";
 
 // In pixels of the graph. The least height holds the facts, the pictures and two rows of classes.
 const LEAST_HEIGHT = 200;
@@ -64,6 +66,9 @@ const STYLE = `
 /** The cards of nodes that are in a graph. */
 const cards = new Set();
 
+const language = () => app.extensionManager?.setting.get(LOCALE);
+const say = (key, values) => text(language(), key, values);
+
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -84,18 +89,18 @@ function classItem({ id, name, color, images, share }, total) {
   swatch.style.background = color;
   const item = element("li", "", swatch, name, element("small", "", String(images)));
   const percent = (100 * share).toFixed(1);
-  item.title = `class ${id}: in ${images} of ${total} images, ${percent}% of all cells`;
+  item.title = say("share", { id, images, total, percent });
   return item;
 }
 
 function facts(card) {
   const size = ([width, height]) => `${width}x${height}`;
   const all = [
-    `${card.images} images`,
-    `${card.classes.length} classes`,
-    `${size(card.grid)} cells`,
-    `${size(card.pixels)} pixels`,
-    `VAE ${card.latent_format}, ${card.channels} channels`,
+    say("images", { count: card.images }),
+    say("classes", { count: card.classes.length }),
+    say("cells", { size: size(card.grid) }),
+    say("pixels", { size: size(card.pixels) }),
+    say("vae", { format: card.latent_format, count: card.channels }),
   ];
   // A line may break after a dot, never before one or within a fact.
   const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
@@ -107,10 +112,10 @@ function content(name, card) {
   if (card.error) return [element("p", "scp-error", card.error)];
   const pictures = element("div", "scp-pictures");
   pictures.append(
-    picture(card.class_picture, "most frequent class"),
-    picture(card.mean_picture, "mean, false colours"),
+    picture(card.class_picture, say("mostFrequent")),
+    picture(card.mean_picture, say("mean")),
   );
-  const heading = element("li", "", element("small", "", "images per class:"));
+  const heading = element("li", "", element("small", "", say("perClass")));
   const classes = card.classes.map((row) => classItem(row, card.images));
   const list = element("ul", "", heading, ...classes);
   list.addEventListener("wheel", zoomWhereNothingScrolls);
@@ -126,12 +131,12 @@ function zoomWhereNothingScrolls(event) {
 
 /** What the server says of the prior of this name; {error} where it cannot. */
 async function read(name) {
-  if (name === LINKED) return { error: "The name comes from another node when the graph runs." };
+  if (name === LINKED) return { error: say("linked") };
   try {
     const answer = await api.fetchApi(`${ROUTE}?name=${encodeURIComponent(name)}`);
     return await answer.json();
   } catch {
-    return { error: `The server does not say what is in ${name}.` };
+    return { error: say("silent", { name }) };
   }
 }
 
@@ -168,8 +173,9 @@ function addCard(node) {
     // The answer to an earlier question may come later than that to the last one.
     if (mine !== question) return;
     root.dataset.state = card.error ? "error" : "ready";
-    if (JSON.stringify([shown, card]) === said) return;
-    said = JSON.stringify([shown, card]);
+    const told = JSON.stringify([language(), shown, card]);
+    if (told === said) return;
+    said = told;
     root.replaceChildren(...content(shown, card));
   }
 
@@ -215,6 +221,7 @@ app.registerExtension({
     document.head.append(element("style", "", STYLE));
     // A run may have written a prior of the name that is shown.
     api.addEventListener("execution_success", refreshAll);
+    app.ui.settings.addEventListener(`${LOCALE}.change`, refreshAll);
   },
   nodeCreated(node) {
     if (node.comfyClass === NODE) addCard(node);
