@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -186,10 +187,14 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     main = [row for row in plan if row.table == "main"]
     if not main:
         return
-    columns = [("label map", subject.colours[:GRID_ROWS]), ("real", subject.real[:GRID_ROWS])]
+    # Spread over all: neighbours may be of one drive.
+    shown = np.linspace(0, main[0].maps - 1, GRID_ROWS).round().astype(int)
+    columns = []
+    if subject.source.ours:
+        columns = [("label map", subject.colours[shown]), ("real", subject.real[shown])]
     for row in main:
         if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
-            columns.append((row.name, made(row, row.seeds[0], folder)[:GRID_ROWS]))
+            columns.append((row.name, made(row, row.seeds[0], folder)[shown]))
     path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
     footer = f"Seed {main[0].seeds[0]} in all columns; label maps that no training has seen."
     report.save_grid(columns, footer, path)

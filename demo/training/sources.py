@@ -34,6 +34,7 @@ class Source(ABC):
         palette: the colours that the ControlNet takes.
         classes: how many there are; their ids are 0 .. classes - 1, and 255 is unlabelled.
         described: the sets, for the header of the weights.
+        ours: whether its images and label maps may be shown in the documentation.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source(ABC):
     palette: Palette
     classes: int
     described: dict[str, object]
+    ours: bool
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache
@@ -96,6 +98,7 @@ class Streets(Source):
     palette = get_palette("cityscapes")
     classes = 19
     described = {"diverse": DIVERSE, "dataset": STREETS}
+    ours = True
 
     @cached_property
     def diverse(self) -> Scenes:
@@ -129,6 +132,7 @@ class Camvid(Source):
         "elsewhere": DIVERSE,
         "dataset": "CamVid train",
     }
+    ours = False
 
     def __init__(self, cache: Path, folder: Path) -> None:
         super().__init__(cache)
