@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     measured = _measure(judge, plan)
     seconds = _time(subject, plan, folder, rounds=1 if args.quick else 3)
-    write_bytes(folder / "figures.json", json.dumps(_plain(measured), indent=1).encode())
+    _keep(folder / "figures.json", _plain(measured))
     parts = {
         f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
     }
@@ -98,6 +99,17 @@ def main(argv: list[str] | None = None) -> None:
     _draw_curves(subject, measured)
     _draw_grid(subject, plan, folder)
     print(f"wrote {DOCUMENT.relative_to(REPOSITORY)}")
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _keep(path: Path, entries: dict[str, Any]) -> dict[str, Any]:
+    """Add entries to those in a JSON file, in place of older ones of their names; gives all."""
+    kept = {**_kept(path), **entries}
+    write_bytes(path, json.dumps(kept, indent=1).encode())
+    return kept
 
 
 def _inception() -> Path:
@@ -129,14 +141,13 @@ def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
     """Seconds an image by `Row.cost`, taken once and kept."""
     path = folder / "seconds.json"
-    seconds = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    seconds = _kept(path)
     untimed = [row for row in plan if row.cost not in seconds]
-    if untimed:
-        print("timing, with one server")
-        with _sampler(subject, plan, folder, 0, None) as sampler:
-            seconds.update(time_rows(sampler, untimed, rounds))
-        write_bytes(path, json.dumps(seconds, indent=1).encode())
-    return seconds
+    if not untimed:
+        return seconds
+    print("timing, with one server")
+    with _sampler(subject, plan, folder, 0, None) as sampler:
+        return _keep(path, time_rows(sampler, untimed, rounds))
 
 
 @contextmanager
