@@ -53,7 +53,7 @@ def leaks(subject: Subject) -> list[tuple[str, dict[str, float]]]:
     dataset's prior in the diffusion model's units. For Stable Diffusion at its usual sizes the same
     mean(m^2) is taken, since its own prior is not at hand.
     """
-    mean_square = float((Prior.load(subject.priors[0]).spatial_mean * LATENT_SCALE).square().mean())
+    mean_square = float((Prior.load(subject.prior(0)).spatial_mean * LATENT_SCALE).square().mean())
     own, usual = Stages(subject.source).alpha_bars, stable_diffusion_alpha_bar()
     rows = [(f"{subject.name}, its schedule", own, subject.source.cells)]
     if "sd" in subject.models:

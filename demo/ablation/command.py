@@ -157,9 +157,9 @@ def _sampler(
     """A server of its own with all models and priors of the plan."""
     base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
-        models, priors = subject.models, subject.priors
-        link_model(base, "scp_demo_models", models[row.model], subject.weights_of(row))
-        link_model(base, "scp_priors", priors[row.images], subject.prior_of(row))
+        weights, prior = subject.models[row.model], subject.prior(row.images)
+        link_model(base, "scp_demo_models", weights, subject.weights_of(row))
+        link_model(base, "scp_priors", prior, subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
         yield Sampler(server, subject.colours, subject.weights_of, subject.prior_of, folder)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from demo.ablation.plan import IMAGES_OF_PRIOR, Row
+from demo.ablation.plan import Row
 from demo.training import companions
 from demo.training.command import Files
 from demo.training.sources import Source
@@ -54,19 +53,16 @@ class Subject:
         all_of_them = {"own": files.weights, "general": files.general, "sd": files.sd}
         return {name: path for name, path in all_of_them.items() if path.exists()}
 
-    @cached_property
-    def priors(self) -> dict[int, Path]:
-        """Files of priors by how many images they are of; 0 for all."""
-        folder = self.source.cache / "made" / "priors"
-        paths = {count: folder / f"{self.name}_{count}.safetensors" for count in IMAGES_OF_PRIOR}
-        stages = Stages(self.source, base=self.files.weights)
-        for count, path in paths.items():
-            if not path.exists():
-                latents = stages.dataset_latents[:count]
-                labels = self.source.dataset.labels[:count]
-                prior = companions.make_prior(latents, labels, self.source, self.files.weights)
-                prior.save(path)
-        return {0: self.files.prior, **paths}
+    def prior(self, images: int) -> Path:
+        """The file of the prior of so many images of the dataset, made if need be; 0 for all."""
+        if not images:
+            return self.files.prior
+        path = self.source.cache / "made" / "priors" / f"{self.name}_{images}.safetensors"
+        if not path.exists():
+            latents = Stages(self.source, base=self.files.weights).dataset_latents[:images]
+            labels = self.source.dataset.labels[:images]
+            companions.make_prior(latents, labels, self.source, self.files.weights).save(path)
+        return path
 
     def weights_of(self, row: Row) -> str:
         """The name of the weights that a row samples with, in models/scp_demo_models."""
