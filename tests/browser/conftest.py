@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from demo.scenes import generate_scene
 from dev import weights
@@ -165,6 +165,19 @@ def run(page: Page) -> Callable[[], dict[str, Any]]:
         if not answer.value.ok:
             return {"type": "refused"}
         return page.wait_for_function("window.outcome", timeout=3 * PATIENCE).json_value()
+
+    return press
+
+
+@pytest.fixture
+def refused_by(page: Page, run: Callable) -> Callable[[str], Locator]:
+    """`refused_by(node type)`: press Run; the dialog with the error that such a node ends it by."""
+
+    def press(node_type: str) -> Locator:
+        outcome = run()
+        assert outcome["type"] == "execution_error"
+        assert outcome["detail"]["node_type"] == node_type
+        return page.get_by_role("dialog")
 
     return press
 

@@ -83,27 +83,21 @@ def test_the_demo_runs_as_it_is_and_shows_both_starts(page, street, open_templat
 
 
 def test_a_palette_that_does_not_fit_the_label_map_is_said_in_the_browser(
-    page, street, open_template, set_widget, run, screenshot
+    open_template, set_widget, refused_by, screenshot
 ):
     open_template(COMPARE)
     set_widget("SCP_JointPriorNoise", "palette", "cityscapes")
-    outcome = run()
-    assert outcome["type"] == "execution_error"
-    assert outcome["detail"]["node_type"] == "SCP_JointPriorNoise"
-    dialog = page.get_by_role("dialog")
+    dialog = refused_by("SCP_JointPriorNoise")
     expect(dialog).to_contain_text("matches no class colour of palette 'cityscapes'")
     expect(dialog).to_contain_text("it may be ade20k (100% match)")
     screenshot("refused")
 
 
 def test_a_prior_that_is_not_there_is_said_in_the_browser(
-    page, street, open_template, set_widget, run, screenshot
+    open_template, set_widget, refused_by, screenshot
 ):
     """What everyone meets who opens the side by side first."""
     open_template(COMPARE)
     set_widget("SCP_LoadPrior", "prior_name", "not_built_yet.safetensors")
-    outcome = run()
-    assert outcome["type"] == "execution_error"
-    assert outcome["detail"]["node_type"] == "SCP_LoadPrior"
-    expect(page.get_by_role("dialog")).to_contain_text("there is no prior 'not_built_yet")
+    expect(refused_by("SCP_LoadPrior")).to_contain_text("there is no prior 'not_built_yet")
     screenshot("refused")

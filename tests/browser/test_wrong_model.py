@@ -57,7 +57,7 @@ def marked_nodes(page: Page) -> list[dict[str, Any]]:
 
 
 def test_a_prior_of_other_channels_than_the_models_is_refused_by_the_sampler(
-    sixteen_channels, page, add_nodes, run, screenshot
+    sixteen_channels, page, add_nodes, refused_by, screenshot
 ):
     page.evaluate(
         """() => {
@@ -67,10 +67,7 @@ def test_a_prior_of_other_channels_than_the_models_is_refused_by_the_sampler(
     )
     add_nodes(NODES, LINKS)
     expect(page.locator(".scp-prior-card")).to_contain_text("VAE sd3, 16 channels")
-    outcome = run()
-    assert outcome["type"] == "execution_error"
-    assert outcome["detail"]["node_type"] == "SCP_PartialDenoiseKSampler"
-    dialog = page.get_by_role("dialog")
+    dialog = refused_by("SCP_PartialDenoiseKSampler")
     expect(dialog).to_contain_text("the prior has 16 latent channels and the model (SD15) 4")
     expect(dialog).to_contain_text("load a prior that was built with this model's VAE")
     screenshot("dialog")

@@ -66,7 +66,7 @@ const STYLE = `
 /** The cards of nodes that are in a graph. */
 const cards = new Set();
 
-const language = () => app.extensionManager?.setting.get(LOCALE);
+const language = () => app.extensionManager?.setting?.get(LOCALE);
 const say = (key, values) => text(language(), key, values);
 
 function element(tag, className, ...children) {
@@ -221,7 +221,7 @@ app.registerExtension({
     document.head.append(element("style", "", STYLE));
     // A run may have written a prior of the name that is shown.
     api.addEventListener("execution_success", refreshAll);
-    app.ui.settings.addEventListener(`${LOCALE}.change`, refreshAll);
+    app.ui?.settings?.addEventListener(`${LOCALE}.change`, refreshAll);
   },
   nodeCreated(node) {
     if (node.comfyClass === NODE) addCard(node);
