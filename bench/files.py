@@ -23,7 +23,7 @@ from bench.synthetic import (
     synthetic_prior,
 )
 from dev.comfyui import REPOSITORY
-from prior_tools import Prior
+from prior_tools import Prior, save_prior
 
 TITLE = "files: size against the published ones, time and memory of opening one"
 QUARTER = 0.25
@@ -46,7 +46,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def write_as_published(prior: Prior, folder: Path, name: str) -> list[Path]:
-    """The three files of the published layout; see `prior_tools.published` for their reader."""
+    """The three files of the published layout; see `prior_tools.published`."""
     height, width = prior.grid
     joint = {
         key: np.zeros((256, channels, height, width), np.float32)
@@ -78,7 +78,7 @@ def write_as_published(prior: Prior, folder: Path, name: str) -> list[Path]:
 
 def _size(like: Like, full: bool, folder: Path, bound: float | None) -> Figure:
     prior = synthetic_prior(like, full)
-    ours = prior.save(folder / f"{like.classes}_{full}.safetensors").stat().st_size
+    ours = save_prior(prior, folder / f"{like.classes}_{full}.safetensors").stat().st_size
     paths = write_as_published(prior, folder, f"{like.classes}_{full}")
     theirs = sum(path.stat().st_size for path in paths)
     for path in paths:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from prior_tools import Prior, draw_prior_sample
+from prior_tools import draw_prior_sample, load_prior
 
 CLASSES = 12  # of the label map: as many as a picture usually holds
 
@@ -28,7 +28,7 @@ def main() -> None:
     can_reset = _forget_peak()
     before = _status("VmRSS") if can_reset else _peak()
     cpu, start = time.process_time(), time.perf_counter()
-    prior = Prior.load(sys.argv[1])
+    prior = load_prior(sys.argv[1])
     loaded = time.perf_counter()
     draw_prior_sample(prior, labels)
     drawn = time.perf_counter()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from prior_tools import Prior
-from prior_tools.build import collect_moments
-from prior_tools.dataset import PairDataset
+from prior_tools.building.build import BuildOptions, build_prior
+from prior_tools.datasets.dataset import PairDataset
 
 # Processes that read. More than half of the cores would take them from an encoder that runs on the
 # same ones.
@@ -23,15 +23,8 @@ def build(
     workers: int = WORKERS,
 ) -> Prior:
     """The prior of the dataset, read by processes."""
-    state = collect_moments(
-        dataset,
-        encode,
-        batch_size=batch_size,
-        ignore_ids=dataset.ignore_ids,
-        workers=workers,
-        processes=True,
-    )
-    return state.finalize(source_size=dataset.size)
+    options = BuildOptions(batch_size=batch_size, workers=workers, processes=True)
+    return build_prior(dataset, encode, options)
 
 
 class CountingEncoder:

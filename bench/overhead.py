@@ -12,8 +12,8 @@ from bench.figure import Figure
 from bench.options import Options
 from bench.ours import WORKERS, CountingEncoder, build
 from bench.pictures import find_pictures
-from prior_tools.dataset import PairDataset
-from prior_tools.reading import GridItems, read_in_processes, stack_batch
+from prior_tools.building.reading import GridItems, read_in_processes, stack_batch
+from prior_tools.datasets.dataset import PairDataset
 
 TITLE = "whole build against its parts run alone"
 OF_ENCODING, OF_SUM = 1.03, 1.10

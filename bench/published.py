@@ -19,8 +19,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from prior_tools.dataset import PairDataset
-from prior_tools.reading import GridItems, read_in_processes, stack_batch
+from prior_tools.building.reading import GridItems, read_in_processes, stack_batch
+from prior_tools.datasets.dataset import PairDataset
 
 
 @dataclass(frozen=True)

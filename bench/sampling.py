@@ -18,6 +18,7 @@ from dev.comfyui import REPOSITORY, ensure_comfyui
 from dev.graph import Graph, Node
 from dev.server import ComfyServer, execution_seconds
 from dev.workspace import make_workspace
+from prior_tools import save_prior
 
 TITLE = "sampling"
 OF_STOCK, OF_STEP = 0.87, 1.0
@@ -34,7 +35,7 @@ def measure(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="scp-bench-") as folder:
         base = make_workspace(Path(folder), REPOSITORY)
         prior = synthetic_prior(LIKE)
-        prior.save(base / "models" / "scp_priors" / "bench.safetensors")
+        save_prior(prior, base / "models" / "scp_priors" / "bench.safetensors")
         with ComfyServer(ensure_comfyui(), base) as server:
             saved = _steps_saved(server, *((1, 5) if options.quick else (3, STEPS)))
             labels = torch.randperm(32 * 64, generator=torch.Generator().manual_seed(0)) % 182

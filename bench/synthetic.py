@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from prior_tools import Prior, PriorMetadata
-from prior_tools.palettes import Palette, bit_color
+from prior_tools.labels.palettes import Palette, bit_color
 
 # Per cent of pixels of Cityscapes' classes, rounded, most frequent first.
 _CITYSCAPES = (
@@ -88,8 +88,6 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
         class_mean=normal(classes, 4),
         class_std=normal(classes, 4).abs(),
         class_image_count=count.flatten(1).amax(1).to(torch.int32),
-        class_pixel_mean=normal(classes, 4),
-        class_pixel_std=normal(classes, 4).abs(),
         num_images=like.images,
         metadata=PriorMetadata(
             latent_channels=4,

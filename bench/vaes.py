@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dev import weights
 from dev.comfyui import ensure_comfyui
-from prior_tools.comfy_vae import ComfyVAE, load_vae
+from prior_tools.cli.comfy_vae import ComfyVAE, load_vae
 
 SD = "SD VAE"
 SMALL = "small VAE"

@@ -26,7 +26,7 @@ from dev.browser import open_browser, open_comfyui
 from dev.comfyui import REPOSITORY, ensure_comfyui
 from dev.server import ComfyServer
 from dev.workspace import make_workspace
-from prior_tools import Prior
+from prior_tools import Prior, load_prior
 
 DOCS = REPOSITORY / "web" / "docs"
 PICTURE = "node.png"
@@ -213,7 +213,7 @@ def main() -> None:
         write_dataset(base / "input" / "streets", _SCENES, *_SIZE)
         (demo,) = (REPOSITORY / "weights" / "priors").glob("*.safetensors")
         joint = SHOTS["SCP_ImportPrior"].values["joint"]
-        write_published(Prior.load(demo), base / "input" / joint)
+        write_published(load_prior(demo), base / "input" / joint)
         with (
             ComfyServer(ensure_comfyui(), base) as server,
             open_browser(

@@ -7,13 +7,13 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io, ui
 
-from ..prior_tools import PALETTES, Prior, PriorError, build_prior, get_palette
-from ..prior_tools.build import ON_ERROR
-from ..prior_tools.dataset import RESIZE_POLICIES, PairDataset
+from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
+from ..prior_tools.building.build import ON_ERROR
+from ..prior_tools.datasets.dataset import RESIZE_POLICIES, PairDataset
+from ..prior_tools.datasets.pairs import choose_subset, find_pairs
 from ..prior_tools.errors import listing
-from ..prior_tools.labels import LABEL_METHODS
-from ..prior_tools.pairs import choose_subset, find_pairs
-from ..prior_tools.palettes import Palette
+from ..prior_tools.labels.geometry import LABEL_METHODS
+from ..prior_tools.labels.palettes import Palette
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.prior import LATENT_FORMATS
 from .host_folders import check_inside_roots, dataset_folder
@@ -237,20 +237,12 @@ class BuildPrior(io.ComfyNode):
         prior = build_prior(
             PairDataset(pairs, (width, height), colors, resize, ignored),
             vae_encoder(vae, latent_format),
-            downscale_factor=factor,
-            batch_size=batch_size,
-            ignore_ids=ignored,
-            label_method=label_method,
-            on_error=on_error,
+            BuildOptions(factor, label_method, batch_size, on_error),
             progress=lambda done, _total: show(done),
             skipped=lambda _name, reason: left_out.append(reason),
             latent_format=latent_format,
             vae_hash=vae_hash(vae),
-            source_size=(width, height),
             dataset_name=images.strip(),
-            class_names=dict(colors.names),
-            palette=colors,
-            resize_policy=resize,
         )
         save_new(prior, path, overwrite)
         if unpaired:

@@ -6,9 +6,9 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import PALETTES, get_palette
-from ..prior_tools.class_matching import convert_label_image, parse_changes
 from ..prior_tools.errors import listing
-from ..prior_tools.palettes import Palette, check_matched
+from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
+from ..prior_tools.labels.palettes import Palette, check_matched
 from .host_models import between_nodes, notify
 from .schema import CATEGORY, check_choices
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from aiohttp import web
 from server import PromptServer
 
-from ..prior_tools import Prior, PriorError
-from ..prior_tools.card import prior_card
+from ..prior_tools import PriorError, load_prior
+from ..prior_tools.picture import prior_card
 from .host_folders import listed_prior_path
 
 CARD_ROUTE = "/scp_diff/prior_card"
@@ -33,7 +33,7 @@ def register_routes() -> None:
 
     @server.routes.get(CARD_ROUTE)
     async def card(request: web.Request) -> web.Response:
-        """`?name=`, as Load SCP Prior lists it: see `prior_tools.card`, or {"error": text}."""
+        """`?name=`, as Load SCP Prior lists it: see `prior_card`, or {"error": text}."""
         name = request.query.get("name", "")
         text = await asyncio.get_running_loop().run_in_executor(_reader, card_of, name)
         headers = {"Cache-Control": "no-store"}
@@ -57,7 +57,7 @@ def card_of(name: str) -> str:
 def _read_card(path: Path, _mtime_ns: int, _size: int) -> str:
     """Read once for each state of the file, a damaged one as well."""
     try:
-        return json.dumps(prior_card(Prior.load(path)))
+        return json.dumps(prior_card(load_prior(path)))
     except PriorError as error:
         return _error(str(error))
 

@@ -6,10 +6,11 @@ from comfy_api.v0_0_2 import io, ui
 
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
-from ..prior_tools.id_map import parse_id_map
+from ..prior_tools.labels.ids import parse_id_map
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.prior import LATENT_FORMATS
-from ..prior_tools.published import ImportReport, prior_from_published, read_published
+from ..prior_tools.published.files import read_published
+from ..prior_tools.published.prior import ImportReport, prior_from_published
 from .host_folders import dataset_file
 from .host_models import notify
 from .saving import check_new, save_new

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..prior_tools import Prior, PriorError, decode_label_image, fit_labels, resize_labels
-from ..prior_tools.palettes import Palette, check_matched, get_palette
+from ..prior_tools import Palette, Prior, PriorError, get_palette
+from ..prior_tools import labels_on_grid as on_grid
 
 # The choice of the palette that the prior was built with.
 PRIORS_OWN = "prior"
@@ -24,15 +24,6 @@ def label_palette(prior: Prior, name: str) -> Palette:
 
 
 def labels_on_grid(prior: Prior, label_image: Tensor, palette: Palette) -> Tensor:
-    """Class ids [N, h, w] of label images [N, H, W, 3], through the ControlNet's geometry."""
-    factor = prior.metadata.downscale_factor
-    height, width = (side // factor for side in label_image.shape[1:3])
-    if height < 1 or width < 1:
-        raise PriorError(
-            f"the label image has {label_image.shape[2]}x{label_image.shape[1]} pixels; expected "
-            f"at least {factor}x{factor}"
-        )
-    ids, unmatched = decode_label_image(label_image, palette)
-    check_matched(label_image, unmatched, palette, "the label image")
-    ids = fit_labels(ids, height * factor, width * factor)
-    return resize_labels(ids, (height, width), prior.metadata.label_method)
+    """Class ids [N, h, w] of label images [N, H, W, 3] on the prior's cells."""
+    metadata = prior.metadata
+    return on_grid(label_image, palette, metadata.downscale_factor, metadata.label_method)

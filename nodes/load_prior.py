@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..prior_tools import Prior
+from ..prior_tools import load_prior
 from .host_folders import file_state, prior_names, prior_path
 from .schema import CATEGORY, PriorType
 
@@ -45,4 +45,4 @@ class LoadPrior(io.ComfyNode):
     def execute(cls, prior_name: str) -> io.NodeOutput:
         # A missing file is told here, not when the graph is queued: there the host says nothing
         # as long as some other output of the graph can run.
-        return io.NodeOutput(Prior.load(prior_path(prior_name)))
+        return io.NodeOutput(load_prior(prior_path(prior_name)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..prior_tools import Prior
+from ..prior_tools import Prior, merge_priors
 from .saving import check_new, save_new
 from .schema import CATEGORY, PriorType, overwrite_input
 
@@ -54,7 +54,7 @@ class MergePriors(io.ComfyNode):
     ) -> io.NodeOutput:
         path = check_new(filename, overwrite) if filename.strip() else None
         others = [prior for prior in (prior_b, prior_c, prior_d) if prior is not None]
-        merged = prior_a.merge(others)
+        merged = merge_priors([prior_a, *others])
         if path is not None:
             save_new(merged, path, overwrite)
         return io.NodeOutput(merged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..prior_tools import Prior, PriorError
+from ..prior_tools import Prior, PriorError, save_prior
 from .host_folders import new_prior_path
 
 
@@ -25,7 +25,7 @@ def check_new(filename: str, overwrite: bool) -> Path:
 def save_new(prior: Prior, path: Path, overwrite: bool) -> None:
     """Save it there; PriorError if somebody else has meanwhile."""
     try:
-        prior.save(path, overwrite=overwrite)
+        save_prior(prior, path, overwrite=overwrite)
     except FileExistsError as error:
         raise PriorError(
             f"a prior named {path.name!r} was saved by somebody else meanwhile; choose another "

@@ -138,11 +138,6 @@ class PriorAccumulator:
         joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]
         joint_m2 = self._joint_m2[order]
 
-        pixels = joint_n.sum(1, keepdim=True)
-        pixel_mean = (joint_n.unsqueeze(-1) * joint_mean).sum(1) / pixels.clamp(min=1)
-        spread = joint_n.unsqueeze(-1) * (joint_mean - pixel_mean.unsqueeze(1)).square()
-        pixel_m2 = (joint_m2 + spread).sum(1)
-
         images = self._class_images[order]
         return Prior(
             class_ids=class_ids,
@@ -154,8 +149,6 @@ class PriorAccumulator:
             class_mean=to_float32(self._class_mean[order]),
             class_std=to_float32(deviation(images.unsqueeze(-1), self._class_m2[order])),
             class_image_count=images.to(torch.int32),
-            class_pixel_mean=to_float32(pixel_mean),
-            class_pixel_std=to_float32(deviation(pixels, pixel_m2)),
             num_images=self.num_images,
             metadata=PriorMetadata(
                 latent_channels=self.latent_channels,

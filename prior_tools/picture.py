@@ -1,7 +1,9 @@
-"""A picture that explains a prior at a glance."""
+"""A prior at a glance: as a picture, and as a card of plain data for a page to show."""
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .palettes import PALETTES, Color, Palette
+from .labels.palettes import PALETTES, Color, Palette
 from .prior import Prior
 
 _BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
@@ -80,6 +82,45 @@ def class_rows(prior: Prior) -> list[ClassRow]:
         ClassRow(ids[i], prior.class_name(ids[i]), tuple(colors[i]), images[i], float(share[i]))
         for i in share.argsort(descending=True).tolist()
     ]
+
+
+def prior_card(prior: Prior) -> dict[str, object]:
+    """What a page needs to show a prior, ready for JSON.
+
+    Returns:
+        dataset: its name, "" where not known.
+        images: number of images.
+        grid, pixels: [width, height] in latent cells and in pixels.
+        channels: latent channels.
+        latent_format: the VAE's family, as in PriorMetadata.
+        classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first.
+        class_picture, mean_picture: the most frequent class and the mean of each cell, as data
+            URLs of PNGs with a pixel a cell.
+    """
+    metadata = prior.metadata
+    height, width = prior.grid
+    factor = metadata.downscale_factor
+    classes, mean = small_pictures(prior)
+    return {
+        "dataset": metadata.dataset_name,
+        "images": prior.num_images,
+        "grid": [width, height],
+        "pixels": list(metadata.source_size or (width * factor, height * factor)),
+        "channels": prior.latent_channels,
+        "latent_format": metadata.latent_format,
+        "classes": [
+            {
+                "id": row.class_id,
+                "name": row.name,
+                "color": "#{:02x}{:02x}{:02x}".format(*row.color),
+                "images": row.images,
+                "share": row.share,
+            }
+            for row in class_rows(prior)
+        ],
+        "class_picture": _data_url(classes),
+        "mean_picture": _data_url(mean),
+    }
 
 
 def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:
@@ -183,3 +224,9 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
         return ImageFont.load_default(size)
     except TypeError:  # Pillow before 10.1 has one size only
         return ImageFont.load_default()
+
+
+def _data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
-from .palettes import Palette
-from .prior import FORMAT_VERSION, Prior, PriorMetadata
+from .labels.palettes import Palette
+from .prior import Prior, PriorMetadata
+
+FORMAT_VERSION = 1
 
 # The one entry of the header: safetensors writes several in an order that changes from run to run,
 # and equal priors are to be equal files.
@@ -94,8 +96,6 @@ _DENSE = (
     "class_mean",
     "class_std",
     "class_image_count",
-    "class_pixel_mean",
-    "class_pixel_std",
 )
 
 
@@ -117,7 +117,7 @@ def read_header(data: bytes) -> dict[str, str]:
 
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
-    metadata = _metadata_from_json(header["metadata"], int(header["format_version"]))
+    metadata = _metadata_from_json(header["metadata"])
     channels, (height, width) = metadata.latent_channels, metadata.grid
     class_ids = tensors["class_ids"]
     classes = len(class_ids)
@@ -138,8 +138,6 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
         "class_mean": (torch.float32, (classes, channels)),
         "class_std": (torch.float32, (classes, channels)),
         "class_image_count": (torch.int32, (classes,)),
-        "class_pixel_mean": (torch.float32, (classes, channels)),
-        "class_pixel_std": (torch.float32, (classes, channels)),
     }
     for name, (dtype, shape) in shapes.items():
         tensor = tensors[name]
@@ -187,14 +185,13 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
 
 
 def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
-    told_elsewhere = ("palette", "format_version")
-    data = {key: value for key, value in asdict(metadata).items() if key not in told_elsewhere}
+    data = {key: value for key, value in asdict(metadata).items() if key != "palette"}
     data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
     data["palette"] = metadata.palette.to_json() if metadata.palette else None
     return data
 
 
-def _metadata_from_json(data: dict, format_version: int) -> PriorMetadata:
+def _metadata_from_json(data: dict) -> PriorMetadata:
     def pair(value: object) -> tuple[int, int]:
         first, second = (int(side) for side in value)
         if first < 1 or second < 1:
@@ -214,5 +211,4 @@ def _metadata_from_json(data: dict, format_version: int) -> PriorMetadata:
         ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
         resize_policy=str(data["resize_policy"]),
         label_method=str(data["label_method"]),
-        format_version=format_version,
     )

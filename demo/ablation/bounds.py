@@ -11,7 +11,7 @@ from demo.training import nets
 from demo.training.autoencoder import as_floats
 from demo.training.setting import LATENT_SCALE, stable_diffusion_alpha_bar
 from demo.training.stages import Stages
-from prior_tools import Prior
+from prior_tools import load_prior
 
 MU = 0.8
 CHANNELS = 4
@@ -53,7 +53,7 @@ def leaks(subject: Subject) -> list[tuple[str, dict[str, float]]]:
     dataset's prior in the diffusion model's units. For Stable Diffusion at its usual sizes the same
     mean(m^2) is taken, since its own prior is not at hand.
     """
-    mean_square = float((Prior.load(subject.prior(0)).spatial_mean * LATENT_SCALE).square().mean())
+    mean_square = float((load_prior(subject.prior(0)).spatial_mean * LATENT_SCALE).square().mean())
     own, usual = Stages(subject.source).alpha_bars, stable_diffusion_alpha_bar()
     rows = [(f"{subject.name}, its schedule", own, subject.source.cells)]
     if "sd" in subject.models:

@@ -18,7 +18,7 @@ from demo.start_graph import StartGraph
 from dev.graph import Graph
 from dev.server import ComfyServer, execution_seconds
 from prior_tools.atomic import write_bytes
-from prior_tools.cli.generating.animated_png import animated_png
+from prior_tools.generating.animated_png import animated_png
 
 BATCH = 8
 

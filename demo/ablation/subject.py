@@ -12,6 +12,7 @@ from demo.training import companions
 from demo.training.command import Files
 from demo.training.sources import Source
 from demo.training.stages import Stages
+from prior_tools import save_prior
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Subject:
         if not path.exists():
             latents = Stages(self.source, base=self.files.weights).dataset_latents[:images]
             labels = self.source.dataset.labels[:images]
-            companions.make_prior(latents, labels, self.source, self.files.weights).save(path)
+            prior = companions.make_prior(latents, labels, self.source, self.files.weights)
+            save_prior(prior, path)
         return path
 
     def weights_of(self, row: Row) -> str:

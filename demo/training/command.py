@@ -18,6 +18,7 @@ from demo.training.sources import Camvid, Source, Streets
 from demo.training.stages import Stages
 from demo.training.weights_file import write_weights
 from dev.comfyui import CACHE, REPOSITORY
+from prior_tools import save_prior
 
 WORK = CACHE / "training"
 NAME = "scp_diff_demo.safetensors"
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         _write(stages, stages.control, "control", files.weights)
         labels = source.dataset.labels
         prior = companions.make_prior(stages.dataset_latents, labels, source, files.weights)
-        prior.save(files.prior)
+        save_prior(prior, files.prior)
         if isinstance(source, Streets):
             shown = source.hints(source.unseen.labels[list(SHOWN)])
             companions.write_label_maps(shown, files.weights.parents[1] / "label_maps")

@@ -15,7 +15,7 @@ from demo.training.setting import DOWNSCALE, LATENT_SCALE
 from demo.training.sources import Source
 from dev.comfyui import ensure_comfyui
 from prior_tools import Prior, PriorAccumulator, resize_labels
-from prior_tools.comfy_vae import load_vae
+from prior_tools.cli.comfy_vae import load_vae
 
 IGNORED = (255,)
 

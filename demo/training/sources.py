@@ -14,7 +14,7 @@ from PIL import Image
 from demo.training.images import Scenes, draw_scenes
 from demo.training.setting import DOWNSCALE
 from prior_tools import get_palette
-from prior_tools.palettes import Palette
+from prior_tools.labels.palettes import Palette
 
 # (Look, first seed, number of scenes); no scene is in two sets.
 DIVERSE = ("any", 0, 2400)

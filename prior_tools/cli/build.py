@@ -15,17 +15,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..build import ON_ERROR, BuildCancelled, collect_moments
-from ..checkpoint import Checkpoint
-from ..comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
-from ..dataset import RESIZE_POLICIES
+from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
+from ..building.checkpoint import Checkpoint
+from ..building.ranks import Ranks
+from ..datasets.dataset import RESIZE_POLICIES
+from ..datasets.layouts import LAYOUTS, Layout, find_dataset
+from ..datasets.pairs import choose_subset
 from ..errors import PriorError, listing
-from ..labels import LABEL_METHODS
-from ..layouts import LAYOUTS, Layout, find_dataset
-from ..pairs import choose_subset
-from ..palettes import PALETTES
+from ..labels.geometry import LABEL_METHODS
+from ..labels.palettes import PALETTES
 from ..prior import LATENT_FORMATS, Prior
-from ..ranks import Ranks
+from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .output import add_output, check_output, save, say, warn
 
 CANCELLED = 130
@@ -98,19 +98,21 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         _identity(args, layout, vae, ranks),
         args.checkpoint_every,
     )
+    options = BuildOptions(
+        downscale_factor=vae.downscale_factor,
+        label_method=args.label_method,
+        batch_size=args.batch_size,
+        on_error=args.on_error,
+        workers=args.workers,
+        processes=True,
+    )
     skipped: list[str] = []
     with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
         try:
             state = collect_moments(
                 dataset,
                 vae.encode,
-                downscale_factor=vae.downscale_factor,
-                label_method=args.label_method,
-                batch_size=args.batch_size,
-                ignore_ids=layout.ignore_ids,
-                on_error=args.on_error,
-                workers=args.workers,
-                processes=True,
+                options,
                 share=(ranks.rank, ranks.size),
                 checkpoint=checkpoint,
                 progress=show,
@@ -129,16 +131,14 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     if ranks.rank == 0:
         if state is None:
             raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
-        prior = state.finalize(
-            downscale_factor=vae.downscale_factor,
+        prior = finalize(
+            state,
+            dataset,
+            options,
             latent_format=args.latent_format,
             vae_hash=vae.hash,
-            source_size=args.size,
             dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
             class_names=names,
-            palette=layout.palette,
-            resize_policy=args.resize,
-            label_method=args.label_method,
         )
         save(prior, args)
         _summarize(prior, layout, skipped)

@@ -20,7 +20,7 @@ from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
 from ..evaluation.report import notes, table, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
-from ..palettes import PALETTES, get_palette
+from ..labels.palettes import PALETTES, get_palette
 from .output import say, warn
 
 _FITS = {

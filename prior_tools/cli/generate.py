@@ -15,12 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import PriorError
-from .generating.comfy_client import ComfyClient, ServerGone, ServerRefused, server_url
-from .generating.driver import Driver
-from .generating.graph import Graph, graph_of
-from .generating.jobs import Job, plan
-from .generating.label_maps import LabelMap, find_label_maps
-from .generating.manifest import (
+from ..generating.comfy_client import ComfyClient, ServerGone, ServerRefused, server_url
+from ..generating.driver import Driver
+from ..generating.graph import Graph, graph_of
+from ..generating.jobs import Job, plan
+from ..generating.label_maps import LabelMap, find_label_maps
+from ..generating.manifest import (
     MANIFEST_NAME,
     Manifest,
     begin_or_go_on,
@@ -28,8 +28,8 @@ from .generating.manifest import (
     only_one,
     remove_leftovers,
 )
-from .generating.work import GenerationStopped, Work
-from .generating.workflow_file import as_prompt, read_workflow
+from ..generating.work import GenerationStopped, Work
+from ..generating.workflow_file import as_prompt, read_workflow
 from .output import printable
 
 STOPPED = 1

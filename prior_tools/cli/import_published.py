@@ -7,17 +7,11 @@ import re
 from pathlib import Path
 
 from ..errors import PriorError
-from ..id_map import is_id_map, parse_id_map
-from ..palettes import PALETTES, get_palette
+from ..labels.ids import is_id_map, parse_id_map
+from ..labels.palettes import PALETTES, get_palette
 from ..prior import LATENT_FORMATS
-from ..published import (
-    CATEGORICAL,
-    SCALE_FACTORS,
-    SPATIAL,
-    ImportReport,
-    prior_from_published,
-    read_published,
-)
+from ..published.files import CATEGORICAL, SPATIAL, read_published
+from ..published.prior import SCALE_FACTORS, ImportReport, prior_from_published
 from .output import add_output, check_output, named, save, say, warn
 
 _DERIVED = {

@@ -14,6 +14,7 @@ from ..atomic import write_bytes
 from ..errors import PriorError
 from ..picture import describe_prior
 from ..prior import Prior
+from ..prior_file import load_prior
 from .output import printable
 
 
@@ -56,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw if asked to, and print."""
-    prior = Prior.load(args.file)
+    prior = load_prior(args.file)
     # First, since a reader such as `head` may end the printing.
     if args.png:
         _draw(prior, args.file, args.png)

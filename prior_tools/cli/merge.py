@@ -7,7 +7,9 @@ from itertools import combinations
 from pathlib import Path
 
 from ..errors import PriorError
+from ..merge import merge_priors
 from ..prior import Prior
+from ..prior_file import load_prior
 from .output import add_output, check_output, save, warn
 
 
@@ -28,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Merge and save."""
     check_output(args)
     _check_files(args.files)
-    priors = [Prior.load(path) for path in args.files]
+    priors = [load_prior(path) for path in args.files]
     try:
-        merged = priors[0].merge(priors[1:])
+        merged = merge_priors(priors)
     except PriorError as error:
         raise _between(args.files, priors) or error from error
     unknown = [path.name for path, p in zip(args.files, priors, strict=True) if not _vae(p)]
@@ -59,7 +61,7 @@ def _between(paths: list[Path], priors: list[Prior]) -> PriorError | None:
     """
     for (first, a), (second, b) in combinations(zip(paths, priors, strict=True), 2):
         try:
-            a.merge(b)
+            merge_priors([a, b])
         except PriorError as error:
             return PriorError(f"{first} and {second}: {error}")
     return None

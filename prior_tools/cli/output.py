@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import PriorError
 from ..prior import Prior
+from ..prior_file import save_prior
 
 _WIDTH = 100
 # A space inside a name, where a line must not end.
@@ -34,7 +35,7 @@ def check_output(args: argparse.Namespace) -> None:
 
 def save(prior: Prior, args: argparse.Namespace) -> None:
     """Write the prior to --out and say so."""
-    prior.save(args.out, overwrite=args.overwrite)
+    save_prior(prior, args.out, overwrite=args.overwrite)
     height, width = prior.grid
     print(
         f"wrote {args.out}: {prior.num_images} images, {len(prior.class_ids)} classes, "

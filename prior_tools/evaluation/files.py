@@ -13,12 +13,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..dataset import as_rgb, open_picture
+from ..datasets.dataset import as_rgb, open_picture
+from ..datasets.pairs import files_by_name
 from ..errors import PriorError, listing
-from ..label_file import label_ids
-from ..labels import crop_box
-from ..pairs import files_by_name
-from ..palettes import Palette
+from ..labels.files import label_ids
+from ..labels.geometry import crop_box
+from ..labels.palettes import Palette
 
 _NUMBERED = re.compile(r"(.+)_\d{2,}")
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..datasets.pairs import files_by_name
 from ..errors import PriorError, listing
-from ..pairs import files_by_name
-from ..palettes import Palette
+from ..labels.palettes import Palette
 from .cache import load_features, save_features
 from .features import InceptionFeatures, extract_features
 from .files import (

@@ -29,7 +29,7 @@ def save_prior(path: Path, grid=(4, 8), images=3, classes=150, channels=4, **met
     state.update(torch.randn(images, channels, *grid, generator=generator), labels)
     palette = PALETTES["ade20k"]
     told = {"palette": palette, "class_names": dict(palette.names), "latent_format": "sd15"}
-    state.finalize(**{**told, **metadata}).save(path)
+    save_prior(state.finalize(**{**told, **metadata}), path)
 
 
 @pytest.fixture(scope="module")

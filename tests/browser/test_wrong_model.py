@@ -8,7 +8,7 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from prior_tools import PALETTES, PriorAccumulator
+from prior_tools import PALETTES, PriorAccumulator, save_prior
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def sixteen_channels(street) -> None:
     labels = torch.randint(0, 19, (4, 18, 36), generator=generator)
     state.update(torch.randn(4, 16, 18, 36, generator=generator), labels)
     prior = state.finalize(palette=PALETTES["cityscapes"], latent_format="sd3")
-    prior.save(street.base / "models" / "scp_priors" / NAME)
+    save_prior(prior, street.base / "models" / "scp_priors" / NAME)
 
 
 def marked_nodes(page: Page) -> list[dict[str, Any]]:

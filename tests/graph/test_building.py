@@ -18,9 +18,9 @@ from dev.comfyui import REPOSITORY
 from dev.graph import Graph
 from dev.server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
 from dev.workspace import make_workspace
-from prior_tools import PALETTES, Prior, PriorAccumulator, resize_labels
-from prior_tools.dataset import PairDataset
-from prior_tools.pairs import find_pairs
+from prior_tools import PALETTES, Prior, PriorAccumulator, load_prior, resize_labels, save_prior
+from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.pairs import find_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def by_hand(folder, size, palette, limit=None) -> Prior:
     for i in range(len(items)):
         item = items[i]
         labels = resize_labels(item.labels[None], grid)
-        state.update(box_mean_latents(item.floats[None]), labels)
+        state.update(box_mean_latents(as_floats(item.image)[None]), labels)
     return state.finalize()
 
 
@@ -76,7 +76,7 @@ def assert_close(got: Prior, want: Prior) -> None:
 
 
 def test_generated_scenes_have_the_moments_of_the_vaes_latents(server, street):
-    prior = Prior.load(server.base / "models" / "scp_priors" / street.prior)
+    prior = load_prior(server.base / "models" / "scp_priors" / street.prior)
     folder = server.base / "input" / street.folder
     assert_close(prior, by_hand(folder, (128, 64), "cityscapes"))
     metadata = prior.metadata
@@ -96,7 +96,7 @@ def test_100_real_images_have_the_moments_of_the_vaes_latents(server, build, sha
     history, node = build(
         "camvid", palette="camvid", width=240, height=176, filename="camvid", overwrite=True
     )
-    prior = Prior.load(server.base / "models" / "scp_priors" / "camvid.safetensors")
+    prior = load_prior(server.base / "models" / "scp_priors" / "camvid.safetensors")
     assert prior.num_images == 100
     assert_close(prior, by_hand(folder, (240, 176), "camvid"))
     # A picture of what was built is shown on the node.
@@ -137,7 +137,7 @@ def test_the_real_stable_diffusion_vae_gives_the_same_prior_as_its_latents(serve
             for i in range(2)
         ]
     )
-    prior = Prior.load(server.base / "models" / "scp_priors" / "sdvae.safetensors")
+    prior = load_prior(server.base / "models" / "scp_priors" / "sdvae.safetensors")
     torch.testing.assert_close(prior.spatial_mean, latents.mean(0), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
         prior.spatial_std, latents.std(0, correction=0), atol=1e-4, rtol=1e-4
@@ -153,7 +153,7 @@ def test_a_saved_prior_is_listed_at_once(server, build, dataset):
 
 def test_a_subset_is_as_large_as_asked_for(server, build, dataset):
     build(dataset, max_images=3, filename="three", overwrite=True)
-    prior = Prior.load(server.base / "models" / "scp_priors" / "three.safetensors")
+    prior = load_prior(server.base / "models" / "scp_priors" / "three.safetensors")
     assert prior.num_images == 3
 
 
@@ -255,7 +255,7 @@ def test_with_skip_the_rest_is_built_and_the_file_named(server, build, dataset, 
     inputs, says = spoil(server, dataset, kind)
     logged = len(server.log_text())
     build(dataset, filename="skipping", on_error="skip", overwrite=True, **inputs)
-    prior = Prior.load(server.base / "models" / "scp_priors" / "skipping.safetensors")
+    prior = load_prior(server.base / "models" / "scp_priors" / "skipping.safetensors")
     assert prior.num_images == 3
     assert re.search(f"left out:.*{says}", server.log_text()[logged:])
 
@@ -278,7 +278,7 @@ def test_an_existing_prior_stays_unless_overwrite_is_on(server, build, dataset):
         build(dataset, filename="kept", max_images=2)
     assert path.read_bytes() == before
     build(dataset, filename="kept", max_images=2, overwrite=True)
-    assert Prior.load(path).num_images == 2
+    assert load_prior(path).num_images == 2
 
 
 def test_cancel_in_mid_build_saves_nothing_and_the_next_build_works(server, build, add_build):
@@ -364,7 +364,7 @@ def test_two_builds_to_one_name_lose_nothing(tmp_path):
     def save(prior):
         barrier.wait()
         try:
-            prior.save(tmp_path / "same.safetensors", overwrite=False)
+            save_prior(prior, tmp_path / "same.safetensors", overwrite=False)
             outcomes.append(prior)
         except FileExistsError:
             outcomes.append(None)
@@ -375,5 +375,5 @@ def test_two_builds_to_one_name_lose_nothing(tmp_path):
     for t in threads:
         t.join()
     (winner,) = [p for p in outcomes if p is not None]
-    saved = Prior.load(tmp_path / "same.safetensors")
+    saved = load_prior(tmp_path / "same.safetensors")
     assert torch.equal(saved.spatial_mean, winner.spatial_mean)

@@ -16,8 +16,8 @@ from demo.scenes import write_dataset
 from dev import weights
 from dev.comfyui import REPOSITORY
 from dev.server import host_environment
-from prior_tools import Prior
-from prior_tools.checkpoint import HEADER_KEY
+from prior_tools import load_prior
+from prior_tools.building.checkpoint import HEADER_KEY
 from prior_tools.prior_file import read_header
 
 pytestmark = pytest.mark.slow
@@ -157,7 +157,7 @@ def test_a_changed_option_or_dataset_is_refused_by_name(command, tmp_path, scene
 def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uninterrupted):
     out = tmp_path / "p.safetensors"
     run(command(out, ranks=2))
-    two, one = Prior.load(out), Prior.load(uninterrupted)
+    two, one = load_prior(out), load_prior(uninterrupted)
     assert two.num_images == one.num_images == COUNT
     assert torch.equal(two.class_ids, one.class_ids)
     assert torch.equal(two.joint_count, one.joint_count)
@@ -221,8 +221,8 @@ def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, unint
         overwrite=True,
     )
     server.run(graph.prompt)
-    ours = Prior.load(server.base / "models" / "scp_priors" / "cli_scenes.safetensors")
-    theirs = Prior.load(uninterrupted)
+    ours = load_prior(server.base / "models" / "scp_priors" / "cli_scenes.safetensors")
+    theirs = load_prior(uninterrupted)
     assert ours.metadata.vae_hash == theirs.metadata.vae_hash
     for name in ("joint_mean", "joint_std", "spatial_mean", "class_std"):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=1e-4, rtol=1e-4)
@@ -251,6 +251,6 @@ def test_class_names_come_from_a_file(command, tmp_path):
     names.write_text("0 Fahrbahn\n10: Himmel\n", encoding="utf-8")
     out = tmp_path / "p.safetensors"
     run(command(out, "--limit", "8", "--class-names", str(names)))
-    prior = Prior.load(out)
+    prior = load_prior(out)
     assert prior.metadata.class_names == {0: "Fahrbahn", 10: "Himmel"}
     assert prior.num_images == 8

@@ -19,7 +19,7 @@ from dev.server import ComfyServer
 from dev.templates import load_template as load
 from dev.templates import template_names, template_prompt
 from dev.workspace import PACK_FOLDER, link_model
-from prior_tools import PALETTES, Prior
+from prior_tools import PALETTES, load_prior
 
 pytestmark = pytest.mark.slow
 
@@ -197,7 +197,7 @@ def test_a_note_says_what_to_get_and_that_the_gain_is_not_shown(name):
 def test_building_saves_the_prior_that_the_other_workflow_loads(server, done, convert):
     done(BUILD)
     (loader,) = of_type(convert(COMPARE), "SCP_LoadPrior")
-    prior = Prior.load(server.base / "models" / "scp_priors" / loader["prior_name"])
+    prior = load_prior(server.base / "models" / "scp_priors" / loader["prior_name"])
     assert prior.num_images == 6
     assert prior.metadata.latent_format == "sd15"
     assert prior.class_name(7) == "road" and 7 in prior.class_ids

@@ -22,7 +22,7 @@ from dev.comfyui import REPOSITORY
 from dev.graph import Graph
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
-from prior_tools.cli.generating.jobs import image_seed
+from prior_tools.generating.jobs import image_seed
 
 pytestmark = pytest.mark.slow
 

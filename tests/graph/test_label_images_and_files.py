@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dev.server import ExecutionFailed
-from prior_tools import PALETTES, Prior, draw_prior_sample, resize_labels
+from prior_tools import PALETTES, draw_prior_sample, load_prior, resize_labels, save_prior
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def run(server, s, **changes):
 def test_the_node_draws_what_the_library_draws(server, street, start, latents):
     s = start(street, seed=99, batch_size=2)
     (drawn,) = latents(s.graph, s.latent)
-    prior = Prior.load(server.base / "models" / "scp_priors" / street.prior)
+    prior = load_prior(server.base / "models" / "scp_priors" / street.prior)
     image = np.asarray(Image.open(server.base / "input" / street.label))
     ids = torch.from_numpy(image.astype(np.int64))
     lookup = {color: i for i, color in PALETTES["cityscapes"].colors.items()}
@@ -107,13 +107,12 @@ def test_a_prior_that_is_not_there_is_told_on_the_loader(server, street, start):
 
 def test_a_replaced_prior_file_is_read_again(server, street, start, latents):
     folder = server.base / "models" / "scp_priors"
-    prior = Prior.load(folder / street.prior)
-    prior.save(folder / "replaced.safetensors")
+    prior = load_prior(folder / street.prior)
+    save_prior(prior, folder / "replaced.safetensors")
     found = []
     for shift in (0.0, 3.0):
-        dataclasses.replace(prior, joint_mean=prior.joint_mean + shift).save(
-            folder / "replaced.safetensors"
-        )
+        shifted = dataclasses.replace(prior, joint_mean=prior.joint_mean + shift)
+        save_prior(shifted, folder / "replaced.safetensors")
         s = start(street)
         loader = s.graph.add("SCP_LoadPrior", prior_name="replaced.safetensors")
         s.graph.prompt[s.latent.id]["inputs"].update(prior=loader.out(), mode="joint")

@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from dev.comfyui import REPOSITORY
-from prior_tools import Prior
-from prior_tools.card import prior_card
+from prior_tools import load_prior
+from prior_tools.picture import prior_card
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def folder(server):
 
 
 def test_it_is_the_card_of_the_file(ask):
-    assert ask(DEMO) == prior_card(Prior.load(DEMO_FILE))
+    assert ask(DEMO) == prior_card(load_prior(DEMO_FILE))
 
 
 def test_a_file_in_a_subfolder_is_found_and_seen_when_it_changes(server, ask, folder):

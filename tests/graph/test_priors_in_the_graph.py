@@ -8,8 +8,8 @@ import torch
 
 from dev import weights
 from dev.graph import Graph
-from prior_tools import PALETTES, Prior, PriorAccumulator
-from prior_tools.class_matching import convert_label_image
+from prior_tools import PALETTES, PriorAccumulator, load_prior, save_prior
+from prior_tools.labels.class_matching import convert_label_image
 
 pytestmark = pytest.mark.slow
 
@@ -83,14 +83,14 @@ def test_two_halves_merge_to_the_whole_and_are_saved(server, street, tmp_path):
     for name, part in (("half_a", slice(0, 2)), ("half_b", slice(2, 6)), ("whole", slice(0, 6))):
         state = PriorAccumulator(4, (8, 16))
         state.update(latents[part], labels[part])
-        state.finalize(latent_format="sd15").save(folder / f"{name}.safetensors")
+        save_prior(state.finalize(latent_format="sd15"), folder / f"{name}.safetensors")
     graph = Graph()
     halves = [graph.add("SCP_LoadPrior", prior_name=f"half_{n}.safetensors") for n in ("a", "b")]
     graph.add(
         "SCP_MergePriors", prior_a=halves[1], prior_b=halves[0], filename="united", overwrite=True
     )
     server.run(graph.prompt)
-    united, whole = (Prior.load(folder / f"{n}.safetensors") for n in ("united", "whole"))
+    united, whole = (load_prior(folder / f"{n}.safetensors") for n in ("united", "whole"))
     assert united.num_images == 6
     assert torch.allclose(united.joint_mean, whole.joint_mean, atol=1e-5)
     assert torch.allclose(united.spatial_std, whole.spatial_std, atol=1e-5)
@@ -106,7 +106,7 @@ def test_priors_that_do_not_belong_together_are_refused(server, street):
     state = PriorAccumulator(4, (4, 4))
     state.update(torch.randn(1, 4, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
     prior = state.finalize(latent_format="sd15")
-    prior.save(server.base / "models" / "scp_priors" / "other_grid.safetensors")
+    save_prior(prior, server.base / "models" / "scp_priors" / "other_grid.safetensors")
     graph.add(
         "SCP_MergePriors",
         prior_a=load(graph, street),
@@ -137,7 +137,7 @@ def test_the_published_files_are_imported(server, shared_dir):
         overwrite=True,
     )
     server.run(graph.prompt)
-    prior = Prior.load(server.base / "models" / "scp_priors" / "from_published.safetensors")
+    prior = load_prior(server.base / "models" / "scp_priors" / "from_published.safetensors")
     stored = np.load(official / "inputs.npz")
     # Raw VAE units; the files are scaled.
     assert prior.grid == stored["latents"].shape[2:]

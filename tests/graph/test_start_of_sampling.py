@@ -198,7 +198,7 @@ def test_labels_go_through_the_hints_geometry(run_in_host):
     wrong = run_in_host(
         """
 import torch, comfy.utils
-fit = pack_module("prior_tools.labels").fit_labels
+fit = pack_module("prior_tools").fit_labels
 generator = torch.Generator().manual_seed(0)
 result = []
 for _ in range(60):

@@ -21,8 +21,6 @@ TENSORS = (
     "class_mean",
     "class_std",
     "class_image_count",
-    "class_pixel_mean",
-    "class_pixel_std",
 )
 
 
@@ -55,7 +53,7 @@ def by_definition(latents: np.ndarray, labels: np.ndarray):
     _images, channels, height, width = latents.shape
     joint = np.zeros((2, len(ids), channels, height, width))
     count = np.zeros((len(ids), height, width), int)
-    per_class, pixel = np.zeros((2, len(ids), channels)), np.zeros((2, len(ids), channels))
+    per_class = np.zeros((2, len(ids), channels))
     images_with = []
     for k, class_id in enumerate(ids):
         for y in range(height):
@@ -64,19 +62,16 @@ def by_definition(latents: np.ndarray, labels: np.ndarray):
                 count[k, y, x] = len(values)
                 if len(values):
                     joint[:, k, :, y, x] = values.mean(0), values.std(0)
-        firsts, seconds, every = [], [], []
+        firsts, seconds = [], []
         for image, image_labels in zip(latents, labels, strict=True):
             values = image[:, image_labels == class_id]
             if values.size:
                 firsts.append(values.mean(1))
                 seconds.append((values**2).mean(1))
-                every.append(values)
         mean = np.mean(firsts, 0)
         per_class[:, k] = mean, np.sqrt(np.maximum(np.mean(seconds, 0) - mean**2, 0))
-        values = np.concatenate(every, 1)
-        pixel[:, k] = values.mean(1), values.std(1)
         images_with.append(len(firsts))
-    return ids, joint, count, per_class, pixel, images_with
+    return ids, joint, count, per_class, images_with
 
 
 @settings(max_examples=30, deadline=None)
@@ -84,9 +79,7 @@ def by_definition(latents: np.ndarray, labels: np.ndarray):
 def test_moments_are_those_of_the_definition(seed, images, split):
     latents, labels = batch(seed, images)
     prior = collected(latents, labels, split=split)
-    ids, joint, count, per_class, pixel, images_with = by_definition(
-        latents.numpy(), labels.numpy()
-    )
+    ids, joint, count, per_class, images_with = by_definition(latents.numpy(), labels.numpy())
     assert prior.class_ids.tolist() == ids
     assert prior.joint_count.tolist() == count.tolist()
     assert prior.class_image_count.tolist() == images_with
@@ -97,8 +90,6 @@ def test_moments_are_those_of_the_definition(seed, images, split):
         (prior.spatial_std, latents.numpy().std(0)),
         (prior.class_mean, per_class[0]),
         (prior.class_std, per_class[1]),
-        (prior.class_pixel_mean, pixel[0]),
-        (prior.class_pixel_std, pixel[1]),
     ):
         np.testing.assert_allclose(got.numpy(), want, atol=2e-6, rtol=2e-6)
 
@@ -157,7 +148,7 @@ def test_the_deviation_survives_100000_updates_at_a_far_mean():
         state.update(value, labels)
     prior = state.finalize()
     want = values.std(correction=0).item()
-    for got in (prior.joint_std, prior.spatial_std, prior.class_std, prior.class_pixel_std):
+    for got in (prior.joint_std, prior.spatial_std, prior.class_std):
         assert got.double().item() == pytest.approx(want, rel=1e-6)
 
 

@@ -12,8 +12,9 @@ from bench.ours import CountingEncoder, build
 from bench.published import build_as_published, classes_of, encodes_by_definition
 from bench.synthetic import CITYSCAPES, coverage, synthetic_prior
 from demo.scenes import write_dataset
-from prior_tools.build import collect_moments
-from prior_tools.layouts import find_dataset
+from prior_tools import BuildOptions
+from prior_tools.building.build import collect_moments
+from prior_tools.datasets.layouts import find_dataset
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,9 @@ def test_ours_encodes_once(scenes):
 
 
 def test_the_baseline_is_a_real_one_its_joint_and_spatial_moments_are_ours(scenes, baseline):
-    state = collect_moments(scenes, CountingEncoder(), label_method="nearest", workers=1)
+    state = collect_moments(
+        scenes, CountingEncoder(), BuildOptions(label_method="nearest", workers=1)
+    )
     ours, theirs = state.finalize(), baseline[1]
     assert ours.class_ids.tolist() == sorted(theirs.joint_mean)
     torch.testing.assert_close(theirs.spatial_mean, ours.spatial_mean)

@@ -7,10 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from prior_tools import PALETTES, BuildCancelled, PriorAccumulator, PriorError, build_prior
-from prior_tools.dataset import PairDataset
-from prior_tools.labels import resize_labels
-from prior_tools.pairs import choose_subset, find_pairs
+from prior_tools import (
+    PALETTES,
+    BuildCancelled,
+    BuildOptions,
+    PriorAccumulator,
+    PriorError,
+    build_prior,
+)
+from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.pairs import choose_subset, find_pairs
+from prior_tools.labels.geometry import resize_labels
 
 SIZE = (48, 32)
 
@@ -44,10 +51,10 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
     state = PriorAccumulator(4, (4, 6), (11,))
     for i in range(len(dataset)):
         item = dataset[i]
-        state.update(encode(item.floats[None]), resize_labels(item.labels[None], (4, 6)))
+        state.update(encode(as_floats(item.image)[None]), resize_labels(item.labels[None], (4, 6)))
     want = state.finalize()
     for batch_size, workers in ((1, 1), (3, 4), (100, 2)):
-        got = build_prior(dataset, encode, batch_size=batch_size, workers=workers, ignore_ids=(11,))
+        got = build_prior(dataset, encode, BuildOptions(batch_size=batch_size, workers=workers))
         for name in ("joint_mean", "joint_std", "class_std", "spatial_std", "joint_count"):
             torch.testing.assert_close(
                 getattr(got, name), getattr(want, name), atol=1e-6, rtol=1e-6
@@ -62,9 +69,11 @@ def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):
         seen.append(images.clone())
         return encode(images)
 
-    build_prior(dataset, counting, batch_size=3, progress=lambda *p: done.append(p))
+    build_prior(dataset, counting, BuildOptions(batch_size=3), progress=lambda *p: done.append(p))
     assert [len(b) for b in seen] == [3, 3, 1]
-    assert torch.equal(torch.cat(seen), torch.stack([dataset[i].floats for i in range(7)]))
+    assert torch.equal(
+        torch.cat(seen), torch.stack([as_floats(dataset[i].image) for i in range(7)])
+    )
     assert done == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
@@ -81,8 +90,7 @@ def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
     prior = build_prior(
         dataset_of(folder),
         counting,
-        batch_size=3,
-        on_error="skip",
+        BuildOptions(batch_size=3, on_error="skip"),
         skipped=lambda name, error: left_out.append((name, str(error))),
     )
     assert sizes == [2, 3, 1] and prior.num_images == 6
@@ -102,7 +110,7 @@ def test_if_nothing_can_be_used_the_first_reason_is_told(tmp_path):
     for path in (folder / "labels").iterdir():
         path.write_bytes(b"")
     with pytest.raises(PriorError, match=r"none of the 3 images.*label map 000\.png"):
-        build_prior(dataset_of(folder), encode, on_error="skip")
+        build_prior(dataset_of(folder), encode, BuildOptions(on_error="skip"))
 
 
 @pytest.mark.parametrize("way", ["cancelled", "progress", "encode"])
@@ -125,7 +133,9 @@ def test_cancel_between_batches_leaves_no_thread_behind(tmp_path, way):
         "encode": {},
     }[way]
     with pytest.raises(BuildCancelled if way == "cancelled" else Stop):
-        build_prior(dataset, stop if way == "encode" else encode, batch_size=2, **options)
+        build_prior(
+            dataset, stop if way == "encode" else encode, BuildOptions(batch_size=2), **options
+        )
     assert not [t for t in threading.enumerate() if t.name.startswith("scp-read")]
 
 
@@ -134,7 +144,7 @@ def test_nan_and_other_sizes_of_latents_are_refused(tmp_path):
     with pytest.raises(PriorError, match="NaN"):
         build_prior(dataset, lambda images: encode(images) / 0 * 0)
     with pytest.raises(PriorError, match="downscale factor of 16"):
-        build_prior(dataset, encode, downscale_factor=16)
+        build_prior(dataset, encode, BuildOptions(downscale_factor=16))
 
 
 def test_metadata_is_kept(tmp_path):
@@ -231,7 +241,7 @@ def test_images_of_every_kind_become_three_channels(tmp_path, mode):
     image = grey if mode == "I;16" else PHOTO.convert(mode)
     suffix = "tif" if mode == "CMYK" else "png"
     dataset = one_pair(tmp_path, image, Image.fromarray(IDS), suffix)
-    read = dataset[0].floats
+    read = as_floats(dataset[0].image)
     assert read.shape == (32, 48, 3) and read.dtype == torch.float32
     assert read.min() >= 0 and read.max() <= 1
     if mode == "I;16":
@@ -244,7 +254,7 @@ def test_exif_rotation_turns_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8  # shown turned by 90 degrees: the bright half lies at the left
     dataset = one_pair(tmp_path, tall, Image.fromarray(IDS), "jpg", exif=exif)
-    image = dataset[0].floats
+    image = as_floats(dataset[0].image)
     assert image[:, :20].mean() > 0.9 and image[:, 28:].mean() < 0.1
 
 
@@ -254,7 +264,7 @@ def test_crop_cuts_image_and_label_alike_at_their_own_sizes(tmp_path):
     picture = Image.fromarray(wide * 255).convert("RGB").resize((240, 80), Image.Resampling.NEAREST)
     pairs = one_pair(tmp_path, picture, Image.fromarray(wide)).pairs
     dataset = PairDataset(pairs, (60, 40), PALETTES["camvid"], resize="crop")
-    assert dataset[0].floats.min() == 1
+    assert as_floats(dataset[0].image).min() == 1
     assert dataset[0].labels.unique().tolist() == [1]
 
 
@@ -278,7 +288,7 @@ def test_a_label_file_in_another_palette_is_named_with_the_likely_one(tmp_path):
 @pytest.mark.parametrize("shown", ["grey", "voc"])
 def test_ids_made_visible_by_a_usual_colour_table_are_ids(tmp_path, shown):
     """Under coco_stuff, whose colours are those of PASCAL VOC for the next id."""
-    from prior_tools.palettes import bit_color
+    from prior_tools.labels.palettes import bit_color
 
     label = Image.fromarray(IDS)
     table = [(i, i, i) if shown == "grey" else bit_color(i) for i in range(256)]

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from prior_tools import PALETTES, Palette, PriorAccumulator
-from prior_tools.card import prior_card
-from prior_tools.picture import small_pictures
+from prior_tools.picture import prior_card, small_pictures
 
 CITYSCAPES = PALETTES["cityscapes"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prior_tools import PALETTES, PriorError, decode_label_image
-from prior_tools.class_matching import convert_label_image, matching_classes, parse_changes
+from prior_tools.labels.class_matching import convert_label_image, matching_classes, parse_changes
 
 NAMED = [name for name, palette in PALETTES.items() if not palette.is_grey]
 CITY, ADE, CAMVID, GREY = (PALETTES[n] for n in ("cityscapes", "ade20k", "camvid", "grey_ids"))

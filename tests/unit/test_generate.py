@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from prior_tools.cli import main
-from prior_tools.cli.generating import manifest as records
-from prior_tools.cli.generating.animated_png import animated_png
-from prior_tools.cli.generating.comfy_client import server_url
-from prior_tools.cli.generating.graph import graph_of
-from prior_tools.cli.generating.jobs import MAX_SEED, image_seed, plan
-from prior_tools.cli.generating.label_maps import find_label_maps, upload_of
-from prior_tools.cli.generating.manifest import Manifest
-from prior_tools.cli.generating.titled_inputs import find_input, split_setting, typed_value
-from prior_tools.cli.generating.work import MOST_LOSSES, GenerationStopped, Work
-from prior_tools.cli.generating.workflow_file import as_prompt, read_workflow
 from prior_tools.errors import PriorError
+from prior_tools.generating import manifest as records
+from prior_tools.generating.animated_png import animated_png
+from prior_tools.generating.comfy_client import server_url
+from prior_tools.generating.graph import graph_of
+from prior_tools.generating.jobs import MAX_SEED, image_seed, plan
+from prior_tools.generating.label_maps import find_label_maps, upload_of
+from prior_tools.generating.manifest import Manifest
+from prior_tools.generating.titled_inputs import find_input, split_setting, typed_value
+from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
+from prior_tools.generating.workflow_file import as_prompt, read_workflow
 
 
 def node(class_type, title, **inputs):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from prior_tools import PriorError, fit_labels, resize_labels
-from prior_tools.labels import crop_box
+from prior_tools.labels.geometry import crop_box
 
 maps = st.builds(
     lambda seed, h, w, n: torch.from_numpy(np.random.default_rng(seed).integers(-1, 5, (n, h, w))),

@@ -23,9 +23,9 @@ from dev.dataset_trees import (
     write_coco,
     write_two_folders,
 )
-from prior_tools import PALETTES, PriorError, build_prior
-from prior_tools.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
-from prior_tools.pairs import find_pairs, visible_files
+from prior_tools import PALETTES, BuildOptions, PriorError, build_prior
+from prior_tools.datasets.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
+from prior_tools.datasets.pairs import find_pairs, visible_files
 
 SIZE = (48, 32)
 
@@ -46,7 +46,7 @@ def test_a_prior_is_built_over_every_layout(tmp_path, layout):
         label_size = Image.open(dataset.pairs[i].label).size
         assert item.image.shape == (32, 48, 3) and item.image.dtype == torch.uint8
         assert item.labels.shape == label_size[::-1] and item.labels.dtype == torch.int64
-    prior = build_prior(dataset, encode, ignore_ids=found.ignore_ids, batch_size=2, workers=2)
+    prior = build_prior(dataset, encode, BuildOptions(batch_size=2, workers=2))
     assert prior.num_images == len(found.pairs) and prior.grid == (4, 6)
     assert all(found.palette.holds(i) for i in prior.class_ids.tolist())
     assert not set(prior.class_ids.tolist()) & set(found.ignore_ids)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_palette
-from prior_tools.palettes import check_matched, likely_palettes
+from prior_tools.labels.palettes import check_matched, likely_palettes
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
 

@@ -14,7 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prior_tools import PALETTES, Prior, PriorAccumulator, PriorError
+from prior_tools import (
+    PALETTES,
+    Prior,
+    PriorAccumulator,
+    PriorError,
+    load_prior,
+    merge_priors,
+    save_prior,
+)
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
@@ -53,12 +61,12 @@ def assert_equal(a: Prior, b: Prior) -> None:
 def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, classes):
     path = tmp_path_factory.mktemp("prior") / "sub" / "p.safetensors"
     prior = make(seed, images, channels=channels, classes=classes, **FULL)
-    prior.save(path)
-    assert_equal(Prior.load(path), prior)
+    save_prior(prior, path)
+    assert_equal(load_prior(path), prior)
 
 
 def test_equal_priors_are_equal_files(tmp_path):
-    files = [make(**FULL).save(tmp_path / f"{i}.safetensors").read_bytes() for i in range(5)]
+    files = [save_prior(make(**FULL), tmp_path / f"{i}.safetensors").read_bytes() for i in range(5)]
     assert len(set(files)) == 1
 
 
@@ -67,26 +75,26 @@ def test_only_occupied_cells_are_stored(tmp_path):
     labels = torch.full((1, 64, 128), -1)
     labels[0, :4, :4] = torch.arange(16).view(4, 4)
     state.update(torch.randn(1, 4, 64, 128), labels)
-    path = state.finalize().save(tmp_path / "p.safetensors")
+    path = save_prior(state.finalize(), tmp_path / "p.safetensors")
     dense = 16 * 4 * 64 * 128 * 4 * 2
     assert path.stat().st_size < dense / 10
 
 
 def test_a_loaded_file_can_be_replaced_and_is_not_read_again(tmp_path):
     first, second = make(1), make(2)
-    path = first.save(tmp_path / "p.safetensors")
-    loaded = Prior.load(path)
-    second.save(path)
+    path = save_prior(first, tmp_path / "p.safetensors")
+    loaded = load_prior(path)
+    save_prior(second, path)
     assert_equal(loaded, first)
     if Path("/proc/self/maps").exists():
         assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_without_overwrite_an_existing_file_stays(tmp_path):
-    path = make(1).save(tmp_path / "p.safetensors", overwrite=False)
+    path = save_prior(make(1), tmp_path / "p.safetensors", overwrite=False)
     before = path.read_bytes()
     with pytest.raises(FileExistsError):
-        make(2).save(path, overwrite=False)
+        save_prior(make(2), path, overwrite=False)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
 
@@ -94,20 +102,20 @@ def test_without_overwrite_an_existing_file_stays(tmp_path):
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limit here")
 def test_on_a_full_disk_the_old_file_survives(tmp_path):
     """The write itself fails, in a process of its own with a limit on the size of files."""
-    path = make(1).save(tmp_path / "p.safetensors")
+    path = save_prior(make(1), tmp_path / "p.safetensors")
     before = path.read_bytes()
     root = Path(__file__).parents[2]
     code = f"""
 import resource, signal, sys
 sys.path.append({str(root)!r})
 import torch
-from prior_tools import PriorAccumulator
+from prior_tools import PriorAccumulator, save_prior
 state = PriorAccumulator(4, (64, 64))
 state.update(torch.randn(1, 4, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    state.finalize().save({str(path)!r})
+    save_prior(state.finalize(), {str(path)!r})
 except OSError as error:
     sys.exit(error.errno)
 """
@@ -184,10 +192,10 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     damage, says = DAMAGE[kind]
-    path = make(**FULL).save(tmp_path / "streets.safetensors")
+    path = save_prior(make(**FULL), tmp_path / "streets.safetensors")
     damage(path)
     with pytest.raises(PriorError, match=says) as caught:
-        Prior.load(path)
+        load_prior(path)
     assert "streets.safetensors" in str(caught.value)
 
 
@@ -202,11 +210,10 @@ def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
     for index, part in enumerate((slice(0, 10), slice(10, 17), slice(17, 30))):
         shard = PriorAccumulator(4, (3, 5))
         shard.update(latents[part], labels[part])
-        files.append(shard.finalize().save(tmp_path / f"{index}.safetensors"))
+        files.append(save_prior(shard.finalize(), tmp_path / f"{index}.safetensors"))
     want = whole.finalize()
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
-        first, *others = (Prior.load(files[i]) for i in order)
-        got = first.merge(others)
+        got = merge_priors([load_prior(files[i]) for i in order])
         assert torch.equal(got.class_ids, want.class_ids)
         assert torch.equal(got.joint_count, want.joint_count)
         for name in FIELDS:
@@ -230,13 +237,13 @@ def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
 )
 def test_priors_that_contradict_each_other_do_not_merge(other, says):
     with pytest.raises(PriorError, match=says):
-        make(1, **FULL).merge(make(2, **{**FULL, **other}))
+        merge_priors([make(1, **FULL), make(2, **{**FULL, **other})])
 
 
 def test_what_one_prior_does_not_know_is_taken_from_the_other():
     unknown = {**FULL, "vae_hash": "", "latent_format": "unknown", "palette": None}
     unknown |= {"class_names": {4: "fence"}, "source_size": (80, 48), "dataset_name": "b"}
-    merged = make(1, **unknown).merge([make(2, **FULL)])
+    merged = merge_priors([make(1, **unknown), make(2, **FULL)])
     assert merged.metadata.vae_hash == FULL["vae_hash"]
     assert merged.metadata.latent_format == "sd15"
     assert merged.metadata.palette == PALETTES["cityscapes"]

@@ -19,9 +19,9 @@ from dev.dataset_trees import (
     write_coco,
 )
 from prior_tools import PALETTES, PriorError, get_palette
-from prior_tools.dataset import PairDataset
-from prior_tools.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
-from prior_tools.pairs import find_pairs
+from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
+from prior_tools.datasets.pairs import find_pairs
 
 SIZE = (48, 32)
 
@@ -33,7 +33,7 @@ def test_grey_and_four_ink_jpegs_among_the_images_have_three_channels(tmp_path):
     save(folder / "000000000009.jpg", ramp)
     save(folder / "000000000025.jpg", Image.fromarray(ramp).convert("RGB").convert("CMYK"))
     dataset = find_dataset("coco-stuff", root, "train").dataset((60, 40))
-    grey, ink = dataset[0].floats, dataset[1].floats
+    grey, ink = as_floats(dataset[0].image), as_floats(dataset[1].image)
     assert grey.shape == ink.shape == (40, 60, 3)
     want = torch.from_numpy(ramp)[..., None] / 255
     assert (grey - want).abs().max() < 0.05 and (ink - want).abs().max() < 0.05
@@ -95,8 +95,8 @@ def test_exif_rotation_turns_the_image_under_its_label(tmp_path, layout):
     ids[:, 30:] = 2
     save(pair.label, ids)
     item = find_dataset(layout, root, "train").dataset((60, 40))[0]
-    assert item.floats[item.labels == 1].mean() > 0.95
-    assert item.floats[item.labels == 2].mean() < 0.05
+    assert as_floats(item.image)[item.labels == 1].mean() > 0.95
+    assert as_floats(item.image)[item.labels == 2].mean() < 0.05
 
 
 def test_image_and_label_of_differing_sizes_show_the_same_part(tmp_path):
@@ -110,7 +110,7 @@ def test_image_and_label_of_differing_sizes_show_the_same_part(tmp_path):
     stretched, cropped = (found.dataset(SIZE, resize)[0] for resize in ("stretch", "crop"))
     assert stretched.image.shape == cropped.image.shape == (32, 48, 3)
     assert stretched.labels.shape == (40, 120) and cropped.labels.shape == (40, 60)
-    assert cropped.labels.unique().tolist() == [2] and cropped.floats.min() > 0.9
+    assert cropped.labels.unique().tolist() == [2] and as_floats(cropped.image).min() > 0.9
 
 
 def test_a_map_renames_ids_before_the_palette_sees_them(tmp_path):

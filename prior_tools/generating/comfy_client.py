@@ -10,7 +10,7 @@ import urllib.request
 import uuid
 from typing import Any, NoReturn
 
-from ...errors import PriorError
+from ..errors import PriorError
 
 # Under this key of its extra data a prompt says of which run and which job it is.
 MARK = "scp_generate"

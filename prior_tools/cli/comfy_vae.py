@@ -1,6 +1,6 @@
 """A VAE loaded by ComfyUI's own loader, so that latents are those of the graph.
 
-The one place of `prior_tools` that imports ComfyUI, and only when called.
+The one module of `prior_tools` that imports ComfyUI, and only when called.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import PriorError
-from .weights_hash import hash_weights
+from ..errors import PriorError
+from ..weights_hash import hash_weights
 
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,7 +45,7 @@ def find_comfyui(given: Path | None = None) -> Path:
 
     Raises PriorError if there is none.
     """
-    pack = Path(__file__).absolute().parents[1]
+    pack = Path(__file__).absolute().parents[2]
     environment = os.environ.get("COMFYUI_DIR")
     named = given or (Path(environment) if environment else None)
     candidates = [named] if named else [pack.parents[1], pack.resolve().parents[1]]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..errors import PriorError, listing
+from ..labels.palettes import Palette, get_palette
 from .dataset import PairDataset
-from .errors import PriorError, listing
 from .pairs import Pair, Unpaired, find_pairs, visible_files
-from .palettes import Palette, get_palette
 
 LAYOUTS = ("cityscapes", "ade20k", "coco-stuff", "pairs")
 

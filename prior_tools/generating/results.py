@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...errors import PriorError
+from ..errors import PriorError
 from .comfy_client import ComfyClient, ServerRefused
 from .work import GenerationStopped
 from .workflow_file import Prompt, title_of

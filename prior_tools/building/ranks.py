@@ -11,7 +11,7 @@ import torch.distributed as dist
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
-from .accumulator import PriorAccumulator
+from ..accumulator import PriorAccumulator
 
 # Ranks wait for the slowest of them, which on a large dataset may be hours behind the first. A rank
 # that has died is not waited for: torchrun then ends the others.

@@ -5,21 +5,30 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from threading import Barrier
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .dataset import LabelledImage, as_floats
-from .errors import PriorError
-from .labels import resize_labels
-from .threads import helper_threads
+from ..datasets.dataset import LabelledImage, as_floats
+from ..errors import PriorError
+from ..labels.geometry import resize_labels
 
 
 class LabelledDataset(Protocol):
     """What a prior is built from, such as `PairDataset`; items are read in several threads."""
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """Class ids that labels may hold and that class and joint moments leave out."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The fields of `PriorMetadata` that the dataset tells."""
 
     def __len__(self) -> int: ...
 
@@ -100,6 +109,31 @@ def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]
     """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items."""
     images = as_floats(torch.stack([image for image, _ in batch]))
     return images, torch.stack([labels for _, labels in batch])
+
+
+def helper_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """A pool of `count` threads in which each torch operation runs on one core.
+
+    By default every thread that calls torch gets a team of OpenMP threads of its own. Teams of
+    more threads than there are cores make the barriers of all of them slow, those of the encoder's
+    thread too, even while they are idle: with four such readers on two cores, encoding took five
+    times as long.
+    """
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    before = torch.get_num_threads()
+    # The setting is a thread's own, and the default of threads that are still to come: so all
+    # threads are made now, and the default is put back.
+    ready = Barrier(count + 1)
+
+    def settle() -> None:
+        torch.set_num_threads(1)
+        ready.wait()
+
+    for _ in range(count):
+        pool.submit(settle)
+    ready.wait()
+    torch.set_num_threads(before)
+    return pool
 
 
 def _as_it_is(item: Item) -> Item:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import PriorError, listing
+from ..errors import PriorError, listing
 from .palettes import Palette, bit_color, check_matched, decode_label_image
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ...errors import PriorError
-from ...pairs import files_by_name
+from ..datasets.pairs import files_by_name
+from ..errors import PriorError
 from .animated_png import animated_png
 
 _ORIENTATION = 0x0112

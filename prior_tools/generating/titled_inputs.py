@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import PriorError, listing
+from ..errors import PriorError, listing
 from .workflow_file import Prompt, title_of
 
 # Which input of the node is meant where only the node is named: the first that it has.

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ...atomic import write_bytes, write_new_bytes
-from ...errors import PriorError, listing
+from ..atomic import write_bytes, write_new_bytes
+from ..errors import PriorError, listing
 from .workflow_file import Prompt, title_of
 
 RUN_NAME = "generate.json"

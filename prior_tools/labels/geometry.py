@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .errors import PriorError
+from ..errors import PriorError
 
 LABEL_METHODS = ("majority", "nearest")
 

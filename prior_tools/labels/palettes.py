@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import palette_tables as tables
-from .errors import PriorError
+from ..errors import PriorError
+from . import tables
 
 Color = tuple[int, int, int]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import PriorError
+from ..errors import PriorError
 
 # Node id -> {"class_type", "inputs": {name: value or [node id, output]}, "_meta": {"title"}}.
 Prompt = dict[str, dict[str, Any]]

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .accumulator import PriorAccumulator
+from ..accumulator import PriorAccumulator
+from ..errors import PriorError
+from ..prior import Prior
 from .checkpoint import Checkpoint, Progress
-from .errors import PriorError
-from .prior import Prior
 from .reading import (
     GridItems,
     LabelledDataset,
+    helper_threads,
     read_in_processes,
     read_in_threads,
     stack_batch,
 )
-from .threads import helper_threads
 
 ON_ERROR = ("stop", "skip")
 
@@ -28,40 +30,63 @@ class BuildCancelled(Exception):
     """Raised by `build_prior` when its `cancelled` callback says so."""
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a dataset is gone through.
+
+    Attributes:
+        downscale_factor: pixels per latent cell; h = H // factor.
+        label_method: see `resize_labels`.
+        batch_size: images that are encoded at once.
+        on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
+        workers: number of threads or processes that read.
+        processes: read in processes; only outside ComfyUI.
+    """
+
+    downscale_factor: int = 8
+    label_method: str = "majority"
+    batch_size: int = 8
+    on_error: str = "stop"
+    workers: int = 4
+    processes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise PriorError(
+                f"on_error is {self.on_error!r}; expected one of {', '.join(ON_ERROR)}"
+            )
+        if self.batch_size < 1:
+            raise PriorError(f"batch_size is {self.batch_size}; expected at least 1")
+
+
 def build_prior(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
+    options: BuildOptions = BuildOptions(),
     *,
-    downscale_factor: int = 8,
-    label_method: str = "majority",
-    batch_size: int = 8,
-    ignore_ids: tuple[int, ...] = (),
-    on_error: str = "stop",
-    workers: int = 4,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     skipped: Callable[[str, str], None] | None = None,
-    **metadata: object,
+    **metadata: Any,
 ) -> Prior:
-    """The prior of all items of `dataset`; see `collect_moments` for the arguments.
+    """The prior of all items of `dataset`; see `collect_moments` for arguments and errors.
 
     Args:
-        metadata: further fields of `PriorMetadata`.
+        metadata: fields of `PriorMetadata` beside those that dataset and options tell.
     """
     state = collect_moments(
-        dataset,
-        encode,
-        downscale_factor=downscale_factor,
-        label_method=label_method,
-        batch_size=batch_size,
-        ignore_ids=ignore_ids,
-        on_error=on_error,
-        workers=workers,
-        progress=progress,
-        cancelled=cancelled,
-        skipped=skipped,
+        dataset, encode, options, progress=progress, cancelled=cancelled, skipped=skipped
     )
-    return state.finalize(downscale_factor=downscale_factor, label_method=label_method, **metadata)
+    assert state is not None, "there is one rank, which has used something or raised"
+    return finalize(state, dataset, options, **metadata)
+
+
+def finalize(
+    state: PriorAccumulator, dataset: LabelledDataset, options: BuildOptions, **metadata: Any
+) -> Prior:
+    """The prior of moments collected from `dataset` with these options."""
+    told = {"downscale_factor": options.downscale_factor, "label_method": options.label_method}
+    return state.finalize(**{**dataset.metadata, **told, **metadata})
 
 
 @torch.inference_mode(False)
@@ -69,14 +94,8 @@ def build_prior(
 def collect_moments(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
+    options: BuildOptions = BuildOptions(),
     *,
-    downscale_factor: int = 8,
-    label_method: str = "majority",
-    batch_size: int = 8,
-    ignore_ids: tuple[int, ...] = (),
-    on_error: str = "stop",
-    workers: int = 4,
-    processes: bool = False,
     share: tuple[int, int] = (0, 1),
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -93,14 +112,9 @@ def collect_moments(
     Args:
         dataset: images of one size, uint8 or float in 0..1, with label maps of any size.
         encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
-            any device; called in this thread, once for each image, in batches of `batch_size`
-            consecutive items.
-        downscale_factor: pixels per latent cell; h = H // factor.
-        label_method: see `resize_labels`.
-        ignore_ids: class ids kept out of the class and joint moments.
-        on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
-        workers: number of threads or processes that read.
-        processes: read in processes; only outside ComfyUI.
+            any device; called in this thread, once for each image, in batches of consecutive
+            items.
+        options: see `BuildOptions`.
         share: (rank, number of ranks): this call takes every batch whose number is rank modulo the
             number of ranks.
         checkpoint: where to go on from and to save to at batch ends; the file is left for the
@@ -118,10 +132,9 @@ def collect_moments(
         PriorError: nothing to read or to use, an item that cannot be used, NaN in latents, or
             latents of another size than images // factor.
     """
-    if on_error not in ON_ERROR:
-        raise PriorError(f"on_error is {on_error!r}; expected one of {', '.join(ON_ERROR)}")
-    if batch_size < 1 or len(dataset) == 0:
-        raise PriorError(f"nothing to build from: {len(dataset)} images, batch size {batch_size}")
+    batch_size, factor = options.batch_size, options.downscale_factor
+    if len(dataset) == 0:
+        raise PriorError("nothing to build from: the dataset holds no images")
     rank, ranks = share
     starts = range(rank * batch_size, len(dataset), ranks * batch_size)
     batches = [range(s, min(s + batch_size, len(dataset))) for s in starts]
@@ -141,10 +154,10 @@ def collect_moments(
             raise PriorError(
                 f"the VAE gave latents of shape {tuple(latents.shape)} for images of "
                 f"{images.shape[2]}x{images.shape[1]} pixels; expected [N, C, {labels.shape[1]}, "
-                f"{labels.shape[2]}] at a downscale factor of {downscale_factor}"
+                f"{labels.shape[2]}] at a downscale factor of {factor}"
             )
         if at.state is None:
-            at.state = PriorAccumulator(latents.shape[1], labels.shape[1:], ignore_ids)
+            at.state = PriorAccumulator(latents.shape[1], labels.shape[1:], dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
 
     def settle() -> None:
@@ -152,13 +165,13 @@ def collect_moments(
         while adding:
             adding.pop().result()
 
-    read = read_in_processes if processes else read_in_threads
+    read = read_in_processes if options.processes else read_in_threads
     left = batches[at.next_batch :]
     items = read(
-        GridItems(dataset, downscale_factor, label_method),
+        GridItems(dataset, factor, options.label_method),
         [i for batch in left for i in batch],
-        workers,
-        2 * batch_size + workers,
+        options.workers,
+        2 * batch_size + options.workers,
     )
     adding: list = []
     adder = helper_threads(1, "scp-add")
@@ -171,7 +184,7 @@ def collect_moments(
                 if not isinstance(item, PriorError):
                     usable.append(item)
                     continue
-                if on_error == "stop":
+                if options.on_error == "stop":
                     raise PriorError(f"{item}. To leave such files out, set on_error to skip")
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None

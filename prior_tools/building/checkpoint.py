@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
-from .accumulator import PriorAccumulator
-from .atomic import write_bytes
-from .errors import PriorError
-from .prior_file import read_header
+from ..accumulator import PriorAccumulator
+from ..atomic import write_bytes
+from ..errors import PriorError
+from ..prior_file import read_header
 
 HEADER_KEY = "scp_prior_checkpoint"
 

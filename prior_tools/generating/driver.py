@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
-from ...errors import PriorError
+from ..errors import PriorError
 from .comfy_client import ComfyClient, ServerGone, ServerRefused
 from .graph import Graph
 from .jobs import Job

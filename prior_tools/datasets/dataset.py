@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .errors import PriorError
-from .label_file import label_ids
-from .labels import crop_box
+from ..errors import PriorError
+from ..labels.files import label_ids
+from ..labels.geometry import crop_box
+from ..labels.palettes import Palette
 from .pairs import Pair
-from .palettes import Palette
 
 RESIZE_POLICIES = ("stretch", "crop")
 
@@ -32,11 +33,6 @@ class LabelledImage:
 
     image: Tensor
     labels: Tensor
-
-    @property
-    def floats(self) -> Tensor:
-        """The image as float32 in 0..1."""
-        return as_floats(self.image)
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -56,7 +52,8 @@ class PairDataset:
             palette's and they are no usual colours for ids.
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
-        ignore_ids: ids that labels may hold beside those of the palette.
+        ignore_ids: class ids that labels may hold and that statistics leave out; None takes the
+            palette's.
         id_map: value in the file -> class id, for label files that are known to hold ids: colour
             tables are then not looked at. A value that it lacks is an id already, so {} renames
             nothing. None tells ids from colours file by file, as said under palette.
@@ -66,7 +63,7 @@ class PairDataset:
     size: tuple[int, int]
     palette: Palette
     resize: str = "stretch"
-    ignore_ids: tuple[int, ...] = ()
+    ignore_ids: tuple[int, ...] | None = None
     id_map: Mapping[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +71,21 @@ class PairDataset:
             raise PriorError(
                 f"resize is {self.resize!r}; expected one of {', '.join(RESIZE_POLICIES)}"
             )
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """Class ids that labels may hold and that statistics leave out."""
+        return self.palette.ignore_ids if self.ignore_ids is None else self.ignore_ids
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The fields of `PriorMetadata` that the dataset tells."""
+        return {
+            "source_size": self.size,
+            "palette": self.palette,
+            "class_names": dict(self.palette.names),
+            "resize_policy": self.resize,
+        }
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -86,7 +98,7 @@ class PairDataset:
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
             image, label = (p.crop(crop_box(*p.size, *self.size)) for p in (image, label))
-        ids = label_ids(label, pair.label.name, self.palette, self.ignore_ids, self.id_map)
+        ids = label_ids(label, pair.label.name, self.palette, self.ignored, self.id_map)
         pixels = np.array(as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import PriorError
+from ..errors import PriorError
 
 _ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})")
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from .errors import PriorError
+from ..errors import PriorError
 
 # A joint file of 256 classes on a 128x128 grid takes 150 MB.
 MAX_BYTES = 2**30

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import PriorError
+from ..errors import PriorError
 from .titled_inputs import (
     LABEL_INPUTS,
     SEED_INPUTS,

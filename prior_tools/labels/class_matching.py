@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import PriorError, listing
+from ..errors import PriorError, listing
 from .palettes import Palette, decode_label_image
 
 # Names of one thing in several datasets. A class takes the first name of its row that the other

@@ -1,0 +1,1 @@
+"""Labelled datasets on disk: pairs of files, read one at a time."""

@@ -1,0 +1,1 @@
+"""Label maps: palettes, ids, files, and their way to the latent grid."""

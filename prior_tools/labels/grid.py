@@ -1,0 +1,47 @@
+"""From a label image to class ids on the latent grid, the way that its ControlNet sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import PriorError
+from .geometry import fit_labels, resize_labels
+from .palettes import Palette, check_matched, decode_label_image, get_palette
+
+
+def labels_on_grid(
+    label_image: Tensor | np.ndarray,
+    palette: Palette | str,
+    downscale_factor: int = 8,
+    method: str = "majority",
+) -> Tensor:
+    """Class ids of label images on latent cells: decode, check, fit, resize.
+
+    Args:
+        label_image: [N, H, W, 3], floats in 0..1 or integers in 0..255. An image of it will have
+            W x H pixels, each side rounded down to whole cells.
+        palette: which colour means which class, or its name.
+        downscale_factor: pixels per latent cell; that of the prior's metadata.
+        method: see `resize_labels`; the label_method of the prior's metadata.
+
+    Returns:
+        int64 [N, H // downscale_factor, W // downscale_factor], -1 = unknown.
+
+    Raises PriorError for an image smaller than a cell, or one that is not of this palette.
+    """
+    image = torch.as_tensor(label_image)
+    if image.ndim != 4 or image.shape[-1] < 3:
+        raise PriorError(f"label images have shape {tuple(image.shape)}; expected [N, H, W, 3]")
+    height, width = (side // downscale_factor for side in image.shape[1:3])
+    if height < 1 or width < 1:
+        raise PriorError(
+            f"the label image has {image.shape[2]}x{image.shape[1]} pixels; expected "
+            f"at least {downscale_factor}x{downscale_factor}"
+        )
+    palette = get_palette(palette)
+    ids, unmatched = decode_label_image(image, palette)
+    check_matched(image, unmatched, palette, "the label image")
+    ids = fit_labels(ids, height * downscale_factor, width * downscale_factor)
+    return resize_labels(ids, (height, width), method)

@@ -1,0 +1,67 @@
+"""The prior of the images of several priors together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from .accumulator import PriorAccumulator
+from .errors import PriorError
+from .prior import Prior, PriorMetadata
+
+
+def merge_priors(priors: Sequence[Prior]) -> Prior:
+    """The prior of all images of `priors` together, in any order, to 1e-6.
+
+    Classes are united. Raises PriorError where there is no prior, or where two of them contradict
+    each other in channels, grid, downscale factor, latent format, VAE, class names, palette,
+    ignore ids, or in how images and labels were resized.
+    """
+    if not priors:
+        raise PriorError("no prior is given; expected at least one to merge")
+    first, *others = priors
+    total = PriorAccumulator.from_prior(first)
+    metadata = first.metadata
+    for other in others:
+        metadata = _merged_metadata(metadata, other.metadata)
+        total.merge(PriorAccumulator.from_prior(other))
+    kept = {f.name: getattr(metadata, f.name) for f in fields(metadata)}
+    for own in ("latent_channels", "grid", "ignore_ids"):
+        del kept[own]
+    return total.finalize(**kept)
+
+
+def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
+    """What holds of both; PriorError says which field contradicts."""
+
+    def same(name: str, unknown: object = None) -> object:
+        ours, theirs = getattr(a, name), getattr(b, name)
+        if ours == theirs or theirs == unknown:
+            return ours
+        if ours == unknown:
+            return theirs
+        raise PriorError(
+            f"cannot merge priors: {name.replace('_', ' ')} differs ({ours} against {theirs})"
+        )
+
+    for class_id in a.class_names.keys() & b.class_names.keys():
+        if a.class_names[class_id] != b.class_names[class_id]:
+            raise PriorError(
+                f"cannot merge priors: class {class_id} is {a.class_names[class_id]!r} in one and "
+                f"{b.class_names[class_id]!r} in another"
+            )
+    names = sorted({*a.dataset_name.split(" + "), *b.dataset_name.split(" + ")} - {""})
+    return PriorMetadata(
+        latent_channels=same("latent_channels"),
+        grid=same("grid"),
+        downscale_factor=same("downscale_factor"),
+        latent_format=same("latent_format", "unknown"),
+        vae_hash=same("vae_hash", ""),
+        source_size=a.source_size if a.source_size == b.source_size else None,
+        dataset_name=" + ".join(names),
+        class_names={**a.class_names, **b.class_names},
+        palette=same("palette"),
+        ignore_ids=same("ignore_ids"),
+        resize_policy=same("resize_policy"),
+        label_method=same("label_method"),
+    )
