@@ -8,6 +8,7 @@ import pickle
 import random
 import struct
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +33,47 @@ GRID = (4, 5)
 KINDS = ("spatial_class", "spatial", "categorical")
 
 
-def official(folder: Path, *kinds: str) -> list[Path]:
-    return [folder / "official_stats" / f"camvid_{kind}_mean_std.npy" for kind in kinds]
+@dataclass(frozen=True)
+class Official:
+    """Files that the published functions wrote, and the inputs that they wrote them from.
+
+    folder: of the files, whose names begin with `name`.
+    size: (width, height) in pixels of the label maps; a cell has 8 x 8.
+    images: number of images.
+    """
+
+    folder: Path
+    name: str
+    size: tuple[int, int]
+    images: int
+
+    def files(self, *kinds: str) -> list[Path]:
+        return [self.folder / f"{self.name}_{kind}_mean_std.npy" for kind in kinds or KINDS]
+
+    def inputs(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw latents [N, 4, h, w] and labels [N, h, w] by the published label method."""
+        with np.load(self.folder / "inputs.npz") as data:
+            latents = torch.from_numpy(data["latents"]).double() / SCALE
+            labels = torch.from_numpy(data["labels"])
+        return latents, resize_labels(labels, tuple(latents.shape[2:]), "nearest")
+
+    def pixels_of(self, class_id: int) -> torch.Tensor:
+        """Raw latents [pixels, 4] of all cells of a class."""
+        latents, labels = self.inputs()
+        return latents.movedim(1, -1)[labels == class_id].float()
 
 
-def official_inputs(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Raw latents [40, 4, 22, 30] and labels [40, 22, 30] by the published label method."""
-    with np.load(folder / "official_stats" / "inputs.npz") as data:
-        latents = torch.from_numpy(data["latents"]).double() / SCALE
-        return latents, resize_labels(torch.from_numpy(data["labels"]), (22, 30), "nearest")
+@pytest.fixture
+def camvid(shared_dir) -> Official:
+    return Official(shared_dir / "official_stats", "camvid", (240, 176), 40)
 
 
-def pixels_of(folder: Path, class_id: int) -> torch.Tensor:
-    """Raw latents [pixels, 4] of all cells of a class."""
-    latents, labels = official_inputs(folder)
-    return latents.movedim(1, -1)[labels == class_id].float()
+@pytest.fixture(params=["random latents", "camvid"])
+def official(request) -> Official:
+    """Made from random latents, which are here, and from photographs, which may not be."""
+    if request.param == "camvid":
+        return request.getfixturevalue("camvid")
+    return Official(Path(__file__).parent / "published_tiny", "tiny", (48, 32), 8)
 
 
 def collected(latents, labels, ignore_ids=(255,)) -> Prior:
@@ -104,35 +131,35 @@ def joint_file(folder: Path, **changes) -> Path:
     return save(folder / "joint.npy", {**joint_content(*batch()), **changes})
 
 
-def test_the_joint_file_is_the_prior_of_its_images(shared_dir):
-    latents, labels = official_inputs(shared_dir)
+def test_the_joint_file_is_the_prior_of_its_images(official):
+    latents, labels = official.inputs()
     want = collected(latents, labels)
-    got, report = imported(official(shared_dir, *KINDS))
+    got, report = imported(official.files())
     assert torch.equal(got.class_ids, want.class_ids)
     assert torch.equal(got.joint_count, want.joint_count)
     close(got.joint_mean, want.joint_mean)
     close(got.joint_std, want.joint_std)
-    assert got.num_images == want.num_images == 40
+    assert got.num_images == want.num_images == official.images
     assert (got.class_image_count <= want.class_image_count).all()
-    assert got.metadata.latent_format == "sd15" and got.metadata.source_size == (240, 176)
+    assert got.metadata.latent_format == "sd15" and got.metadata.source_size == official.size
     assert got.metadata.label_method == "nearest"
     assert report.derived == report.repaired == report.outside_palette == ()
 
 
-def test_the_spatial_file_is_that_of_the_published_draw(shared_dir):
-    latents, labels = official_inputs(shared_dir)
+def test_the_spatial_file_is_that_of_the_published_draw(official):
+    latents, labels = official.inputs()
     random.seed(42)
-    drawn = random.choices(range(40), k=40)
+    drawn = random.choices(range(official.images), k=official.images)
     want = collected(latents[drawn], labels[drawn])
-    got, _ = imported(official(shared_dir, *KINDS))
+    got, _ = imported(official.files())
     close(got.spatial_mean, want.spatial_mean)
     close(got.spatial_std, want.spatial_std)
 
 
-def test_the_categorical_file_agrees_with_the_image_weighted_moments(shared_dir):
+def test_the_categorical_file_agrees_with_the_image_weighted_moments(camvid):
     """It is one random cell per class and draw, so within a few standard errors of 40 draws."""
-    want = collected(*official_inputs(shared_dir))
-    got, _ = imported(official(shared_dir, *KINDS))
+    want = collected(*camvid.inputs())
+    got, _ = imported(camvid.files())
     error = want.class_std / want.class_image_count.sqrt()[:, None]
     assert ((got.class_mean - want.class_mean).abs() < 4.5 * error).all()
     ratio = got.class_std / want.class_std
@@ -140,10 +167,10 @@ def test_the_categorical_file_agrees_with_the_image_weighted_moments(shared_dir)
 
 
 @pytest.mark.parametrize("extra", [(), ("spatial",), ("categorical",), ("spatial", "categorical")])
-def test_what_is_missing_is_derived_from_the_joint_file(shared_dir, extra):
-    want = collected(*official_inputs(shared_dir))
-    full, _ = imported(official(shared_dir, *KINDS))
-    got, report = imported(official(shared_dir, "spatial_class", *extra))
+def test_what_is_missing_is_derived_from_the_joint_file(camvid, extra):
+    want = collected(*camvid.inputs())
+    full, _ = imported(camvid.files())
+    got, report = imported(camvid.files("spatial_class", *extra))
     assert report.derived == tuple(k for k in ("spatial", "categorical") if k not in extra)
     if "spatial" in extra:
         assert torch.equal(got.spatial_mean, full.spatial_mean)
@@ -155,16 +182,16 @@ def test_what_is_missing_is_derived_from_the_joint_file(shared_dir, extra):
         assert torch.equal(got.class_std, full.class_std)
     else:
         for row, class_id in enumerate(got.class_ids.tolist()):
-            values = pixels_of(shared_dir, class_id)
+            values = camvid.pixels_of(class_id)
             close(got.class_mean[row], values.mean(0))
             close(got.class_std[row], values.std(0, correction=0))
     assert torch.equal(got.joint_mean, full.joint_mean)
 
 
-def test_content_and_not_name_or_order_tells_which_file_is_which(shared_dir, tmp_path):
-    want, _ = imported(official(shared_dir, *KINDS))
+def test_content_and_not_name_or_order_tells_which_file_is_which(camvid, tmp_path):
+    want, _ = imported(camvid.files())
     renamed = []
-    for index, path in enumerate(official(shared_dir, *KINDS)):
+    for index, path in enumerate(camvid.files()):
         renamed.append(tmp_path / f"{index}.npy")
         renamed[-1].write_bytes(path.read_bytes())
     for order in itertools.permutations(renamed):
@@ -174,10 +201,10 @@ def test_content_and_not_name_or_order_tells_which_file_is_which(shared_dir, tmp
         assert torch.equal(got.class_mean, want.class_mean)
 
 
-def test_ignored_classes_stay_in_the_spatial_moments_only(shared_dir):
-    latents, labels = official_inputs(shared_dir)
+def test_ignored_classes_stay_in_the_spatial_moments_only(camvid):
+    latents, labels = camvid.inputs()
     want = collected(latents, labels, ignore_ids=(11,))
-    got, report = imported(official(shared_dir, "spatial_class"), palette=PALETTES["camvid"])
+    got, report = imported(camvid.files("spatial_class"), palette=PALETTES["camvid"])
     assert torch.equal(got.class_ids, want.class_ids) and report.left_out == (11,)
     close(got.spatial_mean, want.spatial_mean)
     close(got.joint_mean, want.joint_mean)
@@ -185,8 +212,8 @@ def test_ignored_classes_stay_in_the_spatial_moments_only(shared_dir):
     assert got.metadata.class_names[3] == "road"
 
 
-def test_an_imported_prior_survives_its_file(shared_dir, tmp_path):
-    got, _ = imported(official(shared_dir, *KINDS), palette=PALETTES["camvid"])
+def test_an_imported_prior_survives_its_file(camvid, tmp_path):
+    got, _ = imported(camvid.files(), palette=PALETTES["camvid"])
     loaded = load_prior(save_prior(got, tmp_path / "p.safetensors"))
     assert torch.equal(loaded.joint_std, got.joint_std) and loaded.metadata == got.metadata
 
