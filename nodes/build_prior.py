@@ -13,9 +13,9 @@ from ..prior_tools.datasets.dataset import RESIZE_POLICIES, PairDataset
 from ..prior_tools.datasets.pairs import choose_subset, find_pairs
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.geometry import LABEL_METHODS
-from ..prior_tools.labels.palettes import Palette
+from ..prior_tools.labels.ids import parse_ids
+from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
-from ..prior_tools.prior import LATENT_FORMATS
 from .host_folders import check_inside_roots, dataset_folder
 from .host_models import (
     notify,
@@ -223,7 +223,7 @@ class BuildPrior(io.ComfyNode):
                 f"{factor} for this VAE"
             )
         colors = get_palette(palette)
-        ignored = _ignore_ids(ignore_ids, colors)
+        ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
         pairs, unpaired = find_pairs(
             dataset_folder(images, "image"), dataset_folder(labels, "label")
         )
@@ -250,21 +250,6 @@ class BuildPrior(io.ComfyNode):
         if left_out:
             notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
         return io.NodeOutput(prior, ui=_preview(prior, vae, path.stem, cls))
-
-
-def _ignore_ids(text: str, palette: Palette) -> tuple[int, ...]:
-    """Class ids from a text such as "0, 255"; PriorError if it is something else."""
-    text = text.strip()
-    if not text:
-        return palette.ignore_ids
-    if text.lower() == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise PriorError(
-            f"ignore_ids is {text!r}; expected class ids such as '0, 255', 'none', or nothing"
-        ) from error
 
 
 def _preview(prior: Prior, vae: Any, title: str, cls: type[io.ComfyNode]) -> ui.PreviewImage:

@@ -13,12 +13,8 @@ from server import PromptServer
 from torch import Tensor
 
 from ..prior_tools.errors import PriorError
+from ..prior_tools.latent_formats import channels_of, format_of_host_class
 from ..prior_tools.weights_hash import hash_weights
-
-LATENT_CHANNELS = {"sd15": 4, "sdxl": 4, "sd3": 16, "flux": 16}
-
-# The host's classes of latent formats by the names that priors use.
-_FORMAT_OF_CLASS = {"SD15": "sd15", "SDXL": "sdxl", "SD3": "sd3", "Flux": "flux"}
 
 _log = logging.getLogger("scp-diff")
 
@@ -57,7 +53,7 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
 
     PriorError if the latents are not those of single images, or not of the format's channels.
     """
-    wanted = LATENT_CHANNELS.get(latent_format)
+    wanted = channels_of(latent_format)
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -97,4 +93,4 @@ def model_latent_format(model: Any) -> tuple[str, str, int]:
     """(a prior's name for the model's latent format or "unknown", the host's name, channels)."""
     latent_format = model.get_model_object("latent_format")
     name = type(latent_format).__name__
-    return _FORMAT_OF_CLASS.get(name, "unknown"), name, int(latent_format.latent_channels)
+    return format_of_host_class(name), name, int(latent_format.latent_channels)

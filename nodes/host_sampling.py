@@ -54,8 +54,12 @@ def noise_gains(model: Any, sigma: float) -> tuple[float, float, float]:
 
 
 def is_empty(latent: dict[str, Any]) -> bool:
-    """Whether the host takes the latent for "nothing": all zero."""
-    return torch.count_nonzero(latent["samples"]) == 0
+    """Whether a latent counts as "nothing to start from": all zero, as the host's own test is.
+
+    Such are the host's empty latents and draws in mode "normal". The one place that decides it:
+    what follows for the start of sampling stands in `sample_from`.
+    """
+    return torch.count_nonzero(latent["samples"]).item() == 0
 
 
 def carries_latent(model: Any, mu: float) -> bool:
@@ -77,11 +81,12 @@ def sample_from(
     sampler_name: str,
     scheduler: str,
     mu: float,
+    empty: bool,
 ) -> dict[str, Any]:
     """Sample from step mu*T of the full schedule, starting at latent + sigma * noise.
 
-    A latent that is empty starts from plain N(0, 1) noise instead. At mu = 1 with an empty latent
-    this is the host's own KSampler, bit for bit.
+    With `empty` (see `is_empty`) it starts from plain N(0, 1) noise instead. At mu = 1 with an
+    empty latent this is the host's own KSampler, bit for bit.
     """
     if mu <= 0:
         return latent
@@ -97,7 +102,6 @@ def sample_from(
         model_options=model.model_options,
     )
     sigmas = ksampler.sigmas
-    empty = is_empty(latent)
     if mu < 1:
         sigmas = partial_schedule(sigmas, start_sigma(model, mu))
     gain, gain_at_max, _ = noise_gains(model, float(sigmas[0]))

@@ -7,8 +7,8 @@ from comfy_api.v0_0_2 import io, ui
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.ids import parse_id_map
+from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
-from ..prior_tools.prior import LATENT_FORMATS
 from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
 from .host_folders import dataset_file

@@ -104,7 +104,8 @@ class PartialDenoiseKSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         if warning := check_note(latent_image, model):
             notify(cls.hidden.unique_id, warning)
-        if mu > 0 and not is_empty(latent_image) and not carries_latent(model, mu):
+        empty = is_empty(latent_image)
+        if mu > 0 and not empty and not carries_latent(model, mu):
             notify(
                 cls.hidden.unique_id,
                 "at mu 1 this model starts from noise alone, so nothing of the prior is left; "
@@ -122,5 +123,6 @@ class PartialDenoiseKSampler(io.ComfyNode):
                 sampler_name=sampler_name,
                 scheduler=scheduler,
                 mu=mu,
+                empty=empty,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..prior_tools import Prior, PriorError
+from ..prior_tools.latent_formats import UNKNOWN
 from .host_models import model_latent_format
 
 KEY = "scp_prior"
@@ -35,7 +36,7 @@ def check_note(latent: dict[str, Any], model: Any) -> str | None:
             f"the prior has {note['latent_channels']} latent channels and the model "
             f"({host_name}) {channels}; load a prior that was built with this model's VAE"
         )
-    if "unknown" in (ours, theirs):
+    if UNKNOWN in (ours, theirs):
         return (
             f"cannot tell whether the prior fits the model: the prior's latent format is {ours}, "
             f"the model's is {host_name}"

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from .accumulator import PriorAccumulator
 from .errors import PriorError
+from .latent_formats import UNKNOWN
 from .prior import Prior, PriorMetadata
 
 
@@ -55,7 +56,7 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
         latent_channels=same("latent_channels"),
         grid=same("grid"),
         downscale_factor=same("downscale_factor"),
-        latent_format=same("latent_format", "unknown"),
+        latent_format=same("latent_format", UNKNOWN),
         vae_hash=same("vae_hash", ""),
         source_size=a.source_size if a.source_size == b.source_size else None,
         dataset_name=" + ".join(names),

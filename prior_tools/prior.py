@@ -9,8 +9,7 @@ from torch import Tensor
 
 from .errors import PriorError
 from .labels.palettes import Palette
-
-LATENT_FORMATS = ("sd15", "sdxl", "sd3", "flux", "unknown")
+from .latent_formats import LATENT_FORMATS, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class PriorMetadata:
     latent_channels: int
     grid: tuple[int, int]
     downscale_factor: int = 8
-    latent_format: str = "unknown"
+    latent_format: str = UNKNOWN
     vae_hash: str = ""
     source_size: tuple[int, int] | None = None
     dataset_name: str = ""
@@ -48,7 +47,8 @@ class PriorMetadata:
     def __post_init__(self) -> None:
         if self.latent_format not in LATENT_FORMATS:
             raise PriorError(
-                f"latent_format is {self.latent_format!r}; expected one of {LATENT_FORMATS}"
+                f"latent_format is {self.latent_format!r}; expected one of "
+                f"{', '.join(LATENT_FORMATS)}"
             )
 
 

@@ -23,8 +23,10 @@ from ..datasets.layouts import LAYOUTS, Layout, find_dataset
 from ..datasets.pairs import choose_subset
 from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS
+from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
-from ..prior import LATENT_FORMATS, Prior
+from ..latent_formats import LATENT_FORMATS
+from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .output import add_output, check_output, save, say, warn
 
@@ -58,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     work = parser.add_argument_group("encoding")
     work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
     work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
-    work.add_argument("--latent-format", choices=LATENT_FORMATS, default="sd15")
+    work.add_argument("--latent-format", choices=list(LATENT_FORMATS), default="sd15")
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
@@ -153,7 +155,7 @@ def _layout(args: argparse.Namespace) -> Layout:
     if args.palette:
         layout = layout.with_palette(args.palette)
     if args.ignore_ids is not None:
-        layout = replace(layout, ignore_ids=_ids(args.ignore_ids))
+        layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
 
 
@@ -251,15 +253,6 @@ def _size(text: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x512")
     return width, height
-
-
-def _ids(text: str) -> tuple[int, ...]:
-    if text.strip().lower() == "none":
-        return ()
-    try:
-        return tuple(int(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise PriorError(f"--ignore-ids is {text!r}; expected ids such as 0,255, or none") from None
 
 
 def _class_names(path: Path) -> dict[int, str]:

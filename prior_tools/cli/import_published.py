@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 from ..errors import PriorError
-from ..labels.ids import is_id_map, parse_id_map
+from ..labels.ids import is_id_map, parse_id_map, parse_ids
 from ..labels.palettes import PALETTES, get_palette
-from ..prior import LATENT_FORMATS
+from ..latent_formats import LATENT_FORMATS, SCALES
 from ..published.files import CATEGORICAL, SPATIAL, read_published
-from ..published.prior import SCALE_FACTORS, ImportReport, prior_from_published
+from ..published.prior import ImportReport, prior_from_published
 from .output import add_output, check_output, named, save, say, warn
 
 _DERIVED = {
@@ -41,11 +41,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add_output(parser)
     parser.add_argument(
         "--latent-format",
-        choices=LATENT_FORMATS,
+        choices=list(LATENT_FORMATS),
         default="sd15",
         help="of the VAE that encoded the images (default: sd15, which SD2 shares)",
     )
-    known = ", ".join(f"{factor} for {name}" for name, factor in SCALE_FACTORS.items())
+    known = ", ".join(f"{factor} for {name}" for name, factor in SCALES.items())
     parser.add_argument(
         "--scale", type=float, help=f"what the latents were multiplied by (default: {known})"
     )
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     check_output(args)
     id_map = _id_map(args.map) if args.map is not None else {}
     palette = get_palette(args.palette) if args.palette else None
-    ignore_ids = _ignore_ids(args.ignore_ids) if args.ignore_ids is not None else None
+    ignored = args.ignore_ids
+    ignore_ids = None if ignored is None else parse_ids(ignored, "--ignore-ids")
     statistics = read_published(args.files)
     prior, report = prior_from_published(
         statistics,
@@ -127,16 +128,6 @@ def _report(report: ImportReport, names: dict[int, str]) -> None:
             "their classes in another way, or hold ids that smooth resizing of label maps "
             "invented; --map renumbers them or drops them"
         )
-
-
-def _ignore_ids(text: str) -> tuple[int, ...]:
-    """Class ids from a text such as "0,255"; PriorError if it is something else."""
-    if text.strip().lower() in ("", "none"):
-        return ()
-    parts = text.replace(",", " ").split()
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise PriorError(f"--ignore-ids is {text!r}; expected class ids such as 0,255, or none")
-    return tuple(int(part) for part in parts)
 
 
 def _id_map(text: str) -> dict[int, int]:

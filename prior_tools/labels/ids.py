@@ -1,4 +1,4 @@
-"""Class ids to other class ids, as a person writes them."""
+"""Class ids as a person writes them: lists of ids, and what ids become."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ import re
 
 from ..errors import PriorError
 
-_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})")
+_ID = re.compile(r"\d{1,5}", re.ASCII)
+_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})", re.ASCII)
+
+
+def parse_ids(text: str, what: str) -> tuple[int, ...]:
+    """`0, 255`: class ids; none for "none" or an empty text.
+
+    what: what the text is called in errors. Raises PriorError for anything else.
+    """
+    entries = [] if text.strip().lower() == "none" else _entries(text)
+    if not all(_ID.fullmatch(entry) for entry in entries):
+        raise PriorError(f"{what} is {text.strip()!r}; expected class ids such as 0,255, or none")
+    return tuple(int(entry) for entry in entries)
 
 
 def is_id_map(text: str) -> bool:

@@ -11,12 +11,10 @@ from torch import Tensor
 from ..accumulator import MAX_CLASS_ID
 from ..errors import PriorError, listing
 from ..labels.palettes import Palette
+from ..latent_formats import SCALES
 from ..moments import to_float32
 from ..prior import Prior, PriorMetadata
 from .files import CATEGORICAL, JOINT, SPATIAL, PublishedStatistics
-
-# What latents were multiplied by, for the formats that such files were made with.
-SCALE_FACTORS = {"sd15": 0.18215, "sdxl": 0.13025}
 
 _DOWNSCALE_FACTOR = 8
 
@@ -148,16 +146,16 @@ def prior_from_published(
 
 def _scale(scale: float | None, latent_format: str) -> float:
     if scale is None:
-        if latent_format not in SCALE_FACTORS:
+        if latent_format not in SCALES:
             raise PriorError(
                 f"no factor is known here for latent format {latent_format!r}; give the scale that "
                 "the latents were multiplied by"
             )
-        return SCALE_FACTORS[latent_format]
+        return SCALES[latent_format]
     if not 1e-6 < scale < 1e6:
         raise PriorError(
             f"scale is {scale}; expected the positive factor that the latents were multiplied by, "
-            f"such as {SCALE_FACTORS['sd15']}"
+            f"such as {SCALES['sd15']}"
         )
     return float(scale)
 
