@@ -117,7 +117,7 @@ for index, (empty, mu, scheduler) in enumerate(cases):
     seen.clear()
     samples = torch.zeros_like(x0) if empty else x0.clone()
     host.sample_from(model, {"samples": samples}, cond, cond, seed=3, steps=5, cfg=1.0,
-        sampler_name="euler", scheduler=scheduler, mu=mu)
+        sampler_name="euler", scheduler=scheduler, mu=mu, empty=empty)
     tensors[f"x{index}"] = seen[0][0]
     sigmas.append(seen[0][1])
 tensors["noise"] = comfy.sample.prepare_noise(x0, 3)
