@@ -30,15 +30,16 @@ lint: venv
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 
-# The stamp holds a checksum of all that was asked for, so that another COMFYUI_DIR counts too.
-# Of a ComfyUI's requirements the lines for torch itself are left out: what is there stays.
+# The stamp holds a checksum of all that was asked for and of this file, so that another COMFYUI_DIR
+# and another rule count too. A ComfyUI's own requirements are installed whole, under the torch and
+# torchvision that are there: what fits them is taken of everything else.
 venv:
 	@set -e; \
 	own="$${COMFYUI_DIR:+$$COMFYUI_DIR/requirements.txt}"; \
 	if [ -n "$$own" ] && [ ! -f "$$own" ]; then \
 		echo "COMFYUI_DIR is $$COMFYUI_DIR, but there is no requirements.txt in it" >&2; exit 1; \
 	fi; \
-	wanted="$$(cat requirements-dev.txt $${own:+"$$own"} | cksum)"; \
+	wanted="$$(cat requirements-dev.txt Makefile $${own:+"$$own"} | cksum)"; \
 	if [ -x $(VENV_PYTHON) ] && [ "$$(cat $(STAMP) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
 	if [ ! -x $(VENV_PYTHON) ]; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -50,10 +51,10 @@ venv:
 	$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt; \
 	if [ -n "$$own" ]; then \
 		echo "Installing what the ComfyUI in COMFYUI_DIR asks for ..."; \
-		grep -viE '^[[:space:]]*torch(vision|audio)?[[:space:]]*([]<>=!~;[#].*)?$$' "$$own" \
-			> .venv/comfyui-requirements.txt; \
+		$(VENV_PYTHON) -m pip list --disable-pip-version-check --format=freeze \
+			| grep -E '^torch(vision)?==' > .venv/torch-constraints.txt; \
 		$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check \
-			-r .venv/comfyui-requirements.txt; \
+			-r "$$own" -c .venv/torch-constraints.txt; \
 	fi; \
 	echo "$$wanted" > $(STAMP)
 
