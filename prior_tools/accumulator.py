@@ -239,7 +239,7 @@ class PriorAccumulator:
         if known + len(new) > MAX_CLASSES:
             raise PriorError(
                 f"the labels hold more than {MAX_CLASSES} different class ids; are they instance "
-                "ids, or is a colour image read as ids?"
+                "ids, or is a color image read as ids?"
             )
         self._row_of_id[new + 1] = torch.arange(known, known + len(new))
         self.class_ids += new.tolist()

@@ -20,7 +20,7 @@ _MOST_CLASSES = 40
 
 
 class ClassRow(NamedTuple):
-    """A class of a prior: id, name, colour, images that hold it, share of all cells."""
+    """A class of a prior: id, name, color, images that hold it, share of all cells."""
 
     class_id: int
     name: str
@@ -126,22 +126,22 @@ def prior_card(prior: Prior) -> dict[str, object]:
 def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:
     """(most frequent class, mean of all images), a pixel a cell, RGB.
 
-    Without a VAE: the mean's first latent channels stand in for its colours. A grid with more than
+    Without a VAE: the mean's first latent channels stand in for its colors. A grid with more than
     `longest` cells on a side is made smaller.
     """
     classes, mean = _class_panel(prior), _mean_panel(prior, None)
     shrink = min(1.0, longest / max(classes.size))
     size = tuple(max(1, round(side * shrink)) for side in classes.size)
-    # Colours of classes must not mix: there would be classes that are not there.
+    # Colors of classes must not mix: there would be classes that are not there.
     return classes.resize(size, Image.Resampling.NEAREST), mean.resize(size, Image.Resampling.BOX)
 
 
 def class_palette(prior: Prior) -> Palette:
-    """The prior's palette, or one with a distinct colour for each of its classes."""
+    """The prior's palette, or one with a distinct color for each of its classes."""
     own = prior.metadata.palette
     if own is not None and not own.is_grey:
         return own
-    # Borrow the colours of a large palette: they were chosen to be told apart.
+    # Borrow the colors of a large palette: they were chosen to be told apart.
     colors = list(PALETTES["ade20k"].colors.values())[1:]
     return Palette(
         "generated",
@@ -171,7 +171,7 @@ def latents_as_picture(latents: Tensor) -> Tensor:
 
 
 def paint_labels(prior: Prior, labels: Tensor) -> Tensor:
-    """Label maps [..., h, w] in the prior's colours, float32 [..., h, w, 3] in 0..1.
+    """Label maps [..., h, w] in the prior's colors, float32 [..., h, w, 3] in 0..1.
 
     Cells without a class are hatched in white, those of a class that the prior has never seen are
     hatched in red.

@@ -26,7 +26,7 @@ class PriorMetadata:
         source_size: (width, height) in pixels at which images were encoded.
         dataset_name: free text.
         class_names: class id -> name.
-        palette: colours of the classes in label images.
+        palette: colors of the classes in label images.
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, "stretch" or "crop".
         label_method: how labels were brought to the grid, "majority" or "nearest".

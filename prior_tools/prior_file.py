@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 # and equal priors are to be equal files.
 HEADER_KEY = "scp_prior"
 
-# Far above a real header (COCO-Stuff's names and colours take 20 kB), far below a denial of memory.
+# Far above a real header (COCO-Stuff's names and colors take 20 kB), far below a denial of memory.
 _MAX_HEADER = 16 * 2**20
 
 

@@ -47,16 +47,16 @@ class PairDataset:
     Attributes:
         pairs: see `find_pairs`.
         size: (width, height) in pixels that images are brought to.
-        palette: of the label files. Colour files are decoded by it. Files of one channel hold
-            class ids. Files with a colour table hold ids too, unless all of their colours are the
-            palette's and they are no usual colours for ids.
+        palette: of the label files. Color files are decoded by it. Files of one channel hold
+            class ids. Files with a color table hold ids too, unless all of their colors are the
+            palette's and they are no usual colors for ids.
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
         ignore_ids: class ids that labels may hold and that statistics leave out; None takes the
             palette's.
-        id_map: value in the file -> class id, for label files that are known to hold ids: colour
+        id_map: value in the file -> class id, for label files that are known to hold ids: color
             tables are then not looked at. A value that it lacks is an id already, so {} renames
-            nothing. None tells ids from colours file by file, as said under palette.
+            nothing. None tells ids from colors file by file, as said under palette.
     """
 
     pairs: Sequence[Pair]
@@ -132,7 +132,7 @@ def _upright(image: Image.Image, label: Image.Image) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode in 8-bit colours."""
+    """A picture of any mode in 8-bit colors."""
     if image.mode.startswith("I;16"):
         # Pillow's own conversion of 16-bit grey clips instead of scaling.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

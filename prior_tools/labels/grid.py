@@ -22,7 +22,7 @@ def labels_on_grid(
     Args:
         label_image: [N, H, W, 3], floats in 0..1 or integers in 0..255. An image of it will have
             W x H pixels, each side rounded down to whole cells.
-        palette: which colour means which class, or its name.
+        palette: which color means which class, or its name.
         downscale_factor: pixels per latent cell; that of the prior's metadata.
         method: see `resize_labels`; the label_method of the prior's metadata.
 
