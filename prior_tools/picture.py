@@ -90,7 +90,8 @@ def prior_card(prior: Prior) -> dict[str, object]:
     Returns:
         dataset: its name, "" where not known.
         images: number of images.
-        grid, pixels: [width, height] in latent cells and in pixels.
+        grid: [h, w] in latent cells.
+        pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
         classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first.
@@ -104,7 +105,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
     return {
         "dataset": metadata.dataset_name,
         "images": prior.num_images,
-        "grid": [width, height],
+        "grid": [height, width],
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,

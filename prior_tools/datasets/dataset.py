@@ -97,7 +97,7 @@ class PairDataset:
         image, label = _upright(image, label), ImageOps.exif_transpose(label)
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
-            image, label = (p.crop(crop_box(*p.size, *self.size)) for p in (image, label))
+            image, label = (p.crop(crop_box(p.size, self.size)) for p in (image, label))
         ids = label_ids(label, pair.label.name, self.palette, self.ignored, self.id_map)
         pixels = np.array(as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)

@@ -43,5 +43,5 @@ def labels_on_grid(
     palette = get_palette(palette)
     ids, unmatched = decode_label_image(image, palette)
     check_matched(image, unmatched, palette, "the label image")
-    ids = fit_labels(ids, height * downscale_factor, width * downscale_factor)
+    ids = fit_labels(ids, (width * downscale_factor, height * downscale_factor))
     return resize_labels(ids, (height, width), method)

@@ -49,7 +49,7 @@ def test_it_says_what_the_prior_holds():
     )
     assert json.loads(json.dumps(card)) == card
     told = ("dataset", "images", "grid", "pixels", "channels", "latent_format")
-    assert [card[key] for key in told] == ["streets", 3, [6, 4], [50, 33], 4, "sd15"]
+    assert [card[key] for key in told] == ["streets", 3, [4, 6], [50, 33], 4, "sd15"]
     sky, road, car = card["classes"]
     assert sky == {"id": 10, "name": "sky", "color": "#4682b4", "images": 3, "share": 0.5}
     assert (road["name"], road["color"], road["images"]) == ("road", "#804080", 3)
