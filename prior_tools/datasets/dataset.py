@@ -29,6 +29,10 @@ class LabelledImage:
         image: [H, W, 3], uint8 in 0..255 or float in 0..1.
         labels: int64 ids at the label file's own resolution, -1 = unknown; the same part of the
             scene as the image.
+
+    >>> item = dataset[0]
+    >>> item.image.shape, item.labels.unique()  # 0 is sky, 3 is road
+    (torch.Size([16, 32, 3]), tensor([0, 3]))
     """
 
     image: Tensor
@@ -57,6 +61,11 @@ class PairDataset:
         id_map: value in the file -> class id, for label files that are known to hold ids: color
             tables are then not looked at. A value that it lacks is an id already, so {} renames
             nothing. None tells ids from colors file by file, as said under palette.
+
+    >>> pairs, _ = find_pairs(folder / "images", folder / "labels")
+    >>> dataset = PairDataset(pairs, (24, 8), PALETTES["camvid"], resize="crop")
+    >>> len(dataset), dataset[0].image.shape
+    (2, torch.Size([8, 24, 3]))
     """
 
     pairs: Sequence[Pair]
@@ -107,7 +116,12 @@ class PairDataset:
         return self.pairs[index].name
 
     def subset(self, indices: Sequence[int]) -> PairDataset:
-        """The same dataset with these pairs only."""
+        """The same dataset with these pairs only.
+
+        >>> some = dataset.subset([1])
+        >>> some.name(0)
+        'b'
+        """
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
 

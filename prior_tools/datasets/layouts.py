@@ -43,6 +43,10 @@ class Layout:
         label_kind: what label files hold, in words: "trainIds", "labelIds", "colors", "ids",
             "ids or colors".
         id_map: see `PairDataset`.
+
+    >>> layout = find_dataset("pairs", folder, split="").with_palette("camvid")
+    >>> layout.dataset(size=(32, 16)).name(0)
+    'a'
     """
 
     name: str
@@ -187,6 +191,10 @@ def find_dataset(
     Raises:
         PriorError: a folder or the split is missing, or no image has a label; the text says what
             was looked for, what is there and what to do.
+
+    >>> layout = find_dataset("pairs", folder, split="")
+    >>> [pair.name for pair in layout.pairs], layout.label_kind
+    (['a', 'b'], 'ids or colors')
     """
     if layout not in LAYOUTS:
         raise PriorError(f"no layout is named {layout!r}; expected one of {', '.join(LAYOUTS)}")

@@ -21,6 +21,12 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
 
     Returns:
         int64 ids [h, w] or [N, h, w].
+
+    >>> ids = torch.tensor([[3, 0, 8, 8], [0, 0, 8, 8]])
+    >>> resize_labels(ids, (1, 2))
+    tensor([[0, 8]])
+    >>> resize_labels(ids, (1, 2), "nearest")
+    tensor([[3, 8]])
     """
     if labels.ndim not in (2, 3) or 0 in labels.shape:
         raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [H, W] or [N, H, W]")
@@ -50,6 +56,10 @@ def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         [..., height, width].
+
+    >>> fit_labels(torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]]), size=(2, 2))
+    tensor([[1, 2],
+            [5, 6]])
     """
     width, height = size
     old_height, old_width = labels.shape[-2:]

@@ -30,6 +30,10 @@ def labels_on_grid(
         int64 [N, H // downscale_factor, W // downscale_factor], -1 = unknown.
 
     Raises PriorError for an image smaller than a cell, or one that is not of this palette.
+
+    >>> labels_on_grid(label_image, "camvid")  # sky, road and a car
+    tensor([[[0, 0, 0, 0],
+             [8, 3, 3, 3]]])
     """
     image = torch.as_tensor(label_image)
     if image.ndim != 4 or image.shape[-1] < 3:

@@ -31,6 +31,10 @@ class Palette:
         void: colors that mean "no class": exactly these decode to -1 without counting as
             unmatched.
         ignore_ids: classes that statistics leave out unless told otherwise.
+
+    >>> roofs = Palette("roofs", {0: (0, 0, 0), 1: (255, 0, 0)}, {0: "ground", 1: "roof"})
+    >>> roofs.paint(torch.tensor([0, 1])).tolist()
+    [[0, 0, 0], [255, 0, 0]]
     """
 
     name: str
@@ -116,6 +120,10 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
         (ids int64 [H, W] or [N, H, W], unmatched fraction). A pixel matches the nearest color if
         that lies within less than half the palette's smallest color distance; others are -1.
         With plain grey ids a pixel matches if it is grey, to within one level.
+
+    >>> image = torch.tensor([[[128, 64, 128], [130, 64, 126], [255, 255, 255], [0, 0, 192]]])
+    >>> decode_label_image(image, "camvid")  # road, nearly road, no class, pavement
+    (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
     palette = get_palette(palette)
     pixels = _as_levels(image)
@@ -172,7 +180,11 @@ def check_matched(
 
 
 def get_palette(palette: Palette | str) -> Palette:
-    """The palette of this name, or the palette itself; PriorError lists the names."""
+    """The palette of this name, or the palette itself; PriorError lists the names.
+
+    >>> get_palette("camvid").names[3]
+    'road'
+    """
     if isinstance(palette, Palette):
         return palette
     if palette not in PALETTES:
