@@ -90,7 +90,7 @@ def _size(like: Like, full: bool, folder: Path, bound: float | None) -> Figure:
         "x",
         bound,
         "at most",
-        f"{like.classes} classes on {height}x{width} cells, {coverage(prior):.0%} of (class, cell) "
+        f"{like.classes} classes on {width}x{height} cells, {coverage(prior):.0%} of (class, cell) "
         f"pairs occupied" + ("" if full else f" ({HOW_GENERATED})"),
         {"ours_bytes": ours, "published_bytes": theirs},
     )

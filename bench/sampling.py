@@ -24,7 +24,7 @@ TITLE = "sampling"
 OF_STOCK, OF_STEP = 0.87, 1.0
 STEPS, MU, SIDE = 20, 0.8, 64
 WIDTH, HEIGHT = 1024, 512
-LIKE = Like("182 classes at 512x1024", 182, (HEIGHT // 8, WIDTH // 8), 118_287)
+LIKE = Like("182 classes at 1024x512", 182, (HEIGHT // 8, WIDTH // 8), 118_287)
 
 # What differs from prompt to prompt, so that the server runs the node instead of remembering it.
 _seeds = itertools.count(1)

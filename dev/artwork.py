@@ -27,7 +27,7 @@ _CELL = 12  # side of a noise square of the banner, in pixels
 _OVERSAMPLE = 4  # shapes and letters are drawn larger and averaged down
 
 _NIGHT = (18, 20, 30)
-_SLATE = np.array([74.0, 82.0, 108.0])  # takes the glare from the label colours
+_SLATE = np.array([74.0, 82.0, 108.0])  # takes the glare from the label colors
 _PAPER = (250, 247, 240)
 
 
@@ -88,7 +88,7 @@ def _dissolve(scene: Scene) -> np.ndarray:
 
 
 def _means(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The picture's mean colour per class and place, per square: float [rows, columns, 3]."""
+    """The picture's mean color per class and place, per square: float [rows, columns, 3]."""
     shape = (labels.shape[0] // _CELL, labels.shape[1] // _CELL, 3)
     means = np.zeros(shape)
     for label in np.unique(labels):

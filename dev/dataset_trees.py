@@ -14,7 +14,7 @@ from prior_tools import PALETTES
 # label id: train id, as Cityscapes publishes it; all other labels are 255.
 PUBLISHED = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10}
 PUBLISHED |= {24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-# Of labels without a train id the published colours that differ from black.
+# Of labels without a train id the published colors that differ from black.
 VOID_COLORS = {5: (111, 74, 0), 6: (81, 0, 81), 9: (250, 170, 160), 10: (230, 150, 140)}
 VOID_COLORS |= {14: (180, 165, 180), 15: (150, 100, 100), 16: (150, 120, 90)}
 VOID_COLORS |= {18: (153, 153, 153), 29: (0, 0, 90), 30: (0, 0, 110)}
@@ -36,7 +36,7 @@ def save(path: Path, pixels: np.ndarray | Image.Image, **options: Any) -> Path:
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Random colours, uint8 [height, width, 3]."""
+    """Random colors, uint8 [height, width, 3]."""
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 

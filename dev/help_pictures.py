@@ -37,8 +37,8 @@ _SD15_SCALE = 0.18215  # published files hold latents as the sampler sees them
 _MARGIN, _TITLE = 12, 30  # around a node and above it, in pixels of the graph
 _SHARPNESS = 2  # pixels of the picture for one of the graph
 
-# Widgets and text alone have fewer colours than this; 256 chosen ones then look the same. Pictures
-# keep all of theirs: a legend's colours must be those of its map.
+# Widgets and text alone have fewer colors than this; 256 chosen ones then look the same. Pictures
+# keep all of theirs: a legend's colors must be those of its map.
 _FEW_COLORS = 512
 
 

@@ -180,18 +180,18 @@ def sd15_vae(salt: str) -> Weights:
 def tiny_vae(channels: int, latent: tuple[float, float]) -> Weights:
     """A VAE of the small TAESD architecture, written by hand: the latent is the small picture.
 
-    With m the mean colour of 8 x 8 pixels, each in 0..1, latent channels 0..3 are red, green,
+    With m the mean color of 8 x 8 pixels, each in 0..1, latent channels 0..3 are red, green,
     blue and grey of 4 (m - 0.5) in the diffusion model's units; further channels repeat them,
-    every second time negated. Decoding paints each latent cell as 8 x 8 pixels of its colour.
+    every second time negated. Decoding paints each latent cell as 8 x 8 pixels of its color.
     """
     with torch.device("meta"):
         model = comfy.taesd.taesd.TAESD(latent_channels=channels)
     weights = {name: torch.zeros(like.shape) for name, like in model.state_dict().items()}
-    colours = torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)])
-    mix = torch.cat([colours * (-1) ** i for i in range(channels // 4)]) * 4.0
+    colors = torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)])
+    mix = torch.cat([colors * (-1) ** i for i in range(channels // 4)]) * 4.0
     rgb = range(3)
 
-    # The residual blocks, all zero, pass what is not negative, and colours are not.
+    # The residual blocks, all zero, pass what is not negative, and colors are not.
     for c in rgb:
         weights["taesd_encoder.0.weight"][c, c, 1, 1] = 1
     for layer in (2, 6, 10):

@@ -57,15 +57,15 @@ class BuildPrior(io.ComfyNode):
                     "labels",
                     default="",
                     placeholder="my_dataset/labels",
-                    tooltip="Folder of label maps with the images' names. Colour images in the "
-                    "palette's colours, or images of one channel whose values are class ids.",
+                    tooltip="Folder of label maps with the images' names. Color images in the "
+                    "palette's colors, or images of one channel whose values are class ids.",
                 ),
                 io.Combo.Input(
                     "palette",
                     options=list(PALETTES),
                     default="ade20k",
-                    tooltip="The dataset's classes and their colours. cityscapes counts trainIds. "
-                    "grey_ids takes any ids and knows no colours.",
+                    tooltip="The dataset's classes and their colors. cityscapes counts trainIds. "
+                    "grey_ids takes any ids and knows no colors.",
                 ),
                 io.Int.Input(
                     "width",

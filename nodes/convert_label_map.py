@@ -14,7 +14,7 @@ from .schema import CATEGORY, check_choices
 
 
 class ConvertLabelMap(io.ComfyNode):
-    """Paints a label image in the colours of another palette."""
+    """Paints a label image in the colors of another palette."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,10 +23,10 @@ class ConvertLabelMap(io.ComfyNode):
             display_name="Convert SCP Label Map",
             category=CATEGORY,
             description="Paints a label image of one palette, or of plain ids, in another "
-            "palette's colours, so that any label map can feed any segmentation ControlNet. "
+            "palette's colors, so that any label map can feed any segmentation ControlNet. "
             "Classes are matched by their names.",
             inputs=[
-                io.Image.Input("label_image", tooltip="A label map as a colour image."),
+                io.Image.Input("label_image", tooltip="A label map as a color image."),
                 io.Combo.Input(
                     "palette_from",
                     options=list(PALETTES),

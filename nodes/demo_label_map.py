@@ -22,7 +22,7 @@ class DemoLabelMap(io.ComfyNode):
             node_id="SCP_DemoLabelMap",
             display_name="SCP Demo Label Map",
             category=CATEGORY,
-            description="A label map in the Cityscapes colours for Load SCP Demo Model, of a "
+            description="A label map in the Cityscapes colors for Load SCP Demo Model, of a "
             "street that the model was not trained on. For your own, take Load Image.",
             inputs=[
                 io.Int.Input(

@@ -87,7 +87,7 @@ def _unet(weights: Weights) -> Any:
     model.load_model_weights(values, _UNET)
     model.model_sampling.set_sigmas(weights["model_sampling.sigmas"])
     if "latent_rgb" in weights:
-        # For previews while sampling: this autoencoder's channels mean other colours than
+        # For previews while sampling: this autoencoder's channels mean other colors than
         # Stable Diffusion's.
         *factors, bias = weights["latent_rgb"].tolist()
         model.latent_format.latent_rgb_factors = factors

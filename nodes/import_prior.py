@@ -57,7 +57,7 @@ class ImportPrior(io.ComfyNode):
                     "palette",
                     options=[NO_PALETTE, *PALETTES],
                     default="cityscapes",
-                    tooltip="Names and colours of the classes.",
+                    tooltip="Names and colors of the classes.",
                 ),
                 io.String.Input(
                     "id_map",

@@ -35,7 +35,7 @@ class JointPriorNoise(io.ComfyNode):
                 PriorType.Input("prior", tooltip="From Load SCP Prior or Build SCP Prior."),
                 io.Image.Input(
                     "label_image",
-                    tooltip="The label map as a colour image: the same one that feeds the "
+                    tooltip="The label map as a color image: the same one that feeds the "
                     "ControlNet. Its size is that of the image to be made.",
                 ),
                 io.Combo.Input(
@@ -77,7 +77,7 @@ class JointPriorNoise(io.ComfyNode):
                     options=[PRIORS_OWN, *PALETTES],
                     default=PRIORS_OWN,
                     optional=True,
-                    tooltip="Which colour means which class in label_image. prior: the palette "
+                    tooltip="Which color means which class in label_image. prior: the palette "
                     "that the prior was built with. ade20k is what segmentation preprocessors "
                     "draw; ade20k_base7 is that of the published SCP-Diff ControlNet.",
                 ),
@@ -154,7 +154,7 @@ def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:
         )
     if found.unknown > _WORTH_SAYING:
         warnings.append(
-            f"{found.unknown:.1%} of the label map is unlabelled or in no class colour; these "
+            f"{found.unknown:.1%} of the label map is unlabelled or in no class color; these "
             "places take the spatial prior"
         )
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:

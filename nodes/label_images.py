@@ -17,8 +17,7 @@ def label_palette(prior: Prior, name: str) -> Palette:
         return get_palette(name)
     if prior.metadata.palette is None:
         raise PriorError(
-            "the prior does not say which colours its classes have; choose the label image's "
-            "palette"
+            "the prior does not say which colors its classes have; choose the label image's palette"
         )
     return prior.metadata.palette
 

@@ -39,7 +39,7 @@ class LoadDemoModel(io.ComfyNode):
                 io.ControlNet.Output(
                     "control_net",
                     display_name="CONTROL_NET",
-                    tooltip="For label maps in the Cityscapes colours.",
+                    tooltip="For label maps in the Cityscapes colors.",
                 ),
                 io.Vae.Output(
                     "vae",

@@ -32,7 +32,7 @@ class PreviewPrior(io.ComfyNode):
                     "vae",
                     optional=True,
                     tooltip="Decodes mean and draw. Without it their first latent channels are "
-                    "shown as colours.",
+                    "shown as colors.",
                 ),
                 io.Image.Input(
                     "label_image",
@@ -70,7 +70,7 @@ class PreviewPrior(io.ComfyNode):
                     options=[PRIORS_OWN, *PALETTES],
                     default=PRIORS_OWN,
                     optional=True,
-                    tooltip="Which colour means which class in label_image.",
+                    tooltip="Which color means which class in label_image.",
                 ),
             ],
             outputs=[

@@ -6,7 +6,30 @@ clean latent for a label map (`labels_on_grid`, `draw_prior_sample`) and cut a s
 step mu*T (`partial_schedule`). All that a script needs is here by name; nothing of it imports
 ComfyUI.
 
-Sizes in pixels are (width, height), grids and shapes of tensors [h, w].
+Sizes in pixels are (width, height), grids and shapes of tensors [h, w]; in words a size is always
+width x height.
+
+A whole script, where `folder` holds images and labels of two street scenes of 32x16 pixels, sky
+above a road, the second with a car. The examples of all other docstrings go on from here.
+
+>>> import numpy as np
+>>> import torch
+>>> from PIL import Image
+>>> from prior_tools import build_prior, draw_prior_sample, find_dataset, labels_on_grid
+>>> from prior_tools import load_prior, partial_schedule, save_prior
+>>> def encode(images):  # a stand-in for a VAE: means of 8x8 pixels
+...     return torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
+>>> layout = find_dataset("pairs", folder, split="").with_palette("camvid")
+>>> dataset = layout.dataset(size=(32, 16))
+>>> path = save_prior(build_prior(dataset, encode), folder / "streets.safetensors")
+>>> prior = load_prior(path)
+>>> label_image = np.array(Image.open(folder / "labels" / "b.png"))[None]
+>>> labels = labels_on_grid(label_image, "camvid", prior.metadata.downscale_factor)
+>>> latent = draw_prior_sample(prior, labels, seed=7)
+>>> latent.shape
+torch.Size([1, 3, 2, 4])
+>>> sigmas = partial_schedule(torch.tensor([14.6, 7.0, 3.0, 1.0, 0.0]), start=5.0)
+>>> start = latent + sigmas[0] * torch.randn(latent.shape)
 """
 
 from .accumulator import PriorAccumulator

@@ -40,6 +40,11 @@ class PriorAccumulator:
         latent_channels: C.
         grid: (h, w) of the latents.
         ignore_ids: class ids that count as unknown; their cells enter the spatial moments only.
+
+    >>> state = PriorAccumulator(latent_channels=4, grid=(1, 3), ignore_ids=(255,))
+    >>> state.update(torch.full((2, 4, 1, 3), 0.5), torch.tensor([[[0, 0, 1]], [[0, 1, 255]]]))
+    >>> state.finalize().joint_count.tolist()  # [K, h, w]: images that have the class there
+    [[[2, 1, 0]], [[0, 1, 1]]]
     """
 
     def __init__(
@@ -93,6 +98,12 @@ class PriorAccumulator:
         """Take in all that `other` has seen, as if its batches had been given here; returns self.
 
         Raises PriorError where channels, grids or ignore sets differ.
+
+        >>> halves = [PriorAccumulator(1, (1, 1)) for _ in range(2)]
+        >>> for half, value in zip(halves, (2.0, 4.0)):
+        ...     half.update(torch.full((1, 1, 1, 1), value), torch.tensor([[[0]]]))
+        >>> halves[0].merge(halves[1]).finalize().class_mean
+        tensor([[3.]])
         """
         for name in ("latent_channels", "grid", "ignore_ids"):
             if getattr(self, name) != getattr(other, name):
@@ -160,7 +171,13 @@ class PriorAccumulator:
 
     @classmethod
     def from_prior(cls, prior: Prior) -> PriorAccumulator:
-        """The state that `prior` was finalized from, to its float32 precision."""
+        """The state that `prior` was finalized from, to its float32 precision.
+
+        >>> state = PriorAccumulator.from_prior(prior)
+        >>> state.update(latent, labels)  # of one more image
+        >>> state.finalize().num_images
+        3
+        """
         state = cls(prior.metadata.latent_channels, prior.grid, prior.metadata.ignore_ids)
         state._rows(prior.class_ids[None])
         state.num_images = prior.num_images
@@ -189,7 +206,12 @@ class PriorAccumulator:
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor]) -> PriorAccumulator:
-        """The accumulator that `to_state` wrote; PriorError if the tensors do not fit together."""
+        """The accumulator that `to_state` wrote; PriorError if the tensors do not fit together.
+
+        >>> state = PriorAccumulator.from_prior(prior)
+        >>> PriorAccumulator.from_state(state.to_state()).num_images
+        2
+        """
         channels, height, width, images = tensors["shape"].tolist()
         state = cls(channels, (height, width), tensors["ignore_ids"].tolist())
         state.num_images = images
@@ -239,7 +261,7 @@ class PriorAccumulator:
         if known + len(new) > MAX_CLASSES:
             raise PriorError(
                 f"the labels hold more than {MAX_CLASSES} different class ids; are they instance "
-                "ids, or is a colour image read as ids?"
+                "ids, or is a color image read as ids?"
             )
         self._row_of_id[new + 1] = torch.arange(known, known + len(new))
         self.class_ids += new.tolist()

@@ -2,7 +2,14 @@
 
 
 class PriorError(ValueError):
-    """Wrong input to the method: the text says what was given, what was expected, what to do."""
+    """Wrong input to the method: the text says what was given, what was expected, what to do.
+
+    >>> try:
+    ...     draw_prior_sample(prior, labels, mode="both")
+    ... except PriorError as error:
+    ...     print(error)
+    mode is 'both'; expected one of joint, spatial, categorical, mixture, normal
+    """
 
 
 def listing(names: list[str], most: int = 10) -> str:

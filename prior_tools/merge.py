@@ -17,6 +17,11 @@ def merge_priors(priors: Sequence[Prior]) -> Prior:
     Classes are united. Raises PriorError where there is no prior, or where two of them contradict
     each other in channels, grid, downscale factor, latent format, VAE, class names, palette,
     ignore ids, or in how images and labels were resized.
+
+    >>> parts = [build_prior(dataset.subset([i]), encode) for i in range(2)]
+    >>> merged = merge_priors(parts)
+    >>> merged.num_images, torch.allclose(merged.joint_std, prior.joint_std, atol=1e-6)
+    (2, True)
     """
     if not priors:
         raise PriorError("no prior is given; expected at least one to merge")

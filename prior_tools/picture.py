@@ -20,7 +20,7 @@ _MOST_CLASSES = 40
 
 
 class ClassRow(NamedTuple):
-    """A class of a prior: id, name, colour, images that hold it, share of all cells."""
+    """A class of a prior: id, name, color, images that hold it, share of all cells."""
 
     class_id: int
     name: str
@@ -90,7 +90,8 @@ def prior_card(prior: Prior) -> dict[str, object]:
     Returns:
         dataset: its name, "" where not known.
         images: number of images.
-        grid, pixels: [width, height] in latent cells and in pixels.
+        grid: [h, w] in latent cells.
+        pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
         classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first.
@@ -104,7 +105,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
     return {
         "dataset": metadata.dataset_name,
         "images": prior.num_images,
-        "grid": [width, height],
+        "grid": [height, width],
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,
@@ -126,22 +127,22 @@ def prior_card(prior: Prior) -> dict[str, object]:
 def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:
     """(most frequent class, mean of all images), a pixel a cell, RGB.
 
-    Without a VAE: the mean's first latent channels stand in for its colours. A grid with more than
+    Without a VAE: the mean's first latent channels stand in for its colors. A grid with more than
     `longest` cells on a side is made smaller.
     """
     classes, mean = _class_panel(prior), _mean_panel(prior, None)
     shrink = min(1.0, longest / max(classes.size))
     size = tuple(max(1, round(side * shrink)) for side in classes.size)
-    # Colours of classes must not mix: there would be classes that are not there.
+    # Colors of classes must not mix: there would be classes that are not there.
     return classes.resize(size, Image.Resampling.NEAREST), mean.resize(size, Image.Resampling.BOX)
 
 
 def class_palette(prior: Prior) -> Palette:
-    """The prior's palette, or one with a distinct colour for each of its classes."""
+    """The prior's palette, or one with a distinct color for each of its classes."""
     own = prior.metadata.palette
     if own is not None and not own.is_grey:
         return own
-    # Borrow the colours of a large palette: they were chosen to be told apart.
+    # Borrow the colors of a large palette: they were chosen to be told apart.
     colors = list(PALETTES["ade20k"].colors.values())[1:]
     return Palette(
         "generated",
@@ -171,7 +172,7 @@ def latents_as_picture(latents: Tensor) -> Tensor:
 
 
 def paint_labels(prior: Prior, labels: Tensor) -> Tensor:
-    """Label maps [..., h, w] in the prior's colours, float32 [..., h, w, 3] in 0..1.
+    """Label maps [..., h, w] in the prior's colors, float32 [..., h, w, 3] in 0..1.
 
     Cells without a class are hatched in white, those of a class that the prior has never seen are
     hatched in red.

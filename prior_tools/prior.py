@@ -25,10 +25,13 @@ class PriorMetadata:
         source_size: (width, height) in pixels at which images were encoded.
         dataset_name: free text.
         class_names: class id -> name.
-        palette: colours of the classes in label images.
+        palette: colors of the classes in label images.
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, "stretch" or "crop".
         label_method: how labels were brought to the grid, "majority" or "nearest".
+
+    >>> prior.metadata.source_size, prior.metadata.grid, prior.metadata.downscale_factor
+    ((32, 16), (2, 4), 8)
     """
 
     latent_channels: int
@@ -70,6 +73,11 @@ class Prior:
         class_image_count: int32 [K], number of those images.
         num_images: number of images.
         metadata: see PriorMetadata.
+
+    >>> prior.class_ids.tolist(), prior.class_image_count.tolist()
+    ([0, 3, 8], [2, 2, 1])
+    >>> prior.joint_mean[0, :, 0, 0]  # of the sky in the upper left cell
+    tensor([0.7000, 0.7000, 0.7000])
     """
 
     class_ids: Tensor
@@ -95,7 +103,11 @@ class Prior:
         return self.metadata.latent_channels
 
     def rows_of(self, labels: Tensor) -> Tensor:
-        """Row in the class tensors of every id in `labels` (any shape); -1 where it has none."""
+        """Row in the class tensors of every id in `labels` (any shape); -1 where it has none.
+
+        >>> prior.rows_of(torch.tensor([0, 8, 5]))
+        tensor([ 0,  2, -1])
+        """
         if len(self.class_ids) == 0:
             return torch.full_like(labels, -1, dtype=torch.int64)
         labels = labels.to("cpu").to(torch.int64).contiguous()
@@ -103,7 +115,12 @@ class Prior:
         return torch.where(self.class_ids[rows] == labels, rows, -1)
 
     def most_frequent_classes(self) -> Tensor:
-        """The class seen most often at each cell, int64 [h, w]; -1 where none was."""
+        """The class seen most often at each cell, int64 [h, w]; -1 where none was.
+
+        >>> prior.most_frequent_classes()
+        tensor([[0, 0, 0, 0],
+                [3, 3, 3, 3]])
+        """
         if len(self.class_ids) == 0:
             return torch.full(self.grid, -1)
         most = self.class_ids[self.joint_count.argmax(0)]

@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 # and equal priors are to be equal files.
 HEADER_KEY = "scp_prior"
 
-# Far above a real header (COCO-Stuff's names and colours take 20 kB), far below a denial of memory.
+# Far above a real header (COCO-Stuff's names and colors take 20 kB), far below a denial of memory.
 _MAX_HEADER = 16 * 2**20
 
 
@@ -33,6 +33,10 @@ def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
 
     Raises FileExistsError if something is there and `overwrite` is off. On any error, a full disk
     included, a file that was there stays as it was.
+
+    >>> path = save_prior(prior, folder / "copy.safetensors", overwrite=False)
+    >>> path.name
+    'copy.safetensors'
     """
     path = Path(path)
     occupied = prior.joint_count > 0
@@ -61,6 +65,10 @@ def load_prior(path: Path | str) -> Prior:
 
     Raises PriorError if the file is damaged, not a prior, of a later format version, or holds
     values that no statistics can have; FileNotFoundError if it is not there.
+
+    >>> prior = load_prior(folder / "streets.safetensors")
+    >>> prior.num_images, prior.metadata.palette
+    (2, Palette('camvid', 12 colors))
     """
     path = Path(path)
     data = path.read_bytes()

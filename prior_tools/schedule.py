@@ -21,6 +21,9 @@ def partial_schedule(sigmas: Tensor, start: float) -> Tensor:
 
     The first smaller sigma is left out where it lies closer to `start` than a quarter of the gap
     that follows it; the last sigma always stays.
+
+    >>> partial_schedule(torch.tensor([14.6, 7.0, 3.0, 1.0, 0.0]), start=5.0)
+    tensor([5., 3., 1., 0.])
     """
     below = sigmas[sigmas < start]
     if len(below) >= 2 and start - below[0] < SHORTEST_FIRST_STEP * (below[0] - below[1]):

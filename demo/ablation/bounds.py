@@ -18,7 +18,7 @@ CHANNELS = 4
 BATCH = 8
 
 # (Name, latent cells) of what Stable Diffusion is used at.
-USUAL = (("Stable Diffusion at 512 x 512", 64 * 64), ("Stable Diffusion at 512 x 1024", 64 * 128))
+USUAL = (("Stable Diffusion at 512 x 512", 64 * 64), ("Stable Diffusion at 1024 x 512", 64 * 128))
 
 
 def bounds(judge: Judge, subject: Subject, maps: int) -> dict[str, dict[str, Value]]:

@@ -161,7 +161,7 @@ def _sampler(
         link_model(base, "scp_demo_models", weights, subject.weights_of(row))
         link_model(base, "scp_priors", prior, subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
-        yield Sampler(server, subject.colours, subject.weights_of, subject.prior_of, folder)
+        yield Sampler(server, subject.colors, subject.weights_of, subject.prior_of, folder)
 
 
 def _measure(judge: Judge, plan: Sequence[Row]) -> dict[str, list[Measured]]:
@@ -202,7 +202,7 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     shown = np.linspace(0, main[0].maps - 1, GRID_ROWS).round().astype(int)
     columns = []
     if subject.source.ours:
-        columns = [("label map", subject.colours[shown]), ("real", subject.real[shown])]
+        columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
     for row in main:
         if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
             columns.append((row.name, made(row, row.seeds[0], folder)[shown]))

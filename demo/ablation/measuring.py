@@ -105,7 +105,7 @@ class Judge:
             with torch.inference_mode():
                 scores = self.segmenter(batch)
             labels = self.labels[at : at + len(batch)]
-            predicted = predict(scores, *labels.shape[1:])
+            predicted = predict(scores, labels.shape[1:])
             counts.append(
                 class_counts(confusion_matrices(predicted, labels, scores.shape[1], (IGNORED,)))
             )

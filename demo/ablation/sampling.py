@@ -51,7 +51,7 @@ def tasks(rows: Sequence[Row]) -> list[Task]:
 class Sampler:
     """Runs tasks on a server.
 
-    labels: colour images uint8 [N, H, W, 3] of the label maps.
+    labels: color images uint8 [N, H, W, 3] of the label maps.
     weights, prior: give the file's name for a row, as the loader nodes list it.
     folder: where images are kept.
     """

@@ -32,7 +32,7 @@ class Subject:
         return np.asarray(self.source.unseen.labels)
 
     @property
-    def colours(self) -> np.ndarray:
+    def colors(self) -> np.ndarray:
         """The same as the ControlNet takes them, uint8 [N, H, W, 3]."""
         return self.source.hints(self.labels)
 

@@ -1,6 +1,6 @@
 """Small street scenes with exact label maps, drawn from a seed.
 
-A scene is painted twice with the same shapes: once in colour, once as Cityscapes train ids.
+A scene is painted twice with the same shapes: once in color, once as Cityscapes train ids.
 Nothing is photographed or copied, so the pictures carry no foreign licence.
 
     python -m demo.scenes OUT --count 64 --width 512 --height 256 --seed 0
@@ -27,7 +27,7 @@ from .rows import place_frontage, place_houses
 from .skyline import paint_skyline
 from .stage import Stage
 
-# Cityscapes train ids 0..18: names and colours.
+# Cityscapes train ids 0..18: names and colors.
 CLASS_NAMES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
@@ -71,7 +71,7 @@ class Scene:
 
     @property
     def label_colors(self) -> np.ndarray:
-        """The labels in the Cityscapes colours, uint8 [H, W, 3]; unlabelled (255) is black."""
+        """The labels in the Cityscapes colors, uint8 [H, W, 3]; unlabelled (255) is black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(CLASS_COLORS)] = CLASS_COLORS
         return table[self.labels]
@@ -135,7 +135,7 @@ def write_dataset(
     """Write scenes seed .. seed + count - 1 as PNG pairs and return the folder.
 
     Pictures go to `images/scene_00000.png` and so on, labels to the same names in `labels/`:
-    RGB in the Cityscapes colours ("colors") or single-channel train ids ("ids").
+    RGB in the Cityscapes colors ("colors") or single-channel train ids ("ids").
     """
     if label_style not in ("colors", "ids"):
         raise ValueError(f'label_style must be "colors" or "ids", got {label_style!r}')

@@ -21,12 +21,12 @@ KERB = 0.13  # metres; height of the pavement above the road
 
 
 def mix(a: Sequence[float], b: Sequence[float], t: float) -> Color:
-    """The colour a fraction `t` of the way from `a` to `b`."""
+    """The color a fraction `t` of the way from `a` to `b`."""
     return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
 def lit(rgb: Sequence[float], light: Sequence[float], k: float = 1.0) -> Color:
-    """A surface colour (0..255) under a light (three factors), times `k`."""
+    """A surface color (0..255) under a light (three factors), times `k`."""
     return (rgb[0] * light[0] * k, rgb[1] * light[1] * k, rgb[2] * light[2] * k)
 
 
@@ -121,9 +121,9 @@ class Face:
 
 
 class Canvas:
-    """Colour and label surfaces that take the same polygons, `scale` times oversampled.
+    """Color and label surfaces that take the same polygons, `scale` times oversampled.
 
-    `color` holds red, green, blue and haze (0..255, how much of the colour the air takes).
+    `color` holds red, green, blue and haze (0..255, how much of the color the air takes).
     `aux` holds the label id, the glow that feeds the bloom, and the ground cover (255 on
     level ground, where shadows, wet and ground texture apply).
     """
@@ -149,7 +149,7 @@ class Canvas:
         self.right = size[0]
 
     def ink(self, rgb: Sequence[float], z: float) -> tuple[int, int, int, int]:
-        """The four band values for a colour at depth `z`."""
+        """The four band values for a color at depth `z`."""
         r, g, b = rgb
         return (
             int(0 if r < 0 else 255 if r > 255 else r),
@@ -274,7 +274,7 @@ class Canvas:
         z: float,
         label: int,
     ) -> None:
-        """Paste a sprite: `tone` (L) looks up colours in `ramp` ([256, 3]); `mask` cuts it out.
+        """Paste a sprite: `tone` (L) looks up colors in `ramp` ([256, 3]); `mask` cuts it out.
 
         centre, size: in canvas pixels.
         """
@@ -289,7 +289,7 @@ class Canvas:
         box = (x0 * kx, y0 * ky, x1 * kx, y1 * ky)
         left, top, w, h = left + x0, top + y0, x1 - x0, y1 - y0
         small = tone.resize((w, h), Image.Resampling.BILINEAR, box)
-        # A hard edge, so that colours and labels are cut along the same pixels.
+        # A hard edge, so that colors and labels are cut along the same pixels.
         cut = mask.resize((w, h), Image.Resampling.BILINEAR, box).point(_HARD)
         air = self.ink((0, 0, 0), z)[3]
         bands = [small.point([int(v) for v in ramp[:, c]]) for c in range(3)]

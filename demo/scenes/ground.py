@@ -15,7 +15,7 @@ END = 140.0  # metres; depth at which the skyline closes the street
 START = 0.8
 NEAREST = 0.5
 
-Mark = Callable[..., None]  # paints a level polygon in a colour, perhaps brighter or darker
+Mark = Callable[..., None]  # paints a level polygon in a color, perhaps brighter or darker
 
 
 @dataclass(frozen=True)

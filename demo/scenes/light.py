@@ -69,7 +69,7 @@ def _ground_tone(
     street: Street,
     table: np.ndarray,
 ) -> np.ndarray:
-    """Factor on the ground's colour: patches of some metres, and a speckle near by."""
+    """Factor on the ground's color: patches of some metres, and a speckle near by."""
     z = np.broadcast_to(gz, gx.shape)
     patches = sample(table, gx * 5.0, z * 2.5)
     near = np.clip(14.0 / z, 0, 1.0)
@@ -224,7 +224,7 @@ def _grade(rgb: np.ndarray, mood: Mood, rng: np.random.Generator, width: int, he
     wanted = {"dawn": 122.0, "noon": 136.0, "golden": 126.0, "dusk": 100.0, "night": 66.0}
     gain = (wanted[mood.hour] / max(1.0, float(rgb[::4, ::4].mean()))) ** 0.5
     rgb *= min(1.25, max(0.92, gain))
-    # A little more colour than the plain light model leaves.
+    # A little more color than the plain light model leaves.
     rgb += 0.10 * (rgb - rgb.mean(axis=-1, keepdims=True))
     # A soft shoulder keeps bright walls from burning out.
     knee = 205.0

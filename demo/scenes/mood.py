@@ -65,7 +65,7 @@ _WEATHER_ODDS = (0.37, 0.32, 0.12, 0.08, 0.11)
 
 @dataclass(frozen=True)
 class Mood:
-    """Light and air of a scene. Colours 0..255, lights as factors on surface colours."""
+    """Light and air of a scene. Colors 0..255, lights as factors on surface colors."""
 
     hour: str
     weather: str

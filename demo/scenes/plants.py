@@ -80,7 +80,7 @@ def make_crown(rng: np.random.Generator, kind: str, sun_x: float, sun_y: float) 
 
 
 def leaf_ramp(mood: Mood, hue: Color) -> np.ndarray:
-    """Colours from deep shade to full sun for leaves of colour `hue`: float [256, 3]."""
+    """Colors from deep shade to full sun for leaves of color `hue`: float [256, 3]."""
     shade = lit(mix(hue, (20, 40, 40), 0.35), mood.ambient, 0.42)
     middle = lit(hue, mood.light(0, 0.4, -0.3), 0.85)
     warm = mix(hue, (250, 236, 130), 0.30)

@@ -118,6 +118,6 @@ def _write(stages: Stages, control: nn.Module, name: str, path: Path) -> None:
         f"(lifted schedules: {LEAK:g})",
         "training": {part: stages.note(part) for part in trained},
     }
-    colours = companions.latent_colors(latents, images)
-    write_weights(path, stages.autoencoder, stages.unet, control, bars, colours, notes)
+    colors = companions.latent_colors(latents, images)
+    write_weights(path, stages.autoencoder, stages.unet, control, bars, colors, notes)
     print(f"wrote {path.name}, {path.stat().st_size / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""What goes with the weights: colours for previews, the prior, label maps to try."""
+"""What goes with the weights: colors for previews, the prior, label maps to try."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ IGNORED = (255,)
 
 
 def latent_colors(latents: Tensor, images: np.ndarray) -> Tensor:
-    """Colours in -1..1 as a linear function of latents: [5, 3], a row a channel, the last added.
+    """Colors in -1..1 as a linear function of latents: [5, 3], a row a channel, the last added.
 
     latents [N, 4, h, w] in the diffusion model's units, images uint8 [N, H, W, 3]; least squares.
     """
-    colours = F.avg_pool2d(as_floats(images), DOWNSCALE) * 2 - 1
+    colors = F.avg_pool2d(as_floats(images), DOWNSCALE) * 2 - 1
     x = latents.movedim(1, -1).reshape(-1, latents.shape[1])
     x = torch.cat([x, torch.ones(len(x), 1)], 1).double()
-    y = colours.movedim(1, -1).reshape(-1, 3).double()
+    y = colors.movedim(1, -1).reshape(-1, 3).double()
     return torch.linalg.lstsq(x, y).solution.float()
 
 
@@ -53,7 +53,7 @@ def make_prior(latents: Tensor, labels: np.ndarray, source: Source, weights: Pat
 
 
 def write_label_maps(hints: np.ndarray, folder: Path) -> None:
-    """Label maps uint8 [N, H, W, 3] as small pictures in the palette's colours."""
+    """Label maps uint8 [N, H, W, 3] as small pictures in the palette's colors."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, hint in enumerate(hints):
         image = Image.fromarray(hint).quantize(colors=32, dither=Image.Dither.NONE)

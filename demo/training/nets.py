@@ -38,14 +38,14 @@ def autoencoder() -> nn.Module:
             nn.init.zeros_(block.conv[-1].weight)
             nn.init.zeros_(block.conv[-1].bias)
     with torch.no_grad():
-        _start_from_mean_colours(net)
+        _start_from_mean_colors(net)
     return net
 
 
-def _start_from_mean_colours(net: nn.Module) -> None:
-    """Latents 0..2 start as the mean colours of 8 x 8 pixels, and decode to them.
+def _start_from_mean_colors(net: nn.Module) -> None:
+    """Latents 0..2 start as the mean colors of 8 x 8 pixels, and decode to them.
 
-    Colours are what comes last to an autoencoder that starts at random. Three of the 64 channels
+    Colors are what comes last to an autoencoder that starts at random. Three of the 64 channels
     carry them; the others start at random, and count for little in what is painted.
     """
     gain = 4.0

@@ -34,7 +34,7 @@ HINT_CHANNELS = 3
 LATENT_SCALE = 0.18215
 
 # How much of a dataset's mean a model can read from its noisiest input grows with alpha_bar_T
-# times the number of cells: 38 for Stable Diffusion at 512 x 1024 pixels.
+# times the number of cells: 38 for Stable Diffusion at 1024 x 512 pixels.
 LEAK = 38.0
 STEPS = 1000
 

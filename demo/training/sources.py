@@ -31,7 +31,7 @@ class Source(ABC):
     Attributes:
         name: of files.
         size: (width, height) in pixels.
-        palette: the colours that the ControlNet takes.
+        palette: the colors that the ControlNet takes.
         classes: how many there are; their ids are 0 .. classes - 1, and 255 is unlabelled.
         described: the sets, for the header of the weights.
         ours: whether its images and label maps may be shown in the documentation.

@@ -27,7 +27,14 @@ ON_ERROR = ("stop", "skip")
 
 
 class BuildCancelled(Exception):
-    """Raised by `build_prior` when its `cancelled` callback says so."""
+    """Raised by `build_prior` when its `cancelled` callback says so.
+
+    >>> try:
+    ...     build_prior(dataset, encode, cancelled=lambda: True)
+    ... except BuildCancelled as error:
+    ...     print(error)
+    cancelled after 0 of 2 images
+    """
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class BuildOptions:
         on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
         workers: number of threads or processes that read.
         processes: read in processes; only outside ComfyUI.
+
+    >>> options = BuildOptions(batch_size=1, label_method="nearest")
+    >>> build_prior(dataset, encode, options).metadata.label_method
+    'nearest'
     """
 
     downscale_factor: int = 8
@@ -73,6 +84,10 @@ def build_prior(
 
     Args:
         metadata: fields of `PriorMetadata` beside those that dataset and options tell.
+
+    >>> prior = build_prior(dataset, encode, dataset_name="streets")
+    >>> prior.num_images, [prior.class_name(i) for i in prior.class_ids.tolist()]
+    (2, ['sky', 'road', 'car'])
     """
     state = collect_moments(
         dataset, encode, options, progress=progress, cancelled=cancelled, skipped=skipped

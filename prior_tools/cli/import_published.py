@@ -49,9 +49,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--scale", type=float, help=f"what the latents were multiplied by (default: {known})"
     )
-    parser.add_argument(
-        "--palette", choices=list(PALETTES), help="names and colours of the classes"
-    )
+    parser.add_argument("--palette", choices=list(PALETTES), help="names and colors of the classes")
     parser.add_argument(
         "--ignore-ids",
         metavar="IDS",

@@ -24,7 +24,7 @@ class ClassSummary:
 
     Attributes:
         id, name: of the class.
-        colour: "#rrggbb" in label images, or None.
+        color: "#rrggbb" in label images, or None.
         pixels: latent cells of the class in all images.
         images: that hold it.
         coverage: fraction of the grid's cells where it was ever seen.
@@ -33,7 +33,7 @@ class ClassSummary:
 
     id: int
     name: str
-    colour: str | None
+    color: str | None
     pixels: int
     images: int
     coverage: float
@@ -107,14 +107,14 @@ def summarize(prior: Prior) -> list[ClassSummary]:
     coverage = (prior.joint_count > 0).flatten(1).double().mean(1)
     summaries = []
     for row, class_id in enumerate(prior.class_ids.tolist()):
-        colour = None
+        color = None
         if palette is not None and palette.holds(class_id):
-            colour = "#" + bytes(palette.paint(prior.class_ids[row]).tolist()).hex()
+            color = "#" + bytes(palette.paint(prior.class_ids[row]).tolist()).hex()
         summaries.append(
             ClassSummary(
                 id=class_id,
                 name=prior.class_name(class_id),
-                colour=colour,
+                color=color,
                 pixels=int(pixels[row]),
                 images=int(prior.class_image_count[row]),
                 coverage=float(coverage[row]),
@@ -127,7 +127,7 @@ def summarize(prior: Prior) -> list[ClassSummary]:
 
 def table(classes: list[ClassSummary], channels: int) -> list[str]:
     """Aligned lines: a heading, then a line per class."""
-    heading = ["id", "name", "colour", "pixels", "images", "coverage"]
+    heading = ["id", "name", "color", "pixels", "images", "coverage"]
     heading += [f"{what} {c}" for what in ("mean", "dev") for c in range(channels)]
     rows = [heading]
     for entry in classes:
@@ -135,7 +135,7 @@ def table(classes: list[ClassSummary], channels: int) -> list[str]:
             [
                 str(entry.id),
                 printable(entry.name),
-                entry.colour or "-",
+                entry.color or "-",
                 str(entry.pixels),
                 str(entry.images),
                 f"{entry.coverage:.1%}",

@@ -29,6 +29,10 @@ class LabelledImage:
         image: [H, W, 3], uint8 in 0..255 or float in 0..1.
         labels: int64 ids at the label file's own resolution, -1 = unknown; the same part of the
             scene as the image.
+
+    >>> item = dataset[0]
+    >>> item.image.shape, item.labels.unique()  # 0 is sky, 3 is road
+    (torch.Size([16, 32, 3]), tensor([0, 3]))
     """
 
     image: Tensor
@@ -47,16 +51,21 @@ class PairDataset:
     Attributes:
         pairs: see `find_pairs`.
         size: (width, height) in pixels that images are brought to.
-        palette: of the label files. Colour files are decoded by it. Files of one channel hold
-            class ids. Files with a colour table hold ids too, unless all of their colours are the
-            palette's and they are no usual colours for ids.
+        palette: of the label files. Color files are decoded by it. Files of one channel hold
+            class ids. Files with a color table hold ids too, unless all of their colors are the
+            palette's and they are no usual colors for ids.
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
         ignore_ids: class ids that labels may hold and that statistics leave out; None takes the
             palette's.
-        id_map: value in the file -> class id, for label files that are known to hold ids: colour
+        id_map: value in the file -> class id, for label files that are known to hold ids: color
             tables are then not looked at. A value that it lacks is an id already, so {} renames
-            nothing. None tells ids from colours file by file, as said under palette.
+            nothing. None tells ids from colors file by file, as said under palette.
+
+    >>> pairs, _ = find_pairs(folder / "images", folder / "labels")
+    >>> dataset = PairDataset(pairs, (24, 8), PALETTES["camvid"], resize="crop")
+    >>> len(dataset), dataset[0].image.shape
+    (2, torch.Size([8, 24, 3]))
     """
 
     pairs: Sequence[Pair]
@@ -97,7 +106,7 @@ class PairDataset:
         image, label = _upright(image, label), ImageOps.exif_transpose(label)
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
-            image, label = (p.crop(crop_box(*p.size, *self.size)) for p in (image, label))
+            image, label = (p.crop(crop_box(p.size, self.size)) for p in (image, label))
         ids = label_ids(label, pair.label.name, self.palette, self.ignored, self.id_map)
         pixels = np.array(as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)
@@ -107,7 +116,12 @@ class PairDataset:
         return self.pairs[index].name
 
     def subset(self, indices: Sequence[int]) -> PairDataset:
-        """The same dataset with these pairs only."""
+        """The same dataset with these pairs only.
+
+        >>> some = dataset.subset([1])
+        >>> some.name(0)
+        'b'
+        """
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
 
@@ -132,7 +146,7 @@ def _upright(image: Image.Image, label: Image.Image) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode in 8-bit colours."""
+    """A picture of any mode in 8-bit colors."""
     if image.mode.startswith("I;16"):
         # Pillow's own conversion of 16-bit grey clips instead of scaling.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

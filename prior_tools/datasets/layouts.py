@@ -40,9 +40,13 @@ class Layout:
         unpaired: names of images without a label and of labels without an image.
         palette: the dataset's own, a default; see `with_palette`.
         ignore_ids: class ids that label files may hold and that statistics leave out.
-        label_kind: what label files hold, in words: "trainIds", "labelIds", "colours", "ids",
-            "ids or colours".
+        label_kind: what label files hold, in words: "trainIds", "labelIds", "colors", "ids",
+            "ids or colors".
         id_map: see `PairDataset`.
+
+    >>> layout = find_dataset("pairs", folder, split="").with_palette("camvid")
+    >>> layout.dataset(size=(32, 16)).name(0)
+    'a'
     """
 
     name: str
@@ -152,8 +156,8 @@ _TREES: Mapping[str, _Tree] = {
 _CITYSCAPES_LABELS = (
     ("_gtFine_labelTrainIds.png", "trainIds", {}),
     ("_gtFine_labelIds.png", "labelIds", CITYSCAPES_TRAIN_IDS),
-    # Colours cannot tell pole groups from poles; the others agree with the ids.
-    ("_gtFine_color.png", "colours", None),
+    # Colors cannot tell pole groups from poles; the others agree with the ids.
+    ("_gtFine_color.png", "colors", None),
 )
 _CITYSCAPES_IMAGE = "_leftImg8bit.png"
 
@@ -168,7 +172,7 @@ def find_dataset(
 ) -> Layout:
     """List the images and label maps of one split of a dataset.
 
-    Cityscapes: of trainIds, labelIds and colours the kind that labels most images is taken, of
+    Cityscapes: of trainIds, labelIds and colors the kind that labels most images is taken, of
     equal ones the first. COCO-Stuff: the maps that other tools derive and put beside the dataset's
     own (*_labelTrainIds.png) are passed over.
 
@@ -187,6 +191,10 @@ def find_dataset(
     Raises:
         PriorError: a folder or the split is missing, or no image has a label; the text says what
             was looked for, what is there and what to do.
+
+    >>> layout = find_dataset("pairs", folder, split="")
+    >>> [pair.name for pair in layout.pairs], layout.label_kind
+    (['a', 'b'], 'ids or colors')
     """
     if layout not in LAYOUTS:
         raise PriorError(f"no layout is named {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -280,7 +288,7 @@ def _find_two_folders(root: Path, split: str, images: str, labels: str) -> Layou
         unpaired=unpaired,
         palette=palette,
         ignore_ids=palette.ignore_ids,
-        label_kind="ids or colours",
+        label_kind="ids or colors",
         id_map=None,
     )
 

@@ -15,7 +15,12 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and the label file of the same scene."""
+    """An image file and the label file of the same scene.
+
+    >>> pairs, _ = find_pairs(folder / "images", folder / "labels")
+    >>> pairs[0].name, pairs[0].label == folder / "labels" / "a.png"
+    ('a', True)
+    """
 
     name: str
     image: Path
@@ -46,6 +51,13 @@ def find_pairs(images: Path | str, labels: Path | str) -> tuple[list[Pair], Unpa
 
     Raises PriorError if a folder is missing or empty, if two files share a name, or if no image
     has a label.
+
+    >>> (folder / "labels" / "b.png").unlink()
+    >>> pairs, unpaired = find_pairs(folder / "images", folder / "labels")
+    >>> [pair.name for pair in pairs]
+    ['a']
+    >>> print(unpaired)
+    1 images have no label: b
     """
     image_files, label_files = (
         files_by_name(Path(folder), what) for folder, what in ((images, "image"), (labels, "label"))

@@ -106,7 +106,7 @@ def read_real(path: Path, size: tuple[int, int], exact: bool = False) -> Tensor:
                 f"real image {path.name} has {picture.width}x{picture.height} pixels, the "
                 f"generated ones have {size[0]}x{size[1]}; --real-fit resize would resize it"
             )
-        picture = picture.crop(crop_box(*picture.size, *size))
+        picture = picture.crop(crop_box(picture.size, size))
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(picture))
 
@@ -120,7 +120,7 @@ def read_labels(
     part is what a ControlNet is shown. Raises PriorError as `label_ids` does.
     """
     picture = ImageOps.exif_transpose(open_picture(path, "label map"))
-    picture = picture.crop(crop_box(*picture.size, *size))
+    picture = picture.crop(crop_box(picture.size, size))
     return label_ids(picture, path.name, palette, tuple(ignore_ids))
 
 

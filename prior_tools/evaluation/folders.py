@@ -189,7 +189,7 @@ def _counts(
             f"scores {first} to {first + num_classes - 1}; add them to --ignore, or set "
             "--first-class, the id of its first score"
         )
-    predicted = predict(scores[None], *labels.shape)
+    predicted = predict(scores[None], labels.shape)
     labels = torch.where(labels < 0, -1, labels - first)
     return class_counts(confusion_matrices(predicted, labels[None], num_classes)[0])
 

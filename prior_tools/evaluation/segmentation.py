@@ -15,25 +15,25 @@ from torch.nn import functional
 
 from ..errors import PriorError
 
-# Classes whose scores are resized at once: 150 at 1024x2048 would be more than a gigabyte.
+# Classes whose scores are resized at once: 150 at 2048x1024 would be more than a gigabyte.
 _CLASSES = 8
 
 
-def predict(scores: Tensor, height: int, width: int) -> Tensor:
+def predict(scores: Tensor, shape: Sequence[int]) -> Tensor:
     """The best class at each pixel of a label map.
 
     Args:
         scores: [N, K, h, w], of any size; resized bilinearly before the best is chosen.
-        height, width: of the label map.
+        shape: [H, W] of the label map.
 
     Returns:
-        int64 [N, height, width], indices of scores; of equal scores the lower index.
+        int64 [N, H, W], indices of scores; of equal scores the lower index.
     """
     best = winner = None
     for start in range(0, scores.shape[1], _CLASSES):
         part = scores[:, start : start + _CLASSES].float()
-        if part.shape[-2:] != (height, width):
-            part = functional.interpolate(part, (height, width), mode="bilinear")
+        if tuple(part.shape[-2:]) != tuple(shape):
+            part = functional.interpolate(part, tuple(shape), mode="bilinear")
         value, index = part.max(1)
         if best is None:
             best, winner = value, index

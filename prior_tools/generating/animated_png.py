@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Colour types of the PNG standard, by the number of channels.
-_COLOUR_TYPES = {3: 2, 4: 6}
+# Color types of the PNG standard, by the number of channels.
+_COLOR_TYPES = {3: 2, 4: 6}
 
 
 def animated_png(frames: Sequence[np.ndarray]) -> bytes:
@@ -28,7 +28,7 @@ def animated_png(frames: Sequence[np.ndarray]) -> bytes:
     if len(shapes) != 1 or any(frame.dtype != np.uint8 for frame in frames):
         raise ValueError(f"the frames are {sorted(shapes)}; expected one shape, uint8")
     height, width, channels = shapes.pop()
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
     parts.append(_chunk(b"acTL", struct.pack(">II", len(frames), 0)))
     number = 0

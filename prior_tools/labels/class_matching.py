@@ -61,7 +61,7 @@ class Conversion:
         classes: class id -> the other palette's class id, of the classes in the image.
         lost: class ids in the image that the other palette has nothing for.
         lost_share: fraction of pixels in them.
-        unmatched: fraction of pixels that were in no colour of the palette.
+        unmatched: fraction of pixels that were in no color of the palette.
     """
 
     classes: dict[int, int]
@@ -120,10 +120,10 @@ def convert_label_image(
     target: Palette,
     changes: Mapping[int, int | None] | None = None,
 ) -> tuple[Tensor, Conversion]:
-    """A label image in another palette's colours; black where there is no class for a pixel.
+    """A label image in another palette's colors; black where there is no class for a pixel.
 
     Args:
-        image: [N, H, W, 3], floats in 0..1, in the colours of `source`.
+        image: [N, H, W, 3], floats in 0..1, in the colors of `source`.
         changes: see `matching_classes`.
 
     Returns:

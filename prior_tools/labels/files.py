@@ -1,4 +1,4 @@
-"""Class ids out of a label file: from colours, or from values that are ids already."""
+"""Class ids out of a label file: from colors, or from values that are ids already."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def label_ids(
 
 
 def _holds_ids(picture: Image.Image, palette: Palette, id_map: Mapping[int, int] | None) -> bool:
-    """Whether pixel values are ids rather than shades of colours."""
+    """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
         return picture.mode in ("1", "L", "I") or picture.mode.startswith("I;")
     if id_map is not None or palette.is_grey:
         return True
-    # A file with a colour table may be a colour image made small, or ids made visible by colours
-    # of some kind. Tools make ids visible by grey or by the colours of PASCAL VOC; else the file
-    # is a colour image if all of its colours are the palette's.
+    # A file with a color table may be a color image made small, or ids made visible by colors
+    # of some kind. Tools make ids visible by grey or by the colors of PASCAL VOC; else the file
+    # is a color image if all of its colors are the palette's.
     values, colors = _color_table(picture)
     shown = [(value,) * 3 for value in values], [bit_color(value) for value in values]
     if colors in shown:
@@ -63,7 +63,7 @@ def _holds_ids(picture: Image.Image, palette: Palette, id_map: Mapping[int, int]
 
 
 def _color_table(picture: Image.Image) -> tuple[list[int], list[tuple[int, ...]]]:
-    """The values that occur in a picture of mode "P", and their colours."""
+    """The values that occur in a picture of mode "P", and their colors."""
     table = picture.getpalette("RGB") or []
     values = [value for value, count in enumerate(picture.histogram()[:256]) if count]
     return values, [tuple(table[3 * v : 3 * v + 3]) or (0, 0, 0) for v in values]

@@ -13,7 +13,7 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
 
     Args:
         labels: integer ids [H, W] or [N, H, W], -1 = unknown.
-        grid: (h, w).
+        grid: (h, w) in latent cells.
         method: "majority" takes the id of most of the pixels whose centres lie in the cell (of
             equally frequent ids the lowest known one; an upscaled cell without a pixel centre
             takes the nearest). "nearest" takes the pixel at each cell's upper left corner, as the
@@ -21,6 +21,12 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
 
     Returns:
         int64 ids [h, w] or [N, h, w].
+
+    >>> ids = torch.tensor([[3, 0, 8, 8], [0, 0, 8, 8]])
+    >>> resize_labels(ids, (1, 2))
+    tensor([[0, 8]])
+    >>> resize_labels(ids, (1, 2), "nearest")
+    tensor([[3, 8]])
     """
     if labels.ndim not in (2, 3) or 0 in labels.shape:
         raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [H, W] or [N, H, W]")
@@ -34,19 +40,30 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
         rows = torch.arange(height) * ids.shape[-2] // height
         columns = torch.arange(width) * ids.shape[-1] // width
         return ids[..., rows[:, None], columns]
-    return _majority(ids.view(-1, *ids.shape[-2:]), height, width).view(
-        *ids.shape[:-2], height, width
-    )
+    voted = _majority(ids.view(-1, *ids.shape[-2:]), (height, width))
+    return voted.view(*ids.shape[:-2], height, width)
 
 
-def fit_labels(labels: Tensor, height: int, width: int) -> Tensor:
-    """Put labels [N, H, W] through the geometry that a ControlNet puts its hint through.
+def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Put labels through the geometry that a ControlNet puts its hint through.
 
     The host crops the hint to the target's aspect ratio about the centre and resizes it with
     "nearest-exact"; a prior that does otherwise disagrees with the ControlNet along every border.
+
+    Args:
+        labels: class ids [..., H, W].
+        size: (width, height) in pixels of the image that is made.
+
+    Returns:
+        [..., height, width].
+
+    >>> fit_labels(torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]]), size=(2, 2))
+    tensor([[1, 2],
+            [5, 6]])
     """
+    width, height = size
     old_height, old_width = labels.shape[-2:]
-    if (old_height, old_width) == (height, width):
+    if (old_width, old_height) == (width, height):
         return labels
     old_aspect, aspect = old_width / old_height, width / height
     x = round((old_width - old_width * (aspect / old_aspect)) / 2) if old_aspect > aspect else 0
@@ -57,8 +74,12 @@ def fit_labels(labels: Tensor, height: int, width: int) -> Tensor:
     return cropped[..., rows[:, None], columns]
 
 
-def crop_box(width: int, height: int, target_width: int, target_height: int) -> tuple[int, ...]:
-    """(left, top, right, bottom) of the largest centred part with the target's aspect ratio."""
+def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the largest centred part with the target's aspect ratio.
+
+    Both are (width, height) in pixels.
+    """
+    (width, height), (target_width, target_height) = size, target
     if width * target_height > target_width * height:
         part = max(1, round(height * target_width / target_height))
         left = (width - part) // 2
@@ -73,8 +94,9 @@ def _centres(old: int, new: int) -> Tensor:
     return (2 * torch.arange(new) + 1) * old // (2 * new)
 
 
-def _majority(ids: Tensor, height: int, width: int) -> Tensor:
-    """[N, H, W] to [N, height, width]; see `resize_labels`."""
+def _majority(ids: Tensor, grid: tuple[int, int]) -> Tensor:
+    """[N, H, W] to [N, h, w]; see `resize_labels`."""
+    height, width = grid
     images, old_height, old_width = ids.shape
     # Dense ranks of the ids that occur; -1 comes last, so that a known id wins a draw.
     low = int(ids.min())

@@ -22,7 +22,7 @@ def labels_on_grid(
     Args:
         label_image: [N, H, W, 3], floats in 0..1 or integers in 0..255. An image of it will have
             W x H pixels, each side rounded down to whole cells.
-        palette: which colour means which class, or its name.
+        palette: which color means which class, or its name.
         downscale_factor: pixels per latent cell; that of the prior's metadata.
         method: see `resize_labels`; the label_method of the prior's metadata.
 
@@ -30,6 +30,10 @@ def labels_on_grid(
         int64 [N, H // downscale_factor, W // downscale_factor], -1 = unknown.
 
     Raises PriorError for an image smaller than a cell, or one that is not of this palette.
+
+    >>> labels_on_grid(label_image, "camvid")  # sky, road and a car
+    tensor([[[0, 0, 0, 0],
+             [8, 3, 3, 3]]])
     """
     image = torch.as_tensor(label_image)
     if image.ndim != 4 or image.shape[-1] < 3:
@@ -43,5 +47,5 @@ def labels_on_grid(
     palette = get_palette(palette)
     ids, unmatched = decode_label_image(image, palette)
     check_matched(image, unmatched, palette, "the label image")
-    ids = fit_labels(ids, height * downscale_factor, width * downscale_factor)
+    ids = fit_labels(ids, (width * downscale_factor, height * downscale_factor))
     return resize_labels(ids, (height, width), method)

@@ -1,4 +1,4 @@
-"""Label images: which colour means which class, and back."""
+"""Label images: which color means which class, and back."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from . import tables
 
 Color = tuple[int, int, int]
 
-# Above this fraction of pixels in no colour of the palette a label image is taken to be in another.
+# Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a dataset's classes.
+    """Colors of a dataset's classes.
 
     Attributes:
         name: what a person calls it.
-        colors: class id -> (r, g, b) in 0..255. Where two classes share a colour, a label image
+        colors: class id -> (r, g, b) in 0..255. Where two classes share a color, a label image
             cannot tell them apart and the lower id wins. Empty for plain grey ids.
         names: class id -> name.
-        void: colours that mean "no class": exactly these decode to -1 without counting as
+        void: colors that mean "no class": exactly these decode to -1 without counting as
             unmatched.
         ignore_ids: classes that statistics leave out unless told otherwise.
+
+    >>> roofs = Palette("roofs", {0: (0, 0, 0), 1: (255, 0, 0)}, {0: "ground", 1: "roof"})
+    >>> roofs.paint(torch.tensor([0, 1])).tolist()
+    [[0, 0, 0], [255, 0, 0]]
     """
 
     name: str
@@ -40,7 +44,7 @@ class Palette:
     ignore_ids: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Palette({self.name!r}, {len(self.colors)} colours)"
+        return f"Palette({self.name!r}, {len(self.colors)} colors)"
 
     @property
     def is_grey(self) -> bool:
@@ -49,7 +53,7 @@ class Palette:
 
     @cached_property
     def table(self) -> tuple[Tensor, Tensor]:
-        """(colours int64 [M, 3], class ids int64 [M]): distinct colours, void ones with id -1."""
+        """(colors int64 [M, 3], class ids int64 [M]): distinct colors, void ones with id -1."""
         ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
         for color in self.void:
             ids.setdefault(color, -1)
@@ -57,7 +61,7 @@ class Palette:
 
     @cached_property
     def tolerance(self) -> float:
-        """Half the smallest distance between two colours; a match lies strictly closer."""
+        """Half the smallest distance between two colors; a match lies strictly closer."""
         colors = self.table[0].double()
         if len(colors) < 2:
             return 255.0
@@ -74,7 +78,7 @@ class Palette:
         return 0 <= class_id <= 255 if self.is_grey else class_id in self.colors
 
     def paint(self, ids: Tensor) -> Tensor:
-        """Class ids [...] to colours uint8 [..., 3]; black where an id has none."""
+        """Class ids [...] to colors uint8 [..., 3]; black where an id has none."""
         if self.is_grey:
             return ids.clamp(0, 255).to(torch.uint8).unsqueeze(-1).expand(*ids.shape, 3)
         lookup = torch.zeros(max(self.colors) + 2, 3, dtype=torch.uint8)
@@ -105,7 +109,7 @@ class Palette:
 
 
 def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tuple[Tensor, float]:
-    """Class ids of a label image by nearest colour.
+    """Class ids of a label image by nearest color.
 
     Args:
         image: [H, W, 3] or [N, H, W, 3]; floats in 0..1 or integers in 0..255. Further channels
@@ -113,9 +117,13 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
         palette: a Palette or the name of one (see PALETTES).
 
     Returns:
-        (ids int64 [H, W] or [N, H, W], unmatched fraction). A pixel matches the nearest colour if
-        that lies within less than half the palette's smallest colour distance; others are -1.
+        (ids int64 [H, W] or [N, H, W], unmatched fraction). A pixel matches the nearest color if
+        that lies within less than half the palette's smallest color distance; others are -1.
         With plain grey ids a pixel matches if it is grey, to within one level.
+
+    >>> image = torch.tensor([[[128, 64, 128], [130, 64, 126], [255, 255, 255], [0, 0, 192]]])
+    >>> decode_label_image(image, "camvid")  # road, nearly road, no class, pavement
+    (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
     palette = get_palette(palette)
     pixels = _as_levels(image)
@@ -131,7 +139,7 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
         matched = codes[at] == pixel_codes
         ids = torch.where(matched, code_ids[at], ids)
         if not matched.all():
-            # Resized and compressed label images have many near colours but few distinct ones.
+            # Resized and compressed label images have many near colors but few distinct ones.
             near, inverse = pixel_codes[~matched].unique(return_inverse=True)
             near_ids, near_matched = _nearest(near, palette)
             ids[~matched] = near_ids[inverse]
@@ -158,21 +166,25 @@ def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
 def check_matched(
     image: Tensor | np.ndarray, unmatched: float, palette: Palette, what: str
 ) -> None:
-    """Raise PriorError if most pixels of `what` are in no colour of the palette."""
+    """Raise PriorError if most pixels of `what` are in no color of the palette."""
     if unmatched <= MOST_UNMATCHED:
         return
     likely = [(name, part) for name, part in likely_palettes(image) if name != palette.name]
     near = [f"{n} ({1 - part:.0%} match)" for n, part in likely if part < likely[0][1] + 0.1]
     hint = f"it may be {' or '.join(near)}" if near else "no known palette fits it either"
     raise PriorError(
-        f"{what} matches no class colour of palette '{palette.name}' in {unmatched:.1%} of its "
+        f"{what} matches no class color of palette '{palette.name}' in {unmatched:.1%} of its "
         f"pixels; {hint}. Choose the palette that the label map was drawn with, and avoid JPEG "
         "and smooth resizing of label maps."
     )
 
 
 def get_palette(palette: Palette | str) -> Palette:
-    """The palette of this name, or the palette itself; PriorError lists the names."""
+    """The palette of this name, or the palette itself; PriorError lists the names.
+
+    >>> get_palette("camvid").names[3]
+    'road'
+    """
     if isinstance(palette, Palette):
         return palette
     if palette not in PALETTES:
@@ -181,7 +193,7 @@ def get_palette(palette: Palette | str) -> Palette:
 
 
 def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
-    """Class id and whether it matches, for distinct colour codes [U]."""
+    """Class id and whether it matches, for distinct color codes [U]."""
     colors, color_ids = palette.table
     pixels = torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).double()
     ids = torch.empty(len(codes), dtype=torch.int64)
@@ -189,7 +201,7 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
     for start in range(0, len(codes), 65536):
         part = slice(start, start + 65536)
         distance, index = torch.cdist(pixels[part], colors.double()).min(1)
-        # Void colours match exactly or not at all: around black lie the small ids of files whose
+        # Void colors match exactly or not at all: around black lie the small ids of files whose
         # grey values are ids, and those files must not pass for unlabelled.
         matched[part] = (distance < palette.tolerance) & (color_ids[index] >= 0)
         ids[part] = torch.where(matched[part], color_ids[index], -1)
@@ -216,7 +228,7 @@ def _code(colors: Tensor) -> Tensor:
 def _color(values: object) -> Color:
     r, g, b = (int(v) for v in values)
     if not all(0 <= v <= 255 for v in (r, g, b)):
-        raise PriorError(f"colour {(r, g, b)} is outside 0..255")
+        raise PriorError(f"color {(r, g, b)} is outside 0..255")
     return r, g, b
 
 
@@ -270,7 +282,7 @@ def _palettes() -> dict[str, Palette]:
 
 
 def bit_color(index: int) -> Color:
-    """The colour code of PASCAL VOC, which COCO-Stuff uses for id + 1: bits dealt to r, g, b."""
+    """The color code of PASCAL VOC, which COCO-Stuff uses for id + 1: bits dealt to r, g, b."""
     levels = [0, 0, 0]
     for bit in range(8):
         for channel in range(3):

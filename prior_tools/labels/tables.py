@@ -1,6 +1,6 @@
-"""Colours and names of the classes of common datasets: facts, kept apart from the code."""
+"""Colors and names of the classes of common datasets: facts, kept apart from the code."""
 
-# The 150 scene-parsing classes of ADE20K in order: name, then its usual colour as r,g,b.
+# The 150 scene-parsing classes of ADE20K in order: name, then its usual color as r,g,b.
 ADE20K = """
 wall: 120 120 120
 building: 180 120 120
@@ -177,8 +177,8 @@ motorcycle: 0 0 230
 bicycle: 119 11 32
 """
 
-# Colours in gtFine_color files that training ignores (trainId 255): unlabelled, dynamic, ground,
-# parking, rail track, guard rail, bridge, tunnel, caravan, trailer. Pole groups have the colour of
+# Colors in gtFine_color files that training ignores (trainId 255): unlabelled, dynamic, ground,
+# parking, rail track, guard rail, bridge, tunnel, caravan, trailer. Pole groups have the color of
 # poles and licence plates that of cars, so they decode to these.
 CITYSCAPES_VOID = """
 0 0 0

@@ -65,7 +65,7 @@ def prior_from_published(
         statistics: see `read_published`.
         scale: what the latents were multiplied by; None takes the latent format's factor.
         latent_format: one of LATENT_FORMATS; SD2 shares "sd15".
-        palette: names and colours of the classes, in the numbering of `id_map`'s values.
+        palette: names and colors of the classes, in the numbering of `id_map`'s values.
         ignore_ids: class ids kept out of the class and joint moments, in the same numbering; None
             takes the palette's, or 255 without a palette.
         id_map: class id in the files -> class id in the prior, -1 to drop it. Others stay.

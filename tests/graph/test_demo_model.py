@@ -138,11 +138,11 @@ def test_equal_seeds_give_equal_images_and_others_do_not(server, streets):
 @pytest.mark.parametrize("start", [Start(), Start("normal", 1.0)], ids=["prior", "stock"])
 def test_images_follow_their_label_maps(streets, start):
     maps, images = streets(start)
-    colours = maps.reshape(len(maps), -1, 3).astype(int)
+    colors = maps.reshape(len(maps), -1, 3).astype(int)
     judge = torch.jit.load(str(SEGMENTER))
     with torch.no_grad():
         scores = judge(torch.from_numpy(images).movedim(-1, 1).float() / 255)
-    off = np.abs(colours[:, :, None] - CLASS_COLORS.astype(int)).sum(-1)
+    off = np.abs(colors[:, :, None] - CLASS_COLORS.astype(int)).sum(-1)
     assert (off.min(-1) == 0).all()
     right = scores.argmax(1).flatten(1).numpy() == off.argmin(-1)
     assert right.mean() > FLOOR

@@ -179,7 +179,7 @@ def test_every_workflow_runs_and_makes_pictures(done, name):
     pictures = done(name)
     assert pictures
     for title, picture in pictures.items():
-        assert picture.std() > 1, f"{title} is one colour"
+        assert picture.std() > 1, f"{title} is one color"
 
 
 @pytest.mark.parametrize("name", [COMPARE, BUILD])
@@ -266,7 +266,7 @@ def test_the_side_by_side_shows_label_map_and_draw_stock_start_and_prior_start(s
     assert np.array_equal(shown["label map"], np.asarray(label))
     assert np.array_equal(shown["draw"], done(COMPARE)["The draw, decoded"])
     for name in ("draw", "stock", "prior"):
-        assert shown[name].std() > 1, f"{name} is one colour"
+        assert shown[name].std() > 1, f"{name} is one color"
     assert np.abs(shown["stock"].astype(float) - shown["prior"]).mean() > 1
 
 

@@ -1,6 +1,6 @@
 """`python -m prior_tools generate` against real servers: order, restarts, kills, messages.
 
-Most of it runs a workflow without a model: the inverted label map beside a picture in a colour that
+Most of it runs a workflow without a model: the inverted label map beside a picture in a color that
 the seed decides, so that an image shows which label map and which seed it was made of.
 """
 
@@ -43,9 +43,9 @@ def seen_graph() -> Graph:
     label = graph.add("LoadImage", title="Label map", image="none.png")
     seed = graph.add("PrimitiveInt", title="Seed", value=1)
     size = graph.add("GetImageSize", title="Size", image=label)
-    colour = graph.add(
+    color = graph.add(
         "EmptyImage",
-        title="Seed's colour",
+        title="Seed's color",
         width=SIDE,
         height=SIDE,
         batch_size=size.out(2),
@@ -55,7 +55,7 @@ def seen_graph() -> Graph:
         "ImageStitch",
         title="Both",
         image1=graph.add("ImageInvert", title="Invert", image=label),
-        image2=colour,
+        image2=color,
         direction="right",
         match_image_size=False,
         spacing_width=0,
@@ -109,7 +109,7 @@ def ui_workflow() -> dict:
         node(
             5,
             "EmptyImage",
-            "Seed's colour",
+            "Seed's color",
             [SIDE, SIDE, 1, 0],
             [("batch_size", integer, 3, True), ("color", integer, 4, True)],
             [(image, [6])],
@@ -227,8 +227,8 @@ def check_images(out: Path, labels: Path, per_map: int, spacing: int = 0, seed: 
             assert entry["seed"] == image_seed(seed, entry["label_map"][:-4], entry["k"])
         # The host cuts off fractions when it makes bytes.
         assert np.abs(image[:, : label.shape[1]] - (255 - label)).max() <= 1
-        colour = [entry["seed"] >> shift & 255 for shift in (16, 8, 0)]
-        assert np.abs(image[:, label.shape[1] + spacing :] - colour).max() <= 1
+        color = [entry["seed"] >> shift & 255 for shift in (16, 8, 0)]
+        assert np.abs(image[:, label.shape[1] + spacing :] - color).max() <= 1
 
 
 def log_of_prompts(server: ComfyServer) -> int:
@@ -458,8 +458,8 @@ def test_titles_and_outputs_that_do_not_fit_are_told_before_anything_is_made(
 
 def test_a_batch_of_the_wrong_size_is_told(server, command, few, tmp_path):
     graph = seen_graph()
-    (colour,) = [n for n in graph.prompt.values() if n["class_type"] == "EmptyImage"]
-    colour["inputs"]["batch_size"] = 3
+    (color,) = [n for n in graph.prompt.values() if n["class_type"] == "EmptyImage"]
+    color["inputs"]["batch_size"] = 3
     said = run(command(graph, few, tmp_path / "out", server), 1).stderr
     assert "node 'Save' (SaveImage) gave 3 images for 1 label maps" in said
 

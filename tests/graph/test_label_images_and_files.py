@@ -38,7 +38,7 @@ def test_a_label_map_in_another_palette_is_refused_with_a_fraction_and_a_guess(
     name = server.upload_image(PALETTES["ade20k"].paint(ids).numpy(), "ade.png")
     s = start(street)
     s.graph.prompt[s.label.id]["inputs"]["image"] = name
-    says = r"the label image matches no class colour of palette 'cityscapes' in \d+\.\d% of its"
+    says = r"the label image matches no class color of palette 'cityscapes' in \d+\.\d% of its"
     with pytest.raises(ExecutionFailed, match=rf"{says} pixels; it may be ade20k") as caught:
         run(server, s)
     assert caught.value.node_type == "SCP_JointPriorNoise"

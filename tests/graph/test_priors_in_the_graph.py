@@ -48,11 +48,11 @@ def test_a_preview_shows_maps_mean_labels_and_draw(server, street):
     assert overview.shape[2] == 960
     assert mean.shape == labels.shape == draw.shape == (1, 64, 128, 3)
     assert np.array_equal(draw, same)
-    # A cell is a square of one colour, and that is the prior's.
+    # A cell is a square of one color, and that is the prior's.
     cells = labels[0].reshape(8, 8, 16, 8, 3)
     assert (cells == cells[:, :1, :, :1]).all()
-    colours = {tuple(c) for c in PALETTES["cityscapes"].colors.values()}
-    assert {tuple(int(x) for x in c) for c in cells[:, 0, :, 0].reshape(-1, 3)} <= colours
+    colors = {tuple(c) for c in PALETTES["cityscapes"].colors.values()}
+    assert {tuple(int(x) for x in c) for c in cells[:, 0, :, 0].reshape(-1, 3)} <= colors
 
 
 def test_a_preview_needs_no_vae_and_no_label_map(server, street):
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_imported_are_told(server, joint, say):
         server.run(graph.prompt)
 
 
-def test_a_label_map_is_converted_to_the_ade20k_colours(server, street):
+def test_a_label_map_is_converted_to_the_ade20k_colors(server, street):
     graph = Graph()
     label = graph.add("LoadImage", image=street.label)
     converted = graph.add(

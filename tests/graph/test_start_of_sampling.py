@@ -210,8 +210,8 @@ for _ in range(60):
             labels[:, None].float(), width, height, "nearest-exact", "center")
     except RuntimeError:
         continue  # so narrow that the host's crop leaves nothing
-    if not torch.equal(fit(labels, height, width), hint[:, 0].long()):
-        result.append((h, w, height, width))
+    if not torch.equal(fit(labels, (width, height)), hint[:, 0].long()):
+        result.append(((w, h), (width, height)))
 """
     )
     assert wrong == []

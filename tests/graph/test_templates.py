@@ -39,7 +39,7 @@ def test_there_are_pictures_of_no_others():
 
 
 @pytest.mark.parametrize("name", template_names())
-def test_a_workflow_has_one_note_and_coloured_groups(name):
+def test_a_workflow_has_one_note_and_colored_groups(name):
     workflow = load_template(name)
     (note,) = [node for node in workflow["nodes"] if node["type"] == "MarkdownNote"]
     text = note["widgets_values"][0]

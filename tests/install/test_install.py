@@ -72,7 +72,7 @@ def test_from_git_the_demo_runs_and_the_pack_can_be_disabled_enabled_and_uninsta
     pictures = run_workflow(comfy, packs / name / "example_workflows" / DEMO)
     assert len(pictures) >= 8
     for picture in pictures:
-        assert picture.std() > 1, "a picture of one colour"
+        assert picture.std() > 1, "a picture of one color"
     comfy.stop()
 
     comfy.run("node", "disable", "--mode", "local", name)

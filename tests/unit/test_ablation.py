@@ -169,7 +169,7 @@ def test_a_missing_figure_leaves_its_cell_empty():
 
 
 def test_the_leak_grows_with_cells_and_with_the_mean():
-    """Of Stable Diffusion at 512 x 1024 it is what the demo's schedule was made for."""
+    """Of Stable Diffusion at 1024 x 512 it is what the demo's schedule was made for."""
     usual = stable_diffusion_alpha_bar()
     leak = bounds.leak(usual, 64 * 128, 0.1)
     assert leak["alpha_bar T x cells"] == pytest.approx(LEAK, rel=0.02)

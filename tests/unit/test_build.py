@@ -286,8 +286,8 @@ def test_a_label_file_in_another_palette_is_named_with_the_likely_one(tmp_path):
 
 
 @pytest.mark.parametrize("shown", ["grey", "voc"])
-def test_ids_made_visible_by_a_usual_colour_table_are_ids(tmp_path, shown):
-    """Under coco_stuff, whose colours are those of PASCAL VOC for the next id."""
+def test_ids_made_visible_by_a_usual_color_table_are_ids(tmp_path, shown):
+    """Under coco_stuff, whose colors are those of PASCAL VOC for the next id."""
     from prior_tools.labels.palettes import bit_color
 
     label = Image.fromarray(IDS)

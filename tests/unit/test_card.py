@@ -49,7 +49,7 @@ def test_it_says_what_the_prior_holds():
     )
     assert json.loads(json.dumps(card)) == card
     told = ("dataset", "images", "grid", "pixels", "channels", "latent_format")
-    assert [card[key] for key in told] == ["streets", 3, [6, 4], [50, 33], 4, "sd15"]
+    assert [card[key] for key in told] == ["streets", 3, [4, 6], [50, 33], 4, "sd15"]
     sky, road, car = card["classes"]
     assert sky == {"id": 10, "name": "sky", "color": "#4682b4", "images": 3, "share": 0.5}
     assert (road["name"], road["color"], road["images"]) == ("road", "#804080", 3)
@@ -65,7 +65,7 @@ def test_what_is_not_known_has_a_stand_in():
     assert len({row["color"] for row in card["classes"]}) == 3
 
 
-def test_the_pictures_have_a_pixel_a_cell_and_the_classes_colours():
+def test_the_pictures_have_a_pixel_a_cell_and_the_classes_colors():
     card = prior_card(make(halves(), palette=CITYSCAPES))
     classes, mean = opened(card["class_picture"]), opened(card["mean_picture"])
     assert classes.shape == mean.shape == (4, 6, 3)
@@ -78,7 +78,7 @@ def test_every_number_of_channels_has_a_picture(channels):
     assert mean.shape == (4, 6, 3) and mean.std() > 1
 
 
-def test_a_large_grid_is_made_smaller_without_new_colours():
+def test_a_large_grid_is_made_smaller_without_new_colors():
     colors = {i: (3 * i, 255 - 5 * i, 7 * i) for i in range(20)}
     labels = torch.randint(0, 20, (1, 256, 128), generator=torch.Generator().manual_seed(1))
     classes, mean = small_pictures(make(labels, palette=Palette("twenty", colors)))

@@ -1,4 +1,4 @@
-"""Label images of one palette in another's colours."""
+"""Label images of one palette in another's colors."""
 
 import pytest
 import torch
@@ -53,20 +53,20 @@ def test_plain_ids_keep_their_number():
 
 
 @given(st.lists(st.sampled_from(sorted(CITY.colors)), min_size=1, max_size=12))
-def test_every_pixel_gets_its_partners_colour_or_black(ids):
+def test_every_pixel_gets_its_partners_color_or_black(ids):
     labels = torch.tensor(ids)[None, None]
     image, found = convert_label_image(CITY.paint(labels).float() / 255, CITY, ADE)
     partners = matching_classes(CITY, ADE)
     decoded, _ = decode_label_image(image, ADE)
-    for was, now, colour in zip(ids, decoded[0, 0].tolist(), image[0, 0], strict=True):
+    for was, now, color in zip(ids, decoded[0, 0].tolist(), image[0, 0], strict=True):
         if was in partners:
             assert now == partners[was] == found.classes[was]
         else:
-            assert was in found.lost and float(colour.sum()) == 0
+            assert was in found.lost and float(color.sum()) == 0
     assert found.lost_share == pytest.approx(sum(i not in partners for i in ids) / len(ids))
 
 
-def test_colours_of_no_class_are_black_and_counted():
+def test_colors_of_no_class_are_black_and_counted():
     image = torch.tensor([[[[128, 64, 128], [1, 254, 3]]]]) / 255
     converted, found = convert_label_image(image, CITY, ADE)
     assert found.unmatched == 0.5 and found.lost == ()

@@ -174,7 +174,7 @@ def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
     prior = load_prior(path)
     facts, _, rows = succeeds(capsys, "inspect", path).rstrip("\n").partition("\n\n")
     heading, *lines = rows.split("\n")
-    assert heading.split()[:6] == ["id", "name", "colour", "pixels", "images", "coverage"]
+    assert heading.split()[:6] == ["id", "name", "color", "pixels", "images", "coverage"]
     assert len({len(line) for line in (heading, *lines)}) == 1
     assert len(lines) == len(prior.class_ids)
     for row, line in enumerate(lines):
@@ -208,7 +208,7 @@ def test_json_holds_the_same(tmp_path, capsys):
         assert entry["images"] == int(prior.class_image_count[row])
         assert entry["mean"] == pytest.approx(prior.class_mean[row].tolist())
         assert entry["deviation"] == pytest.approx(prior.class_std[row].tolist())
-        assert entry["colour"].startswith("#") and entry["name"]
+        assert entry["color"].startswith("#") and entry["name"]
 
 
 @pytest.mark.parametrize("channels", [1, 4, 16])

@@ -303,8 +303,8 @@ def test_ids_that_are_no_class_are_refused():
 def test_scores_are_resized_before_the_best_is_chosen(classes):
     scores = torch.randn(2, classes, 5, 7, generator=torch.Generator().manual_seed(0))
     whole = torch.nn.functional.interpolate(scores, (30, 28), mode="bilinear").argmax(1)
-    assert torch.equal(predict(scores, 30, 28), whole)
-    assert torch.equal(predict(scores, 5, 7), scores.argmax(1))
+    assert torch.equal(predict(scores, (30, 28)), whole)
+    assert torch.equal(predict(scores, (5, 7)), scores.argmax(1))
 
 
 def test_maps_not_images_are_the_unit_of_the_interval():

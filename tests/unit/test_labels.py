@@ -87,7 +87,7 @@ def test_wrong_input_is_named(labels, grid, method, says):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 900), st.integers(1, 900))
 def test_the_crop_box_is_centred_and_inside(width, height, target_width, target_height):
-    left, top, right, bottom = crop_box(width, height, target_width, target_height)
+    left, top, right, bottom = crop_box((width, height), (target_width, target_height))
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
     assert (left, right) == (0, width) or (top, bottom) == (0, height)
     assert abs(left - (width - right)) <= 1 and abs(top - (height - bottom)) <= 1
@@ -95,4 +95,4 @@ def test_the_crop_box_is_centred_and_inside(width, height, target_width, target_
 
 def test_fitting_to_the_same_size_changes_nothing():
     labels = torch.arange(24).view(1, 4, 6)
-    assert fit_labels(labels, 4, 6) is labels
+    assert fit_labels(labels, (6, 4)) is labels

@@ -64,7 +64,7 @@ def test_the_table_of_train_ids_is_the_published_one():
     [
         (("labelIds", "color", "trainIds"), "trainIds"),
         (("labelIds", "color"), "labelIds"),
-        (("color",), "colours"),
+        (("color",), "colors"),
     ],
 )
 def test_all_label_files_of_cityscapes_give_the_same_train_ids(tmp_path, kinds, says):
@@ -77,8 +77,8 @@ def test_all_label_files_of_cityscapes_give_the_same_train_ids(tmp_path, kinds, 
         "bochum/bochum_000000_000007",
     ]
     want = TRAIN_IDS.astype(int)
-    if says == "colours":
-        # A void colour is no class; pole groups (18) have the colour of poles.
+    if says == "colors":
+        # A void color is no class; pole groups (18) have the color of poles.
         want = np.where(LABEL_IDS == 18, 5, np.where(want == 255, -1, want))
     got = found.dataset((120, 60))[1]
     assert np.array_equal(got.labels.numpy(), want)
@@ -228,7 +228,7 @@ def test_any_two_folders_make_pairs(tmp_path):
     assert [p.name for p in flat.pairs] == ["0", "1", "2"] and flat.split == ""
 
 
-def test_pairs_read_colours_by_the_palette_that_the_user_chooses(tmp_path):
+def test_pairs_read_colors_by_the_palette_that_the_user_chooses(tmp_path):
     root = write_two_folders(tmp_path)
     ids = blocks([0, 1, 2, 3, 4, 11], 3)
     for path in (root / "labels/train").iterdir():

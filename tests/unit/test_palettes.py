@@ -1,4 +1,4 @@
-"""Laws of label images: every class colour decodes to its class, and what is near to it."""
+"""Laws of label images: every class color decodes to its class, and what is near to it."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def test_a_color_matches_within_half_the_smallest_distance(palette, pick, off):
     distance = (moved - colors[at]).double().norm()
     decoded, unmatched = decode_label_image(moved.view(1, 1, 3), palette)
     if distance > 0 and ids[at] < 0 and distance < palette.tolerance:
-        # Void colours match exactly or not at all.
+        # Void colors match exactly or not at all.
         assert decoded.item() == -1 and unmatched == 1
     elif distance < palette.tolerance:
         assert decoded.item() == ids[at] and unmatched == 0

@@ -54,7 +54,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
         root, ids = write_cityscapes(tmp_path, kinds=("labelIds",)), LABEL_IDS
     else:
         root = WRITERS[layout](tmp_path)
-        # Without black's neighbours a wrong reading by colour would go unnoticed.
+        # Without black's neighbours a wrong reading by color would go unnoticed.
         ids = blocks([1, 2, 8, 20, 21, 27], 3).astype(np.uint8)
     found = find_dataset(layout, root, "train")
     label = Image.fromarray(ids)
@@ -68,7 +68,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
         colors = found.palette.paint(torch.arange(256))
         label.putpalette(colors.flatten().tolist())
     else:
-        # PASCAL VOC's table, common in tools: under it COCO-Stuff's colours mean id - 1.
+        # PASCAL VOC's table, common in tools: under it COCO-Stuff's colors mean id - 1.
         voc = [(0, 0, 0), *(get_palette("coco_stuff").colors.get(i, (9, 9, 9)) for i in range(255))]
         label.putpalette([level for color in voc for level in color])
     suffix = "tif" if kind == "32 bit" else "png"

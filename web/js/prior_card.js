@@ -94,12 +94,12 @@ function classItem({ id, name, color, images, share }, total) {
 }
 
 function facts(card) {
-  const size = ([width, height]) => `${width}x${height}`;
+  const [rows, columns] = card.grid;
   const all = [
     say("images", { count: card.images }),
     say("classes", { count: card.classes.length }),
-    say("cells", { size: size(card.grid) }),
-    say("pixels", { size: size(card.pixels) }),
+    say("cells", { size: `${columns}x${rows}` }),
+    say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
   ];
   // A line may break after a dot, never before one or within a fact.

@@ -8,7 +8,7 @@ export const TEXTS = {
     pixels: "{size} pixels",
     vae: "VAE {format}, {count} channels",
     mostFrequent: "most frequent class",
-    mean: "mean, false colours",
+    mean: "mean, false colors",
     perClass: "images per class:",
     share: "class {id}: in {images} of {total} images, {percent}% of all cells",
     linked: "The name comes from another node when the graph runs.",
