@@ -29,6 +29,7 @@ ablation: venv
 lint: venv
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m dev.check_types
 
 # The stamp holds a checksum of all that was asked for, so that another COMFYUI_DIR counts too.
 # Of a ComfyUI's requirements the lines for torch itself are left out: what is there stays.

@@ -55,7 +55,7 @@ def noise_gains(model: Any, sigma: float) -> tuple[float, float, float]:
 
 def is_empty(latent: dict[str, Any]) -> bool:
     """Whether the host takes the latent for "nothing": all zero."""
-    return torch.count_nonzero(latent["samples"]) == 0
+    return int(torch.count_nonzero(latent["samples"])) == 0
 
 
 def carries_latent(model: Any, mu: float) -> bool:
