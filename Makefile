@@ -29,6 +29,7 @@ ablation: venv
 lint: venv
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m dev.check_types
 
 # The stamp holds a checksum of all that was asked for and of this file, so that another COMFYUI_DIR
 # and another rule count too. A ComfyUI's own requirements are installed whole, under the torch and

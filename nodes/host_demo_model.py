@@ -31,7 +31,7 @@ _UNET, _CONTROL, _VAE = "model.diffusion_model.", "control_model.", "first_stage
 Weights = dict[str, Tensor]
 
 
-def load_demo_model(path: Path) -> tuple[Any, Any, Any, list]:
+def load_demo_model(path: Path) -> tuple[Any, Any, Any, list[Any]]:
     """(MODEL, CONTROL_NET, VAE, CONDITIONING) of the weights file; PriorError if it is not one."""
     weights = _read(path)
     conditioning = [[weights["conditioning"].float(), {}]]

@@ -39,7 +39,7 @@ def _register(name: str, *folders: Path) -> None:
 
 def prior_names() -> list[str]:
     """The priors that can be loaded."""
-    return folder_paths.get_filename_list(PRIORS)
+    return list(folder_paths.get_filename_list(PRIORS))
 
 
 def prior_path(name: str) -> Path:

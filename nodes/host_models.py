@@ -58,7 +58,7 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         with torch.inference_mode():
-            latents = vae.encode(images[..., :3])
+            latents: Tensor = vae.encode(images[..., :3])
         if latents.ndim == 5 and latents.shape[2] == 1 and len(latents) == len(images):
             latents = latents.squeeze(2)
         if latents.ndim != 4 or len(latents) != len(images):
@@ -80,7 +80,7 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
 def vae_decode(vae: Any, latents: Tensor) -> Tensor:
     """Latents [N, C, h, w] in raw VAE units to images [N, H, W, 3] in 0..1."""
     with torch.inference_mode():
-        images = vae.decode(latents)
+        images: Tensor = vae.decode(latents)
     return images.reshape(-1, *images.shape[-3:])
 
 

@@ -124,8 +124,8 @@ class PreviewPrior(io.ComfyNode):
         drawn = decoded(draw_prior_sample(prior, labels, mode, seed, deviation))
         title = prior.metadata.dataset_name
         overview = describe_prior(prior, mean[0] if vae is not None else None, title)[None]
-        pictures = (overview, mean, _enlarged(paint_labels(prior, labels), prior), drawn)
-        pictures = [between_nodes(picture) for picture in pictures]
+        painted = _enlarged(paint_labels(prior, labels), prior)
+        pictures = [between_nodes(picture) for picture in (overview, mean, painted, drawn)]
         shown = [entry for p in pictures for entry in ui.PreviewImage(p, cls=cls).values]
         return io.NodeOutput(*pictures, ui={"images": shown})
 

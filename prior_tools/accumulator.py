@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -135,7 +136,7 @@ class PriorAccumulator:
         self.num_images += other.num_images
         return self
 
-    def finalize(self, **metadata: object) -> Prior:
+    def finalize(self, **metadata: Any) -> Prior:
         """The prior of all that was taken in; `metadata` are fields of `PriorMetadata`.
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
@@ -327,4 +328,5 @@ class PriorAccumulator:
 
     def _as_maps(self, cells: Tensor) -> Tensor:
         """[..., cells, C] to float32 [..., C, h, w], a view."""
-        return to_float32(cells).transpose(-1, -2).unflatten(-1, self.grid)
+        maps = to_float32(cells).transpose(-1, -2)
+        return maps.view(*maps.shape[:-1], *self.grid)

@@ -1,5 +1,7 @@
 """The error that a person at the graph is meant to read."""
 
+from collections.abc import Sequence
+
 
 class PriorError(ValueError):
     """Wrong input to the method: the text says what was given, what was expected, what to do.
@@ -12,7 +14,7 @@ class PriorError(ValueError):
     """
 
 
-def listing(names: list[str], most: int = 10) -> str:
+def listing(names: Sequence[str], most: int = 10) -> str:
     """The first `most` names, and how many more there are, for an error text."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from .accumulator import PriorAccumulator
 from .errors import PriorError
@@ -40,7 +41,7 @@ def merge_priors(priors: Sequence[Prior]) -> Prior:
 def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
     """What holds of both; PriorError says which field contradicts."""
 
-    def same(name: str, unknown: object = None) -> object:
+    def same(name: str, unknown: object = None) -> Any:
         ours, theirs = getattr(a, name), getattr(b, name)
         if ours == theirs or theirs == unknown:
             return ours

@@ -132,7 +132,8 @@ def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.
     """
     classes, mean = _class_panel(prior), _mean_panel(prior, None)
     shrink = min(1.0, longest / max(classes.size))
-    size = tuple(max(1, round(side * shrink)) for side in classes.size)
+    width, height = (max(1, round(side * shrink)) for side in classes.size)
+    size = (width, height)
     # Colors of classes must not mix: there would be classes that are not there.
     return classes.resize(size, Image.Resampling.NEAREST), mean.resize(size, Image.Resampling.BOX)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,17 @@ HEADER_KEY = "scp_prior"
 
 # Far above a real header (COCO-Stuff's names and colors take 20 kB), far below a denial of memory.
 _MAX_HEADER = 16 * 2**20
+
+# What comes of taking apart data that is not of the kind or size that it should be.
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
@@ -89,7 +102,7 @@ def load_prior(path: Path | str) -> Prior:
         version = int(header["format_version"])
         if version <= FORMAT_VERSION:
             return _from_tensors(tensors_from_bytes(data), header)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+    except MALFORMED as error:
         raise PriorError(f"{path.name} is damaged: {error}; copy or build it again") from error
     raise PriorError(
         f"{path.name} has format version {version} and this version of SCP-Diff reads up to "
@@ -112,28 +125,29 @@ def read_header(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(_MAX_HEADER, len(data) - 8):
         raise ValueError(f"{len(data)} bytes are too few for its header")
-    header = json.loads(data[8 : 8 + length].decode("utf-8"))
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a table")
-    end = max(
-        (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"),
-        default=0,
-    )
+    try:
+        header = json.loads(data[8 : 8 + length].decode("utf-8"))
+        texts: dict[str, str] = header.pop("__metadata__", {})
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except MALFORMED as error:
+        raise ValueError("its header is not a table of tensors") from error
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the free text of its header is not a table of texts")
     if len(data) < 8 + length + end:
         raise ValueError(f"{8 + length + end - len(data)} bytes are missing at its end")
-    return header.get("__metadata__", {})
+    return texts
 
 
-def _from_tensors(tensors: dict[str, Tensor], header: dict) -> Prior:
+def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     metadata = _metadata_from_json(header["metadata"])
     channels, (height, width) = metadata.latent_channels, metadata.grid
     class_ids = tensors["class_ids"]
     classes = len(class_ids)
     cells = classes * height * width
-    bits = np.unpackbits(tensors["occupied"].numpy(), count=cells)
-    if len(bits) != cells:
-        raise ValueError(f"{len(bits)} cells are marked of {cells}")
-    occupied = bits.view(bool)
+    packed = tensors["occupied"].numpy()
+    if packed.shape != (-(-cells // 8),):
+        raise ValueError(f"occupied has shape {packed.shape} for {cells} cells, 8 to a byte")
+    occupied = np.unpackbits(packed, count=cells).view(bool)
     count = int(np.count_nonzero(occupied))
 
     shapes = {
@@ -199,8 +213,8 @@ def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
     return data
 
 
-def _metadata_from_json(data: dict) -> PriorMetadata:
-    def pair(value: object) -> tuple[int, int]:
+def _metadata_from_json(data: dict[str, Any]) -> PriorMetadata:
+    def pair(value: Iterable[Any]) -> tuple[int, int]:
         first, second = (int(side) for side in value)
         if first < 1 or second < 1:
             raise ValueError(f"a size is {(first, second)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from ..prior import Prior
 from .checkpoint import Checkpoint, Progress
 from .reading import (
     GridItems,
+    Item,
     LabelledDataset,
     helper_threads,
     read_in_processes,
@@ -172,7 +174,8 @@ def collect_moments(
                 f"{labels.shape[2]}] at a downscale factor of {factor}"
             )
         if at.state is None:
-            at.state = PriorAccumulator(latents.shape[1], labels.shape[1:], dataset.ignored)
+            _, height, width = labels.shape
+            at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
 
     def settle() -> None:
@@ -188,7 +191,7 @@ def collect_moments(
         options.workers,
         2 * batch_size + options.workers,
     )
-    adding: list = []
+    adding: list[Future[None]] = []
     adder = helper_threads(1, "scp-add")
     try:
         for batch in left:
@@ -210,8 +213,9 @@ def collect_moments(
                 take_in(*arrays)
             at.next_batch += 1
             at.skipped += left_out
-            for name, reason in left_out if skipped else ():
-                skipped(name, reason)
+            if skipped:
+                for name, reason in left_out:
+                    skipped(name, reason)
             done += len(batch)
             if progress:
                 progress(done, total)
@@ -233,7 +237,7 @@ def collect_moments(
     return at.state
 
 
-def close(items: Iterator) -> None:
+def close(items: Iterator[Item]) -> None:
     """End a generator now, with the threads or processes that feed it."""
     if hasattr(items, "close"):
         items.close()

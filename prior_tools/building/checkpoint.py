@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
 from ..accumulator import PriorAccumulator
 from ..atomic import write_bytes
 from ..errors import PriorError
-from ..prior_file import read_header
+from ..prior_file import MALFORMED, read_header
 
 HEADER_KEY = "scp_prior_checkpoint"
 
@@ -65,9 +64,14 @@ class Checkpoint:
             if HEADER_KEY not in entries:
                 raise ValueError("it is not a checkpoint")
             header = json.loads(entries[HEADER_KEY])
-            identity, progress = header["identity"], header["progress"]
+            identity, progress = dict(header["identity"]), header["progress"]
             tensors = tensors_from_bytes(data)
-        except (ValueError, KeyError, SafetensorError) as error:
+            at = Progress(
+                PriorAccumulator.from_state(tensors) if tensors else None,
+                int(progress["next_batch"]),
+                [(str(name), str(reason)) for name, reason in progress["skipped"]],
+            )
+        except MALFORMED as error:
             raise PriorError(
                 f"{self.path.name} cannot be read ({error}); remove it to begin anew"
             ) from error
@@ -81,11 +85,7 @@ class Checkpoint:
                 f"{self.path.name} is of a build that differs: {'; '.join(changed)}. Give the "
                 "same dataset and options to resume, or remove the file to begin anew"
             )
-        return Progress(
-            PriorAccumulator.from_state(tensors) if tensors else None,
-            int(progress["next_batch"]),
-            [(name, reason) for name, reason in progress["skipped"]],
-        )
+        return at
 
     def save(self, progress: Progress) -> None:
         """Write `progress` in one step."""

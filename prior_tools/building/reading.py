@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ Item = tuple[Tensor, Tensor] | PriorError
 
 
 @dataclass(frozen=True)
-class GridItems(Dataset):
+class GridItems(Dataset[Item]):
     """Items of `dataset` with their labels brought to the latent grid."""
 
     dataset: LabelledDataset
@@ -58,14 +58,14 @@ class GridItems(Dataset):
         # An error is an answer: raised in a worker process it would end all of them.
         try:
             item = self.dataset[index]
-            grid = tuple(side // self.downscale_factor for side in item.image.shape[:2])
-            return item.image, resize_labels(item.labels, grid, self.label_method)
+            height, width = (side // self.downscale_factor for side in item.image.shape[:2])
+            return item.image, resize_labels(item.labels, (height, width), self.label_method)
         except PriorError as error:
             return error
 
 
 def read_in_threads(
-    items: Dataset, indices: Sequence[int], workers: int, ahead: int
+    items: Dataset[Item], indices: Sequence[int], workers: int, ahead: int
 ) -> Iterator[Item]:
     """What `items` gives for `indices`, in order, read by threads.
 
@@ -73,7 +73,8 @@ def read_in_threads(
     import. Decoding and resizing release the interpreter's lock.
     """
     pool = helper_threads(max(1, workers), "scp-read")
-    upcoming, waiting = iter(indices), deque()
+    upcoming = iter(indices)
+    waiting: deque[Future[Item]] = deque()
     try:
         while True:
             while len(waiting) < ahead and (index := next(upcoming, None)) is not None:
@@ -87,7 +88,7 @@ def read_in_threads(
 
 
 def read_in_processes(
-    items: Dataset, indices: Sequence[int], workers: int, ahead: int
+    items: Dataset[Item], indices: Sequence[int], workers: int, ahead: int
 ) -> Iterator[Item]:
     """What `items` gives for `indices`, in order, read by `workers` processes of a DataLoader."""
     with warnings.catch_warnings():
@@ -136,5 +137,5 @@ def helper_threads(count: int, name: str) -> ThreadPoolExecutor:
     return pool
 
 
-def _as_it_is(item: Item) -> Item:
+def _as_it_is(item: Any) -> Any:
     return item

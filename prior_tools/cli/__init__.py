@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             # Class names may hold letters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = COMMANDS[args.command].run(args)
+        code: int = COMMANDS[args.command].run(args)
         sys.stdout.flush()
         return code
     except PriorError as error:

@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -33,7 +34,7 @@ from .output import add_output, check_output, save, say, warn
 CANCELLED = 130
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `build` to the command line."""
     parser = commands.add_parser(
         "build",
@@ -257,8 +258,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def _class_names(path: Path) -> dict[int, str]:
     """Class names from a JSON object {id: name} or list, or from lines of 'ID NAME'."""
-    text = path.read_text(encoding="utf-8")
+    items: Iterable[Sequence[Any]]
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".json":
             data = json.loads(text)
             items = data.items() if isinstance(data, dict) else enumerate(data)

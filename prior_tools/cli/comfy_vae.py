@@ -95,7 +95,7 @@ def load_vae(
 
     def encode(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            latents = vae.encode(images)
+            latents: Tensor = vae.encode(images)
         if latents.ndim == 5 and latents.shape[2] == 1:
             latents = latents.squeeze(2)
         return latents.float().cpu()

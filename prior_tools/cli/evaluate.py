@@ -29,7 +29,7 @@ _FITS = {
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `evaluate` to the command line."""
     parser = commands.add_parser(
         "evaluate",
@@ -246,7 +246,11 @@ def _named(files: ModelFiles) -> str:
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with tqdm(total=total, desc=what, unit="img") as bar:
-        yield lambda done: bar.update(done) and None
+
+        def show(done: int) -> None:
+            bar.update(done)
+
+        yield show
 
 
 def _ids(text: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ _GO_ON = "start the same command again to go on from there"
 _END_PATIENCE = 15.0
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `generate` to the command line."""
     parser = commands.add_parser(
         "generate",
@@ -145,7 +145,7 @@ def _description(
 
 
 def _saver(
-    manifest: Manifest, settings: dict[str, Any], bar: tqdm
+    manifest: Manifest, settings: Mapping[str, Any], bar: tqdm[Any]
 ) -> Callable[[Job, list[bytes]], None]:
     """A function that saves a job's images; threads may call it at once."""
     lock = threading.Lock()

@@ -21,7 +21,7 @@ _DERIVED = {
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `import` to the command line."""
     parser = commands.add_parser(
         "import",

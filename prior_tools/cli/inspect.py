@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -41,7 +42,7 @@ class ClassSummary:
     deviation: tuple[float, ...]
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `inspect` to the command line."""
     parser = commands.add_parser(
         "inspect",
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(prior: Prior) -> dict[str, object]:
+def describe(prior: Prior) -> dict[str, Any]:
     """What was counted and what is known of how, as plain data."""
     metadata = prior.metadata
     height, width = prior.grid
@@ -151,7 +152,7 @@ def table(classes: list[ClassSummary], channels: int) -> list[str]:
     ]
 
 
-def _facts_text(path: Path, facts: dict) -> list[str]:
+def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
     height, width = facts["grid"]
     size = facts["source_size"]
     pixels = f" from {size[0]}x{size[1]} pixels" if size else ""

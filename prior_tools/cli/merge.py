@@ -13,7 +13,7 @@ from ..prior_file import load_prior
 from .output import add_output, check_output, save, warn
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `merge` to the command line."""
     parser = commands.add_parser(
         "merge",

@@ -128,9 +128,10 @@ class PairDataset:
 def open_picture(path: Path, what: str) -> Image.Image:
     """A picture, read whole; PriorError names the file that cannot be read."""
     try:
-        with Image.open(path) as picture:
+        picture = Image.open(path)
+        with picture:
             picture.load()
-            return picture
+        return picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.
         raise PriorError(f"{what} {path.name} cannot be read: it is not a picture") from error

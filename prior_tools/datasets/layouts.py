@@ -153,7 +153,7 @@ _TREES: Mapping[str, _Tree] = {
 }
 
 # Endings of Cityscapes' label files, best first: (ending, what they hold, id map).
-_CITYSCAPES_LABELS = (
+_CITYSCAPES_LABELS: tuple[tuple[str, str, Mapping[int, int] | None], ...] = (
     ("_gtFine_labelTrainIds.png", "trainIds", {}),
     ("_gtFine_labelIds.png", "labelIds", CITYSCAPES_TRAIN_IDS),
     # Colors cannot tell pole groups from poles; the others agree with the ids.
@@ -230,7 +230,8 @@ def _find_tree(layout: str, root: Path, split: str) -> Layout:
     images, labels = tree.sides(root, folder)
     if images is None or labels is None:
         raise _missing(tree, root, folder)
-    kind, id_map = "ids", {}
+    kind = "ids"
+    id_map: Mapping[int, int] | None = {}
     try:
         if layout == "cityscapes":
             pairs, unpaired, kind, id_map = _pair_cityscapes(images, labels)

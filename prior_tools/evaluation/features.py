@@ -59,7 +59,8 @@ class InceptionFeatures:
     def __call__(self, images: Tensor) -> Tensor:
         """Features float32 [N, 2048], on the CPU, of images uint8 [N, H, W, 3] of any size."""
         with torch.inference_mode():
-            return self.module(prepare(images.to(self.device))).float().cpu()
+            features: Tensor = self.module(prepare(images.to(self.device)))
+        return features.float().cpu()
 
 
 def prepare(images: Tensor) -> Tensor:

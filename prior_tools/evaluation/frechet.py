@@ -11,6 +11,8 @@ but a part of the products a bᵀ, which are computed once.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -73,14 +75,16 @@ def _distance(
     else:
         cross = products[rows][:, columns]
         cross = cross - cross.mean(0) - cross.mean(1, keepdim=True) + cross.mean()
-        cross = cross / ((len(a) - 1) * (len(b) - 1)) ** 0.5
+        cross = cross / math.sqrt((len(a) - 1) * (len(b) - 1))
     means = (a.mean(0) - b.mean(0)).square().sum()
-    return means + a.var(0).sum() + b.var(0).sum() - 2 * torch.linalg.svdvals(cross).sum()
+    shared: Tensor = torch.linalg.svdvals(cross).sum()
+    return means + a.var(0).sum() + b.var(0).sum() - 2 * shared
 
 
 def _factor(features: Tensor) -> Tensor:
     """F [min(N, D), D] with FᵀF = the covariance of features [N, D]."""
-    centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
+    centred = (features - features.mean(0)) / math.sqrt(len(features) - 1)
     if len(centred) <= centred.shape[1]:
         return centred
-    return torch.linalg.qr(centred, mode="r")[1]
+    factor: Tensor = torch.linalg.qr(centred, mode="r")[1]
+    return factor

@@ -29,18 +29,20 @@ def predict(scores: Tensor, shape: Sequence[int]) -> Tensor:
     Returns:
         int64 [N, H, W], indices of scores; of equal scores the lower index.
     """
-    best = winner = None
-    for start in range(0, scores.shape[1], _CLASSES):
+
+    def best_from(start: int) -> tuple[Tensor, Tensor]:
         part = scores[:, start : start + _CLASSES].float()
         if tuple(part.shape[-2:]) != tuple(shape):
             part = functional.interpolate(part, tuple(shape), mode="bilinear")
         value, index = part.max(1)
-        if best is None:
-            best, winner = value, index
-            continue
+        return value, index + start
+
+    best, winner = best_from(0)
+    for start in range(_CLASSES, scores.shape[1], _CLASSES):
+        value, index = best_from(start)
         better = value > best
         best = torch.where(better, value, best)
-        winner = torch.where(better, index + start, winner)
+        winner = torch.where(better, index, winner)
     return winner
 
 

@@ -45,7 +45,7 @@ class Segmenter:
                     f"pixels: {short(error)}"
                 ) from error
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        if not isinstance(shape, tuple) or len(shape) != 4 or shape[0] != len(images):
+        if not isinstance(shape, tuple) or len(shape) != 4 or shape[0] != len(images) or 0 in shape:
             raise PriorError(
                 f"the segmentation model {self.files.name} gives {shape} for {len(images)} images; "
                 "expected class scores [N, K, h, w]"
@@ -74,7 +74,8 @@ def load_segmenter(
     module, files = load_torchscript(path, trust, device)
 
     def scores(images: Tensor) -> Tensor:
-        return module(images.to(device).permute(0, 3, 1, 2).float() / 255)
+        given: Tensor = module(images.to(device).permute(0, 3, 1, 2).float() / 255)
+        return given
 
     return Segmenter(scores, files, first_class or 0)
 
@@ -117,7 +118,8 @@ def _from_folder(path: Path, device: str, first_class: int | None) -> Segmenter:
 
     def scores(images: Tensor) -> Tensor:
         inputs = processor(images=list(images.cpu().numpy()), return_tensors="pt")
-        return model(pixel_values=inputs["pixel_values"].to(device)).logits
+        logits: Tensor = model(pixel_values=inputs["pixel_values"].to(device)).logits
+        return logits
 
     names = {int(i) + first_class: str(n) for i, n in model.config.id2label.items()}
     hashes = {name: hash_file(path / name) for name in (*_SETTINGS, *weights)}

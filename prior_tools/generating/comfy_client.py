@@ -47,7 +47,8 @@ class ComfyClient:
 
     def object_info(self) -> dict[str, Any]:
         """All nodes that the server knows, by class."""
-        return self._json("/object_info")
+        classes: dict[str, Any] = self._json("/object_info")
+        return classes
 
     def queued(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The prompts that run and those that wait: their marks (or None) by prompt id."""
@@ -114,7 +115,8 @@ class ComfyClient:
         request = urllib.request.Request(self.url + path, data=body, headers=headers)
         try:
             with _OPENER.open(request, timeout=_TIMEOUT) as answer:
-                return answer.read()
+                data: bytes = answer.read()
+                return data
         except urllib.error.HTTPError as error:
             if error.code in _GATEWAY_ERRORS:
                 raise ServerGone(f"{self.url}: HTTP {error.code}") from error
@@ -145,7 +147,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A server must not send us to another one."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, *_: Any) -> NoReturn:
-        raise urllib.error.HTTPError(req.full_url, code, "redirect", {}, fp)
+        raise urllib.error.HTTPError(req.full_url, code, "redirect", http.client.HTTPMessage(), fp)
 
 
 # Nothing but the servers that were named: no proxy from the environment, no redirects.

@@ -58,7 +58,7 @@ class Manifest:
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry = json.loads(line)
+            entry: dict[str, Any] = json.loads(line)
             if isinstance(entry["file"], str):
                 return entry
         except (ValueError, KeyError, TypeError):
@@ -170,9 +170,9 @@ def remove_leftovers(folder: Path) -> None:
 
 def _changed_nodes(before: Prompt, now: Prompt) -> list[str]:
     found = []
-    for node_id in [*before, *(i for i in now if i not in before)]:
+    for node_id, node in {**before, **now}.items():
         old, new = before.get(node_id), now.get(node_id)
-        name = f"node {title_of(old or new)!r}"
+        name = f"node {title_of(node)!r}"
         if old is None or new is None:
             found.append(f"{name} is {'new' if old is None else 'gone'}")
         elif old["class_type"] != new["class_type"]:

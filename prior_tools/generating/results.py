@@ -40,7 +40,7 @@ def checked_result(
         raise GenerationStopped(f"{job}: the prompt was cancelled at the server")
     if status.get("status_str") != "success":
         raise GenerationStopped(f"{job}: the prompt failed: {json.dumps(status)[:500]}")
-    images = entry.get("outputs", {}).get(output, {}).get("images", [])
+    images: list[dict[str, Any]] = entry.get("outputs", {}).get(output, {}).get("images", [])
     if len(images) != expected:
         raise GenerationStopped(
             f"{job}: {_node_name(prompt, output)} gave {len(images)} images for {expected} label "

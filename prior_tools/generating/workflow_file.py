@@ -17,7 +17,7 @@ Prompt = dict[str, dict[str, Any]]
 def read_workflow(path: Path) -> dict[str, Any]:
     """The JSON object of a workflow file. Raises PriorError if it is of neither format."""
     try:
-        workflow = json.loads(path.read_text(encoding="utf-8"))
+        workflow: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PriorError(f"--workflow {path} is no JSON file: {error}") from error
     if not (is_ui_format(workflow) or _is_api_format(workflow)):
@@ -55,7 +55,8 @@ def as_prompt(workflow: dict[str, Any], object_info: Mapping[str, Any]) -> Promp
     state = random.getstate()
     random.seed(0)
     try:
-        return convert_ui_to_api(workflow, dict(object_info))
+        prompt: Prompt = convert_ui_to_api(workflow, dict(object_info))
+        return prompt
     except WorkflowConversionError as error:
         raise PriorError(f"the workflow cannot be converted: {error}; use Export (API)") from error
     finally:
@@ -64,7 +65,7 @@ def as_prompt(workflow: dict[str, Any], object_info: Mapping[str, Any]) -> Promp
 
 def title_of(node: Mapping[str, Any]) -> str:
     """The title of a node; without one that of its class."""
-    return (node.get("_meta") or {}).get("title") or node["class_type"]
+    return str((node.get("_meta") or {}).get("title") or node["class_type"])
 
 
 def _is_api_format(workflow: Any) -> bool:

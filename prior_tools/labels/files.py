@@ -73,8 +73,10 @@ def _present(ids: Tensor) -> list[int]:
     """The distinct ids, ascending; by counting where they allow it, faster than sorting."""
     low, high = int(ids.min()), int(ids.max())
     if high - low > 65535:
-        return ids.unique().tolist()
-    return (torch.bincount((ids - low).flatten()).nonzero().flatten() + low).tolist()
+        found = ids.unique()
+    else:
+        found = torch.bincount((ids - low).flatten()).nonzero().flatten() + low
+    return [int(class_id) for class_id in found.tolist()]
 
 
 def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray:
@@ -87,4 +89,5 @@ def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray
     for value, class_id in id_map.items():
         if low <= value <= high:
             table[value - low] = class_id
-    return table[values - low]
+    renamed: np.ndarray = table[values - low]
+    return renamed

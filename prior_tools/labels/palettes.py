@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ class Palette:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping) -> Palette:
+    def from_json(cls, data: Mapping[str, Any]) -> Palette:
         """The palette that `to_json` wrote."""
         return cls(
             name=str(data["name"]),
@@ -225,7 +226,7 @@ def _code(colors: Tensor) -> Tensor:
     return (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
 
 
-def _color(values: object) -> Color:
+def _color(values: Iterable[str | int]) -> Color:
     r, g, b = (int(v) for v in values)
     if not all(0 <= v <= 255 for v in (r, g, b)):
         raise PriorError(f"color {(r, g, b)} is outside 0..255")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def read_published(paths: Iterable[Path | str]) -> PublishedStatistics:
     Raises PriorError if a file is none of the three, is damaged, holds values that statistics
     cannot have, or does not fit to the others; OSError if one cannot be read.
     """
-    contents: dict[str, dict] = {}
+    contents: dict[str, dict[Any, Any]] = {}
     files: dict[str, str] = {}
     for path in map(Path, paths):
         content = read_npy_object(path)
@@ -114,9 +115,9 @@ def _kind(content: object, name: str) -> str:
     )
 
 
-def _joint(content: dict, name: str) -> dict[str, Tensor]:
+def _joint(content: dict[Any, Any], name: str) -> dict[str, Tensor]:
     """The joint file's classes that occur, as fields of PublishedStatistics."""
-    shape = getattr(content["mean"], "shape", ())
+    shape: tuple[int, ...] = getattr(content["mean"], "shape", ())
     if len(shape) != 4 or shape[0] != _CLASSES:
         raise PriorError(
             f"{name}: mean has shape {tuple(shape)}; expected ({_CLASSES}, channels, h, w)"
@@ -138,7 +139,7 @@ def _joint(content: dict, name: str) -> dict[str, Tensor]:
     }
 
 
-def _entry(entry: object, class_id: int, name: str) -> dict:
+def _entry(entry: object, class_id: int, name: str) -> dict[Any, Any]:
     if not 0 <= class_id < _CLASSES:
         raise PriorError(f"{name} holds class id {class_id}; expected 0..{_CLASSES - 1}")
     if not isinstance(entry, dict) or entry.keys() != {"mean", "std"}:
@@ -147,7 +148,7 @@ def _entry(entry: object, class_id: int, name: str) -> dict:
 
 
 def _pair(
-    content: dict, shape: tuple[int, ...], where: str, nan_deviation: bool = False
+    content: dict[Any, Any], shape: tuple[int, ...], where: str, nan_deviation: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Mean and deviation, both of `shape`."""
     mean = _numbers(content["mean"], shape, f"{where}: mean")
@@ -168,8 +169,12 @@ def _numbers(
     values: object, shape: tuple[int, ...], where: str, may_be_nan: bool = False
 ) -> np.ndarray:
     """`values`, checked to be float32 of this shape and finite, NaN excepted where it may be."""
-    given = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "no array"
-    if given == "no array" or values.shape != tuple(shape) or values.dtype.name != "float32":
+    if (
+        not isinstance(values, np.ndarray)
+        or values.shape != tuple(shape)
+        or values.dtype.name != "float32"
+    ):
+        given = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "no array"
         raise PriorError(
             f"{where} is {given}; expected float32 {tuple(shape)}, as the other arrays have it"
         )

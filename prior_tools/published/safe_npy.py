@@ -100,7 +100,7 @@ class _Dtype:
 class _Array:
     """An array: its numbers, or the list of objects of an object array."""
 
-    content: np.ndarray | list | None = None
+    content: np.ndarray | list[Any] | None = None
 
 
 def _check_header(stream: BytesIO) -> None:
@@ -128,6 +128,8 @@ def _follow(stream: BytesIO) -> object:
     def take_marked() -> list[Any]:
         return take(len(stack) - marks.pop())
 
+    # An instruction that is followed by an argument has one, of its own kind.
+    argument: Any
     # genops checks every length against what the file really holds.
     for done, (instruction, argument, _) in enumerate(genops(stream)):
         if done == _MAX_INSTRUCTIONS:
@@ -222,7 +224,7 @@ def _fill(target: object, state: object) -> None:
             raise _Refused("it describes something else than an array of numbers")
 
 
-def _numbers(shape: tuple, dtype: _Dtype, fortran: bool, content: bytes) -> np.ndarray:
+def _numbers(shape: tuple[Any, ...], dtype: _Dtype, fortran: bool, content: bytes) -> np.ndarray:
     if not re.fullmatch("[fiu][1248]", dtype.code):
         raise _Refused(f"an array is of type {dtype.code[:20]!r}, not of numbers")
     kind = np.dtype(dtype.byte_order + dtype.code)

@@ -253,4 +253,8 @@ def test_class_names_come_from_a_file(command, tmp_path):
     run(command(out, "--limit", "8", "--class-names", str(names)))
     prior = load_prior(out)
     assert prior.metadata.class_names == {0: "Fahrbahn", 10: "Himmel"}
+    # As PowerShell writes a file by default.
+    names.write_text("0: Fahrbahn", encoding="utf-16")
+    ended = run(command(tmp_path / "q.safetensors", "--class-names", str(names)), code=2)
+    assert "names.txt is no list of class names" in ended.stderr
     assert prior.num_images == 8

@@ -1,11 +1,13 @@
 """Laws of building from folders: every image once, every failure by name, nothing left running."""
 
+import json
 import threading
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save as tensors_to_bytes
 
 from prior_tools import (
     PALETTES,
@@ -15,9 +17,12 @@ from prior_tools import (
     PriorError,
     build_prior,
 )
+from prior_tools.atomic import write_bytes
+from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import choose_subset, find_pairs
 from prior_tools.labels.geometry import resize_labels
+from prior_tools.prior_file import read_header
 
 SIZE = (48, 32)
 
@@ -59,6 +64,34 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
             torch.testing.assert_close(
                 getattr(got, name), getattr(want, name), atol=1e-6, rtol=1e-6
             )
+
+
+def test_a_checkpoint_holds_what_was_saved_and_a_damaged_one_is_named(tmp_path):
+    state = PriorAccumulator(2, (3, 4), (11,))
+    state.update(torch.randn(2, 2, 3, 4), torch.randint(0, 12, (2, 3, 4)))
+    checkpoint = Checkpoint(tmp_path / "out.checkpoint", {"size": "32x24"})
+    checkpoint.save(Progress(state, 1, [("007", "cut short")]))
+    at = checkpoint.load()
+    assert (at.next_batch, at.skipped) == (1, [("007", "cut short")])
+    assert all(torch.equal(t, state.to_state()[name]) for name, t in at.state.to_state().items())
+
+    whole, tensors = (
+        json.loads(read_header(checkpoint.path.read_bytes())[HEADER_KEY]),
+        state.to_state(),
+    )
+    progress = whole["progress"]
+    damages = [
+        ([], tensors),
+        ({**whole, "identity": 5}, tensors),
+        ({**whole, "progress": {**progress, "next_batch": None}}, tensors),
+        ({**whole, "progress": {**progress, "skipped": [5]}}, tensors),
+        (whole, {name: t for name, t in tensors.items() if name != "shape"}),
+        (whole, {**tensors, "class_ids": tensors["class_ids"] + 2**20}),
+    ]
+    for header, kept in damages:
+        write_bytes(checkpoint.path, tensors_to_bytes(kept, {HEADER_KEY: json.dumps(header)}))
+        with pytest.raises(PriorError, match=r"out\.checkpoint cannot be read.*remove it"):
+            checkpoint.load()
 
 
 def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):

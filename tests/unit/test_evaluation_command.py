@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,9 @@ def test_files_that_are_no_such_model_are_refused(models, tmp_path):
         load_segmenter(tmp_path, trust=True)
     segmenter = load_segmenter(models["inception"], trust=True)
     with pytest.raises(PriorError, match=r"gives \(2, 2048\) for 2 images; expected class scores"):
+        segmenter(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
+    segmenter = replace(segmenter, scores=lambda images: torch.zeros(len(images), 0, 4, 4))
+    with pytest.raises(PriorError, match=r"gives \(2, 0, 4, 4\) for 2 images"):
         segmenter(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
 
 

@@ -136,6 +136,21 @@ def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
     return path
 
 
+def with_header(path: Path, text: str) -> None:
+    """The file with another text as its safetensors header."""
+    data = path.read_bytes()
+    rest = data[8 + int.from_bytes(data[:8], "little") :]
+    path.write_bytes(len(text.encode()).to_bytes(8, "little") + text.encode() + rest)
+
+
+def with_metadata(path: Path, **changes) -> Path:
+    """The file with other fields in the prior's own metadata."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])
+    return rewritten(path, metadata={**header["metadata"], **changes})
+
+
 def with_tensor(name, value):
     return lambda tensors: {**tensors, name: value(tensors[name])}
 
@@ -184,6 +199,19 @@ DAMAGE = {
         lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "class_std"}),
         "class_std",
     ),
+    "no table": (lambda p: with_header(p, "[]"), "not a table of tensors"),
+    "no tensors": (lambda p: with_header(p, '{"a": 3}'), "not a table of tensors"),
+    "endless": (lambda p: with_header(p, '{"a": {"data_offsets": [0, 1e999]}}'), "not a table"),
+    "deep": (lambda p: with_header(p, "[" * 100_000), "not a table of tensors"),
+    "number for texts": (lambda p: with_header(p, '{"__metadata__": 5}'), "not a table of texts"),
+    "number for a text": (
+        lambda p: with_header(p, json.dumps({"__metadata__": {HEADER_KEY: 5}})),
+        "not a table of texts",
+    ),
+    "endless version": (lambda p: rewritten(p, format_version=float("inf")), "damaged"),
+    "list of names": (lambda p: with_metadata(p, class_names=["sky"]), "damaged"),
+    # More cells than any machine has memory for.
+    "huge grid": (lambda p: with_metadata(p, grid=[2**30, 2**30]), "occupied has shape"),
     "bad json": (lambda p: rewritten(p, metadata="{"), "damaged"),
     "no images": (lambda p: rewritten(p, num_images=0), "0 images"),
 }

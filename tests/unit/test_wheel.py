@@ -26,5 +26,7 @@ def test_a_wheel_holds_prior_tools_and_nothing_else(tmp_path):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"prior_tools"}
     assert {"prior_tools/cli/build.py", "prior_tools/evaluation/frechet.py"} <= set(names)
+    # Without it a type checker takes nothing from the package.
+    assert "prior_tools/py.typed" in names
     (entry,) = [n for n in names if n.endswith("entry_points.txt")]
     assert "scp-prior = prior_tools.cli:main" in zipfile.ZipFile(wheel).read(entry).decode()
