@@ -77,8 +77,8 @@ class ComfyClient:
         body = {"prompt": prompt, "client_id": self._client_id, "extra_data": {MARK: mark}}
         return str(self._json("/prompt", body)["prompt_id"])
 
-    def upload(self, name: str, data: bytes, subfolder: str = "") -> str:
-        """Put a picture into the server's input; returns its name for LoadImage.
+    def upload(self, name: str, data: bytes, subfolder: str) -> str:
+        """Put a picture into a folder of the server's input; returns its name for LoadImage.
 
         The server keeps a file that is there with the same content, and gives another name if the
         content differs.
