@@ -40,7 +40,7 @@ venv:
 	if [ -n "$$own" ] && [ ! -f "$$own" ]; then \
 		echo "COMFYUI_DIR is $$COMFYUI_DIR, but there is no requirements.txt in it" >&2; exit 1; \
 	fi; \
-	wanted="$$(cat requirements-dev.txt Makefile $${own:+"$$own"} | cksum)"; \
+	wanted="$$(cat requirements-unit.txt requirements-dev.txt Makefile $${own:+"$$own"} | cksum)"; \
 	if [ -x $(VENV_PYTHON) ] && [ "$$(cat $(STAMP) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi; \
 	if [ ! -x $(VENV_PYTHON) ]; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

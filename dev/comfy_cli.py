@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import psutil
 
 from dev.server import host_environment
 from dev.workspace import MODEL_FOLDERS, OTHER_FOLDERS
+from prior_tools.generating.comfy_client import ComfyClient
 
 if TYPE_CHECKING:
     from typing import Self
@@ -140,10 +140,7 @@ class ComfyCli:
 
     def read(self, path: str) -> bytes:
         """What the launched server answers to a GET."""
-        # Without a proxy: this is our own machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
-            return answer.read()
+        return ComfyClient(f"http://127.0.0.1:{self.port}").request(path)
 
     def get(self, path: str) -> Any:
         """The same, read as JSON."""

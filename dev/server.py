@@ -1,4 +1,4 @@
-"""Starts a real ComfyUI server and drives it over its HTTP interface."""
+"""Starts a real ComfyUI server, and tells how it fares when the pack's own client asks it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-import uuid
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+
+from prior_tools.generating.comfy_client import ComfyClient, ServerGone, ServerRefused
 
 if TYPE_CHECKING:
     from typing import Self
@@ -79,6 +79,8 @@ class ComfyServer:
     extra_args: further command line arguments for `main.py`.
     python: the interpreter that has ComfyUI's requirements; default: the running one.
     threads: of the processor, for torch; default: all.
+
+    All that asks the server raises ServerFailed when it has died, and else what ComfyClient does.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class ComfyServer:
         self.python = python
         self.threads = threads
         self.port = 0
+        self._client: ComfyClient | None = None
         self.log = self.base / LOG_NAME
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,6 +120,7 @@ class ComfyServer:
         if self._process is not None:
             raise RuntimeError("the server is running already")
         self.port = _free_port()
+        self._client = ComfyClient(self.url)
         command = [self.python, str(KEEPER), self.python, str(self.comfy_dir / "main.py")]
         command += ["--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
         command += ["--disable-auto-launch", "--base-directory", str(self.base)]
@@ -160,33 +164,41 @@ class ComfyServer:
 
     def object_info(self) -> dict[str, Any]:
         """All nodes the server knows, by node id."""
-        return self._get_json("/object_info", timeout=60)
+        with self._asking() as client:
+            return client.object_info()
+
+    def get(self, path: str) -> bytes:
+        """What the server answers to a GET."""
+        with self._asking() as client:
+            return client.request(path)
 
     def queue(self, prompt: dict[str, Any]) -> str:
         """Queue an API-format prompt; returns its id. Raises PromptRejected when it is invalid."""
-        # Without a client_id the history would lack the outputs of cached nodes.
-        body = json.dumps({"prompt": prompt, "client_id": uuid.uuid4().hex}).encode()
         try:
-            answer = self._open("/prompt", body, {"Content-Type": "application/json"})
-        except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace")
-            if error.code != 400:
-                raise ServerFailed(f"POST /prompt: HTTP {error.code}\n{text}") from error
-            raise PromptRejected(json.loads(text)) from None
-        return json.loads(answer)["prompt_id"]
+            with self._asking() as client:
+                return client.submit(prompt, {})
+        except ServerRefused as error:
+            if error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            raise PromptRejected(json.loads(error.body)) from None
+
+    def queued(self) -> tuple[set[str], set[str]]:
+        """The ids of the prompts that run, and of those that wait."""
+        with self._asking() as client:
+            running, waiting = client.queued()
+        return set(running), set(waiting)
 
     def wait(self, prompt_id: str, timeout: float = 300.0) -> dict[str, Any]:
         """Wait until the prompt has run; returns its history entry.
 
-        Raises ExecutionFailed, Interrupted, TimeoutError (the prompt goes on running) or
-        ServerFailed.
+        Raises ExecutionFailed, Interrupted, or TimeoutError (the prompt goes on running).
         """
         deadline = time.monotonic() + timeout
         pause = 0.02
         while True:
-            entry = self._get_json(f"/history/{prompt_id}").get(prompt_id)
-            # Entries without a status have not ended: later releases may list running prompts.
-            if entry is not None and entry.get("status"):
+            with self._asking() as client:
+                entry = client.result(prompt_id)
+            if entry is not None:
                 return _checked(entry)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"prompt {prompt_id} did not end in {timeout:g} s")
@@ -200,21 +212,24 @@ class ComfyServer:
         """
         return self.wait(self.queue(prompt), timeout)
 
-    def interrupt(self, prompt_id: str | None = None) -> None:
-        """Interrupt the running prompt, or only if it is `prompt_id`."""
-        self._post_json("/interrupt", {} if prompt_id is None else {"prompt_id": prompt_id})
+    def cancel(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, or interrupt it if it runs."""
+        with self._asking() as client:
+            client.cancel([prompt_id])
 
     def free(self) -> None:
         """Forget cached node results and unload models, as soon as the queue is idle."""
-        self._post_json("/free", {"unload_models": True, "free_memory": True})
+        wanted = json.dumps({"unload_models": True, "free_memory": True}).encode()
+        with self._asking() as client:
+            client.request("/free", wanted, "application/json")
 
     def images(self, history: dict[str, Any]) -> dict[str, list[np.ndarray]]:
         """The pictures of a history entry by node id, each uint8 [H, W] or [H, W, C]."""
         found: dict[str, list[np.ndarray]] = {}
         for node_id, output in history.get("outputs", {}).items():
             for item in output.get("images", []):
-                query = {key: item.get(key, "") for key in ("filename", "subfolder", "type")}
-                data = self._open("/view?" + urllib.parse.urlencode(query))
+                with self._asking() as client:
+                    data = client.view(item)
                 found.setdefault(node_id, []).append(np.asarray(Image.open(io.BytesIO(data))))
         return found
 
@@ -222,7 +237,7 @@ class ComfyServer:
         """Put a picture into the input folder; returns the name for LoadImage.
 
         image: a file, sent as it is, or a uint8 array [H, W] or [H, W, C] with 3 or 4 channels,
-        sent as PNG. A picture of the same name is replaced.
+        sent as PNG. Where another picture has the name, it gets another.
         """
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8:
@@ -232,9 +247,8 @@ class ComfyServer:
             data = buffer.getvalue()
         else:
             data = Path(image).read_bytes()
-        body, content_type = _multipart({"overwrite": "true", "type": "input"}, name, data)
-        answer = json.loads(self._open("/upload/image", body, {"Content-Type": content_type}))
-        return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
+        with self._asking() as client:
+            return client.upload(name, data, subfolder="")
 
     def log_text(self) -> str:
         """Everything the server has printed so far."""
@@ -249,7 +263,7 @@ class ComfyServer:
             self._check_alive()
             try:
                 self.object_info()
-            except (urllib.error.URLError, OSError):
+            except (ServerGone, ServerRefused):
                 time.sleep(0.1)
                 continue
             # Somebody else's server could answer on this port; ours would have died of it.
@@ -267,27 +281,14 @@ class ComfyServer:
     def _log_tail(self) -> str:
         return f"--- end of {self.log.name}:\n{self.log_text()[-LOG_TAIL:]}"
 
-    def _get_json(self, path: str, timeout: float = 30.0) -> dict[str, Any]:
-        return json.loads(self._open(path, timeout=timeout))
-
-    def _post_json(self, path: str, body: dict[str, Any]) -> None:
-        self._open(path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-    def _open(
-        self,
-        path: str,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-        timeout: float = 30.0,
-    ) -> bytes:
-        request = urllib.request.Request(self.url + path, data=body, headers=headers or {})
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[ComfyClient]:
+        """The client; if the server has gone, what is said is why, with the log."""
+        if self._client is None:
+            raise ServerFailed("the server was not started")
         try:
-            with _OPENER.open(request, timeout=timeout) as answer:
-                return answer.read()
-        except urllib.error.HTTPError:
-            raise
-        except OSError:
-            # Says why, with the log, if the server has gone.
+            yield self._client
+        except ServerGone:
             self._check_alive()
             raise
 
@@ -297,10 +298,6 @@ def execution_seconds(history: dict[str, Any]) -> float:
     messages = dict(history["status"]["messages"])
     started, ended = (messages[f"execution_{x}"]["timestamp"] for x in ("start", "success"))
     return (ended - started) / 1e3
-
-
-# A proxy from the environment must not come between us and our own machine.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def host_environment() -> dict[str, str]:
@@ -341,18 +338,3 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
             os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError, OSError):
         pass
-
-
-def _multipart(fields: dict[str, str], filename: str, data: bytes) -> tuple[bytes, str]:
-    boundary = uuid.uuid4().hex
-    lines = b""
-    for key, value in fields.items():
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n'
-        lines += head.encode() + value.encode() + b"\r\n"
-    head = (
-        f"--{boundary}\r\n"
-        f'Content-Disposition: form-data; name="image"; filename="{filename}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    body = lines + head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
-    return body, f"multipart/form-data; boundary={boundary}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -24,6 +25,10 @@ from dev.comfyui import ensure_comfyui  # noqa: E402
 from dev.host import Host  # noqa: E402
 from dev.server import ComfyServer  # noqa: E402
 from dev.workspace import make_workspace  # noqa: E402
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 class RootIsNoTestPackage:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from ..errors import PriorError
-from ..generating.comfy_client import ComfyClient, ServerGone, ServerRefused, server_url
-from ..generating.driver import Driver
-from ..generating.graph import Graph, graph_of
-from ..generating.jobs import Job, plan
-from ..generating.label_maps import LabelMap, find_label_maps
+from ..generating.jobs import plan
+from ..generating.label_maps import find_label_maps
 from ..generating.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -28,7 +22,9 @@ from ..generating.manifest import (
     only_one,
     remove_leftovers,
 )
-from ..generating.work import GenerationStopped, Work
+from ..generating.prepared_workflow import prepare_workflow
+from ..generating.run import make_images, reach
+from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
 from .output import printable
 
@@ -36,7 +32,6 @@ STOPPED = 1
 CANCELLED = 130
 
 _GO_ON = "start the same command again to go on from there"
-_END_PATIENCE = 15.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,13 +80,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     _check_folders(args)
-    workflow = read_workflow(args.workflow)
+    saved_workflow = read_workflow(args.workflow)
     label_maps = find_label_maps(args.labels)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
-    clients = [ComfyClient(url) for url in dict.fromkeys(map(server_url, args.server))]
-    object_info, *_ = [_reach(client) for client in clients]
-    graph = graph_of(
-        as_prompt(workflow, object_info),
+    files = [name for job in jobs for name in job.files]
+    clients, object_info = reach(args.server)
+    workflow = prepare_workflow(
+        as_prompt(saved_workflow, object_info),
         args.label_input,
         args.seed_input,
         args.output_node,
@@ -100,22 +95,28 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     with only_one(args.out):
-        files = [name for job in jobs for name in job.files]
-        run_id = begin_or_go_on(args.out, _description(args, graph, label_maps), files)
+        run_data = describe_run(workflow, label_maps, args.seed, args.batch)
+        run_id = begin_or_go_on(args.out, run_data, files)
         remove_leftovers(args.out)
-        manifest = Manifest(args.out)
-        left = [job for job in jobs if not manifest.done.issuperset(job.files)]
-        before = sum(name in manifest.done for name in files)
-        work = Work(left, len(clients))
-        with tqdm(total=len(files), initial=before, unit="img", smoothing=0.05) as bar:
-            save = _saver(manifest, graph.settings, bar)
-            drivers = [
-                Driver(c, work, graph, save, run_id, args.depth, args.patience, _tell)
-                for c in clients
-            ]
-            _drive(drivers, work)
-        made = sum(name in manifest.done for name in files)
-    return _summarize(args, work, made, len(files))
+        manifest = Manifest(args.out, workflow.settings)
+        made = len(manifest.done.intersection(files))
+        with (
+            tqdm(total=len(files), initial=made, unit="img", smoothing=0.05) as bar,
+            _sigterm_as_ctrl_c(),
+        ):
+            failure = make_images(
+                jobs,
+                clients,
+                workflow,
+                manifest,
+                run_id,
+                args.depth,
+                args.patience,
+                progress=bar.update,
+                tell=_tell,
+            )
+        made = len(manifest.done.intersection(files))
+    return _summarize(args, failure, made, len(files))
 
 
 def _check_folders(args: argparse.Namespace) -> None:
@@ -123,78 +124,6 @@ def _check_folders(args: argparse.Namespace) -> None:
         raise PriorError(f"--out {args.out} is a file; expected a folder")
     if args.out.resolve().is_relative_to(args.labels.resolve()):
         raise PriorError("--out lies in --labels, so images would be taken for label maps")
-
-
-def _reach(client: ComfyClient) -> dict[str, Any]:
-    """The server's object_info; whoever names a server that is not there learns so at once."""
-    try:
-        info = client.object_info()
-        client.queued()
-    except ServerGone as error:
-        raise PriorError(f"no server answers ({error}); start it or mend --server") from error
-    except (ServerRefused, KeyError, TypeError) as error:
-        raise PriorError(f"{client.url} does not answer as ComfyUI does: {error}") from error
-    return info
-
-
-def _description(
-    args: argparse.Namespace, graph: Graph, label_maps: list[LabelMap]
-) -> dict[str, Any]:
-    digests = {label_map.name: label_map.sha256 for label_map in label_maps}
-    return describe_run(graph.blank(), graph.names(), args.seed, args.batch, digests)
-
-
-def _saver(
-    manifest: Manifest, settings: Mapping[str, Any], bar: tqdm[Any]
-) -> Callable[[Job, list[bytes]], None]:
-    """A function that saves a job's images; threads may call it at once."""
-    lock = threading.Lock()
-
-    def save(job: Job, images: list[bytes]) -> None:
-        entries = [
-            {
-                "file": name,
-                "label_map": label_map.name,
-                "k": job.k,
-                "seed": job.seed,
-                "index_in_batch": index,
-                "batch": len(job.label_maps),
-                "settings": settings,
-            }
-            for index, (name, label_map) in enumerate(zip(job.files, job.label_maps, strict=True))
-        ]
-        with lock:
-            before = len(manifest.done)
-            manifest.add(dict(zip(job.files, images, strict=True)), entries)
-            bar.update(len(manifest.done) - before)
-
-    return save
-
-
-def _drive(drivers: list[Driver], work: Work) -> None:
-    """Run each in a thread until all have ended, or a while after the run was stopped."""
-    ended = [threading.Event() for _ in drivers]
-
-    def drive(driver: Driver, event: threading.Event) -> None:
-        try:
-            driver.run()
-        finally:
-            event.set()
-
-    with _sigterm_as_ctrl_c():
-        try:
-            for driver, event in zip(drivers, ended, strict=True):
-                threading.Thread(target=drive, args=(driver, event), daemon=True).start()
-            for event in ended:
-                # With a timeout, or Ctrl-C would not come through on Windows. Not Thread.join: one
-                # that Ctrl-C breaks off takes its thread for ended (CPython 3.10 to 3.12).
-                while not event.wait(0.1):
-                    pass
-        except KeyboardInterrupt as error:
-            work.stop(error)
-            deadline = time.monotonic() + _END_PATIENCE
-            for event in ended:
-                event.wait(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager
@@ -209,8 +138,9 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _summarize(args: argparse.Namespace, work: Work, made: int, total: int) -> int:
-    failure = work.failure
+def _summarize(
+    args: argparse.Namespace, failure: BaseException | None, made: int, total: int
+) -> int:
     if isinstance(failure, KeyboardInterrupt):
         print(f"stopped after {made} of {total} images; {_GO_ON}", file=sys.stderr)
         return CANCELLED

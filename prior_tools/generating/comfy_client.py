@@ -8,13 +8,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from email.message import Message
 from typing import Any, NoReturn
 
 from ..errors import PriorError
 
 # Under this key of its extra data a prompt says of which run and which job it is.
 MARK = "scp_generate"
-SUBFOLDER = "scp_generate"
 
 _TIMEOUT = 60.0
 # A proxy in front of a server that is away.
@@ -78,39 +78,32 @@ class ComfyClient:
         body = {"prompt": prompt, "client_id": self._client_id, "extra_data": {MARK: mark}}
         return str(self._json("/prompt", body)["prompt_id"])
 
-    def upload(self, name: str, data: bytes) -> str:
-        """Put a picture into a subfolder of the server's input; returns its name for LoadImage.
+    def upload(self, name: str, data: bytes, subfolder: str) -> str:
+        """Put a picture into a folder of the server's input; returns its name for LoadImage.
 
         The server keeps a file that is there with the same content, and gives another name if the
         content differs.
         """
-        fields = {"type": "input", "subfolder": SUBFOLDER}
+        fields = {"type": "input", "subfolder": subfolder}
         body, content_type = _multipart(fields, name, data)
-        answer = json.loads(self._open("/upload/image", body, content_type))
+        answer = self._parsed("/upload/image", self.request("/upload/image", body, content_type))
         return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
 
     def view(self, image: dict[str, Any]) -> bytes:
         """The file of an image, as a history entry names it; the name goes to the server only."""
         query = {key: str(image.get(key, "")) for key in ("filename", "subfolder", "type")}
-        return self._open("/view?" + urllib.parse.urlencode(query))
+        return self.request("/view?" + urllib.parse.urlencode(query))
 
     def cancel(self, prompt_ids: list[str]) -> None:
         """Take prompts out of the queue, and stop the one that runs if it is of them."""
-        self._open("/queue", json.dumps({"delete": prompt_ids}).encode(), "application/json")
+        self.request("/queue", json.dumps({"delete": prompt_ids}).encode(), "application/json")
         running, _ = self.queued()
         for prompt_id in running.keys() & set(prompt_ids):
             body = json.dumps({"prompt_id": prompt_id}).encode()
-            self._open("/interrupt", body, "application/json")
+            self.request("/interrupt", body, "application/json")
 
-    def _json(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        answer = self._open(path, data, "application/json")
-        try:
-            return json.loads(answer)
-        except ValueError:
-            raise ServerRefused(f"{self.url}{path}", 200, "is not ComfyUI's answer") from None
-
-    def _open(self, path: str, body: bytes | None = None, content_type: str = "") -> bytes:
+    def request(self, path: str, body: bytes | None = None, content_type: str = "") -> bytes:
+        """The answer to a GET, or to a POST of `body`."""
         headers = {"Content-Type": content_type} if body is not None else {}
         request = urllib.request.Request(self.url + path, data=body, headers=headers)
         try:
@@ -124,6 +117,16 @@ class ComfyClient:
             raise ServerRefused(what, error.code, _text(error)) from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerGone(f"{self.url}: {getattr(error, 'reason', error)}") from error
+
+    def _json(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        return self._parsed(path, self.request(path, data, "application/json"))
+
+    def _parsed(self, path: str, answer: bytes) -> Any:
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise ServerRefused(f"{self.url}{path}", 200, "is not ComfyUI's answer") from None
 
 
 def server_url(text: str) -> str:
@@ -147,7 +150,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A server must not send us to another one."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, *_: Any) -> NoReturn:
-        raise urllib.error.HTTPError(req.full_url, code, "redirect", http.client.HTTPMessage(), fp)
+        raise urllib.error.HTTPError(req.full_url, code, "redirect", Message(), fp)
 
 
 # Nothing but the servers that were named: no proxy from the environment, no redirects.

@@ -9,12 +9,15 @@ from http import HTTPStatus
 
 from ..errors import PriorError
 from .comfy_client import ComfyClient, ServerGone, ServerRefused
-from .graph import Graph
 from .jobs import Job
 from .label_maps import upload_of
+from .prepared_workflow import PreparedWorkflow
 from .results import checked_result, output_images, rejection
 from .work import GenerationStopped, Work
 from .workflow_file import Prompt
+
+# Of the servers' input folders, for label maps.
+SUBFOLDER = "scp_generate"
 
 # Seconds between two looks at a server's results, and at whether it still has our prompts.
 _PAUSES = (0.03, 0.5)
@@ -37,14 +40,14 @@ class Driver:
         self,
         client: ComfyClient,
         work: Work,
-        graph: Graph,
+        workflow: PreparedWorkflow,
         save: Callable[[Job, list[bytes]], None],
         run_id: str,
         depth: int,
         patience: float,
         tell: Callable[[str], None],
     ) -> None:
-        self._client, self._work, self._graph = client, work, graph
+        self._client, self._work, self._workflow = client, work, workflow
         self._save, self._run_id, self._depth = save, run_id, depth
         self._patience, self._tell = patience, tell
         # By prompt id.
@@ -138,7 +141,9 @@ class Driver:
                 mark = {"run": self._run_id, "job": job.name}
                 self._queued[self._client.submit(prompt, mark)] = job
             except ServerRefused as error:
-                raise GenerationStopped(rejection(self._graph.prompt, job.name, error)) from error
+                raise GenerationStopped(
+                    rejection(self._workflow.prompt, job.name, error)
+                ) from error
             except ServerGone:
                 self._work.give_back(job)
                 raise
@@ -146,8 +151,8 @@ class Driver:
     def _prompt_of(self, job: Job) -> Prompt:
         name, data = upload_of(job.label_maps)
         if name not in self._uploaded:
-            self._uploaded[name] = self._client.upload(name, data)
-        return self._graph.filled(self._uploaded[name], job.seed)
+            self._uploaded[name] = self._client.upload(name, data, SUBFOLDER)
+        return self._workflow.filled(self._uploaded[name], job.seed)
 
     def _collect(self) -> bool:
         """Save what has ended, and give back what the server no longer knows; whether any."""
@@ -171,8 +176,8 @@ class Driver:
         entry = self._client.result(prompt_id)
         if entry is None:
             return False
-        prompt = self._graph.prompt
-        found = checked_result(prompt, self._graph.output, entry, job.name, len(job.label_maps))
+        prompt = self._workflow.prompt
+        found = checked_result(prompt, self._workflow.output, entry, job.name, len(job.label_maps))
         try:
             images = output_images(self._client, found)
         except PriorError as error:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..atomic import write_bytes, write_new_bytes
 from ..errors import PriorError, listing
+from .jobs import Job
+from .label_maps import LabelMap
+from .prepared_workflow import PreparedWorkflow
 from .workflow_file import Prompt, title_of
 
 RUN_NAME = "generate.json"
@@ -24,11 +28,15 @@ class Manifest:
 
     An image counts as done when its line and its file are there. The file comes first, so a kill
     in between costs one image, and a line that a kill cut off is dropped.
+
+    folder: of the output.
+    settings: of the run, by "title.input"; each line repeats them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Read what is there. Raises PriorError if a line is no entry."""
-        self._folder = folder
+        self._folder, self._settings = folder, dict(settings)
+        self._lock = threading.Lock()
         self._path = folder / MANIFEST_NAME
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
         entries = {}
@@ -41,20 +49,38 @@ class Manifest:
             write_bytes(self._path, b"".join(entries.values()))
         self.done = set(entries)
 
-    def add(self, images: Mapping[str, bytes], entries: Iterable[dict[str, Any]]) -> None:
-        """Write images, by their names inside the folder, then an entry for each of them.
+    def add(self, job: Job, images: Sequence[bytes]) -> int:
+        """Write a job's images (files, one for each label map), then a line for each of them.
 
-        An image that is done already is left as it is.
+        An image that is done already is left as it is. Returns how many were new. Threads may call
+        it at once.
         """
-        new = [entry for entry in entries if entry["file"] not in self.done]
-        for entry in new:
-            write_bytes(self._folder / entry["file"], images[entry["file"]])
-        lines = "".join(json.dumps(entry) + "\n" for entry in new)
-        with self._path.open("ab") as file:
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        self.done.update(entry["file"] for entry in new)
+        with self._lock:
+            new = [
+                (self._row(job, index), image)
+                for index, (name, image) in enumerate(zip(job.files, images, strict=True))
+                if name not in self.done
+            ]
+            for row, image in new:
+                write_bytes(self._folder / row["file"], image)
+            with self._path.open("ab") as file:
+                file.write("".join(json.dumps(row) + "\n" for row, _ in new).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            self.done.update(row["file"] for row, _ in new)
+            return len(new)
+
+    def _row(self, job: Job, index: int) -> dict[str, Any]:
+        """What an image was made of: the one of the job's label map at `index`."""
+        return {
+            "file": job.files[index],
+            "label_map": job.label_maps[index].name,
+            "k": job.k,
+            "seed": job.seed,
+            "index_in_batch": index,
+            "batch": len(job.label_maps),
+            "settings": self._settings,
+        }
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -102,26 +128,18 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
 
 
 def describe_run(
-    prompt: Prompt,
-    inputs: Mapping[str, str],
-    seed: int,
-    batch: int,
-    label_maps: Mapping[str, str],
+    workflow: PreparedWorkflow, label_maps: Iterable[LabelMap], seed: int, batch: int
 ) -> dict[str, Any]:
     """All that the images of a run depend on, as JSON data.
 
-    Args:
-        prompt: the workflow with all settings; the label image and the seed set to None.
-        inputs: what is set and read, such as {"label image": "Label map.image"}.
-        seed, batch: of the command line.
-        label_maps: SHA-256 of each, by name.
+    seed, batch: of the command line.
     """
     return {
-        **inputs,
+        **workflow.names(),
         "seed": seed,
         "batch": batch,
-        "workflow": prompt,
-        "label maps": dict(label_maps),
+        "workflow": workflow.blank(),
+        "label maps": {label_map.name: label_map.sha256 for label_map in label_maps},
     }
 
 
@@ -172,7 +190,7 @@ def _changed_nodes(before: Prompt, now: Prompt) -> list[str]:
     found = []
     for node_id, node in {**before, **now}.items():
         old, new = before.get(node_id), now.get(node_id)
-        name = f"node {title_of(node)!r}"
+        name = f"node {title_of(old or node)!r}"
         if old is None or new is None:
             found.append(f"{name} is {'new' if old is None else 'gone'}")
         elif old["class_type"] != new["class_type"]:

@@ -1,7 +1,6 @@
 """The subgraph blueprint: offered by the server, and in step with the nodes that it wraps."""
 
 import json
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -56,15 +55,11 @@ def targets(subgraph, name):
     return found
 
 
-def get(server, path):
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(server.url + path, timeout=30) as answer:
-        return json.load(answer)
-
-
 def test_the_server_offers_it_as_the_packs(server, blueprint):
-    (key,) = [k for k, v in get(server, "/api/global_subgraphs").items() if v["name"] == NAME]
-    offered = get(server, f"/api/global_subgraphs/{key}")
+    (key,) = [
+        k for k, v in json.loads(server.get("/api/global_subgraphs")).items() if v["name"] == NAME
+    ]
+    offered = json.loads(server.get(f"/api/global_subgraphs/{key}"))
     assert offered["info"]["node_pack"] == "custom_nodes.ComfyUI-SCP-Diff"
     assert json.loads(offered["data"]) == blueprint
 

@@ -298,7 +298,7 @@ def test_cancel_in_mid_build_saves_nothing_and_the_next_build_works(server, buil
     while "Requested to load TAESD" not in server.log_text() and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(1.0)
-    server.interrupt()
+    server.cancel(prompt_id)
     with pytest.raises(Interrupted):
         server.wait(prompt_id, 60)
     assert not list((server.base / "models" / "scp_priors").glob("*cancelled*"))

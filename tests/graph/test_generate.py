@@ -414,8 +414,7 @@ def test_ctrl_c_ends_cleanly_says_how_to_go_on_and_leaves_the_queue_empty(
     assert f"stopped after {len(entries(out))} of 160 images" in said
     assert "start the same command again" in said
     assert "Traceback" not in said
-    queue = server._get_json("/queue")
-    assert queue["queue_pending"] == []
+    assert server.queued()[1] == set()
     run(again)
     check_images(out, labels, 4)
 

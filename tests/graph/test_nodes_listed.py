@@ -1,7 +1,5 @@
 """The contract with shared workflows: ids, inputs, outputs, and a word on each."""
 
-import urllib.request
-
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -123,15 +121,7 @@ def test_the_defaults_are_the_documented_ones(listed):
     assert default("SCP_BuildPrior", "on_error") == "stop"
 
 
-def test_the_pack_loads_in_a_tenth_of_a_second(server):
-    """The host's own figure, rounded to tenths by it."""
-    (line,) = [x for x in server.log_text().splitlines() if x.strip().endswith("ComfyUI-SCP-Diff")]
-    assert line.split()[0] in ("0.0", "0.1"), line
-
-
 @pytest.mark.parametrize("node_id", CONTRACT)
 def test_every_node_has_a_help_page_where_the_frontend_looks_for_it(server, node_id):
-    address = f"{server.url}/extensions/ComfyUI-SCP-Diff/docs/{node_id}/en.md"
-    with urllib.request.urlopen(address, timeout=10) as answer:
-        page = answer.read().decode()
+    page = server.get(f"/extensions/ComfyUI-SCP-Diff/docs/{node_id}/en.md").decode()
     assert page.startswith(f"# {CONTRACT[node_id][0]}\n")

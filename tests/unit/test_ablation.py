@@ -7,7 +7,7 @@ import torch
 from demo.ablation import bounds, report
 from demo.ablation.measuring import Judge, Measured, Value, compare, measure
 from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
-from demo.ablation.sampling import BATCH, sample_all, tasks
+from demo.ablation.sampling import sample_all, tasks
 from demo.start_graph import Settings, Start
 from demo.training.setting import LEAK, stable_diffusion_alpha_bar
 from prior_tools.evaluation.frechet import frechet_distance
@@ -176,10 +176,6 @@ def test_the_leak_grows_with_cells_and_with_the_mean():
     assert leak["full measure"] == pytest.approx(4 * 0.1 * LEAK, rel=0.03)
     twice = bounds.leak(usual, 64 * 128, 0.2)
     assert twice["full measure"] == pytest.approx(2 * leak["full measure"])
-
-
-def test_a_batch_is_eight_label_maps():
-    assert {task.count for task in tasks([row_of(FULL)])} == {BATCH} == {8}
 
 
 def test_rows_of_one_cost_differ_in_nothing_that_takes_time(plan):

@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
 from prior_tools.generating.comfy_client import server_url
-from prior_tools.generating.graph import graph_of
-from prior_tools.generating.jobs import MAX_SEED, image_seed, plan
-from prior_tools.generating.label_maps import find_label_maps, upload_of
+from prior_tools.generating.jobs import MAX_SEED, Job, image_seed, plan
+from prior_tools.generating.label_maps import LabelMap, find_label_maps, upload_of
 from prior_tools.generating.manifest import Manifest
+from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.generating.titled_inputs import find_input, split_setting, typed_value
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
@@ -42,8 +43,8 @@ PROMPT = {
 OBJECT_INFO = {"KSampler": {"input": {"required": {"steps": ["INT", {}], "cfg": ["FLOAT", {}]}}}}
 
 
-def graph(*settings, prompt=PROMPT, label="Label map", seed="Seed", output=None):
-    return graph_of(prompt, label, seed, output, settings, OBJECT_INFO)
+def prepared(*settings, prompt=PROMPT, label="Label map", seed="Seed", output=None):
+    return prepare_workflow(prompt, label, seed, output, settings, OBJECT_INFO)
 
 
 # --- nodes by title ---
@@ -51,7 +52,7 @@ def graph(*settings, prompt=PROMPT, label="Label map", seed="Seed", output=None)
 
 def test_settings_keep_types_and_leave_everything_else_alone():
     before = copy.deepcopy(PROMPT)
-    made = graph("Sampler v1.5.steps=4", "Sampler v1.5.cfg=7.5", "Prompt.text=42")
+    made = prepared("Sampler v1.5.steps=4", "Sampler v1.5.cfg=7.5", "Prompt.text=42")
     expected = copy.deepcopy(PROMPT)
     expected["4"]["inputs"].update(steps=4, cfg=7.5)
     expected["3"]["inputs"]["text"] = "42"
@@ -81,20 +82,20 @@ def test_settings_keep_types_and_leave_everything_else_alone():
 )
 def test_a_wrong_setting_says_what_there_is(text, says):
     with pytest.raises(PriorError) as error:
-        graph(text)
+        prepared(text)
     assert says in str(error.value)
     assert text in str(error.value)
 
 
 def test_a_setting_made_twice_is_refused():
     with pytest.raises(PriorError, match=r"gives 'Prompt.text' twice"):
-        graph("Prompt.text=a", "Prompt.text=b")
+        prepared("Prompt.text=a", "Prompt.text=b")
 
 
 def test_titles_that_nobody_names_may_be_equal_but_those_named_may_not():
-    graph()
+    prepared()
     with pytest.raises(PriorError, match=r"2 nodes are titled 'Seed' \(ids 2, 8\)"):
-        graph(prompt={**PROMPT, "8": node("PrimitiveInt", "Seed", value=1)})
+        prepared(prompt={**PROMPT, "8": node("PrimitiveInt", "Seed", value=1)})
 
 
 def test_label_and_seed_inputs_may_be_named():
@@ -103,25 +104,25 @@ def test_label_and_seed_inputs_may_be_named():
         "8": node("RandomNoise", "Noise", noise_seed=1),
         "9": node("Own", "Maps.in", a=2, file="f"),
     }
-    made = graph(prompt=prompt, label="Maps.in.file", seed="Noise")
+    made = prepared(prompt=prompt, label="Maps.in.file", seed="Noise")
     assert made.names()["label input"] == "Maps.in.file"
     assert made.names()["seed input"] == "Noise.noise_seed"
     with pytest.raises(PriorError, match="has no input image; it has a, file"):
-        graph(prompt=prompt, label="Maps.in")
+        prepared(prompt=prompt, label="Maps.in")
     with pytest.raises(PriorError, match="no node is titled 'Labels'"):
-        graph(label="Labels")
+        prepared(label="Labels")
     with pytest.raises(PriorError, match=r"'Maps.in.a' holds 2; expected the name of a file"):
-        graph(prompt=prompt, label="Maps.in.a")
+        prepared(prompt=prompt, label="Maps.in.a")
 
 
 def test_the_output_is_the_only_saving_node_or_the_named_one():
     two = {**PROMPT, "8": node("PreviewImage", "Look", images=["4", 0])}
-    assert graph().output == "5"
-    assert graph(prompt=two, output="Look").output == "8"
+    assert prepared().output == "5"
+    assert prepared(prompt=two, output="Look").output == "8"
     with pytest.raises(PriorError, match="2 nodes save or preview images: 'Save', 'Look'"):
-        graph(prompt=two)
+        prepared(prompt=two)
     with pytest.raises(PriorError, match="has no Save Image"):
-        graph(prompt={k: v for k, v in PROMPT.items() if k != "5"})
+        prepared(prompt={k: v for k, v in PROMPT.items() if k != "5"})
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1).filter(
@@ -306,19 +307,31 @@ def test_an_upload_is_named_after_its_content_and_holds_the_maps(maps):
 # --- the manifest, and going on ---
 
 
+def label_map(stem, sha256="00"):
+    return LabelMap(stem, f"{stem}.png", Path("nowhere"), sha256)
+
+
+def job_of(*stems, k=0, seed=3):
+    return Job(tuple(map(label_map, stems)), k, seed)
+
+
+def rows_of(folder):
+    return [json.loads(x) for x in (folder / records.MANIFEST_NAME).read_text().splitlines()]
+
+
 def entries_of(folder):
-    lines = (folder / records.MANIFEST_NAME).read_text().splitlines()
-    return [json.loads(line)["file"] for line in lines]
+    return [row["file"] for row in rows_of(folder)]
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_cut_off_anywhere_the_manifest_goes_on_and_names_each_image_once(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("out")
-    names = [f"sub/m{i}_00.png" for i in range(6)]
-    first = Manifest(folder)
-    for name in names[:4]:
-        first.add({name: b"image"}, [{"file": name, "seed": 3}])
+    jobs = [job_of(f"sub/m{i}") for i in range(6)]
+    names = [name for job in jobs for name in job.files]
+    first = Manifest(folder, {})
+    for job in jobs[:4]:
+        assert first.add(job, [b"image"]) == 1
     path = folder / records.MANIFEST_NAME
     whole = path.read_bytes()
     kept = data.draw(st.integers(0, len(whole)))
@@ -327,27 +340,56 @@ def test_cut_off_anywhere_the_manifest_goes_on_and_names_each_image_once(tmp_pat
     for name in gone:
         (folder / name).unlink()
 
-    again = Manifest(folder)
+    again = Manifest(folder, {})
     listed = names[: whole[:kept].count(b"\n")]
     assert again.done == set(listed) - gone
     assert entries_of(folder) == [name for name in listed if name not in gone]
-    for name in names:
+    for name, job in zip(names, jobs, strict=True):
         if name not in again.done:
-            again.add({name: b"image"}, [{"file": name, "seed": 3}])
-    again.add({names[0]: b"another"}, [{"file": names[0], "seed": 3}])
+            again.add(job, [b"image"])
+    assert again.add(jobs[0], [b"another"]) == 0
     assert sorted(entries_of(folder)) == names
     assert all((folder / name).read_bytes() == b"image" for name in names)
+
+
+def test_a_line_says_what_its_image_was_made_of(tmp_path):
+    manifest = Manifest(tmp_path, {"Sampler.mu": 0.6})
+    manifest.add(job_of("a", k=3, seed=8), [b"old"])
+    batch = job_of("a", "sub/b", k=3, seed=9)
+    # Of the batch one image is there, from a run with another --per-map or a kill.
+    assert manifest.add(batch, [b"new", b"image"]) == 1
+    assert (tmp_path / "a_03.png").read_bytes() == b"old"
+    shared = {"k": 3, "settings": {"Sampler.mu": 0.6}}
+    assert rows_of(tmp_path) == [
+        {
+            "file": "a_03.png",
+            "label_map": "a.png",
+            "seed": 8,
+            "index_in_batch": 0,
+            "batch": 1,
+            **shared,
+        },
+        {
+            "file": "sub/b_03.png",
+            "label_map": "sub/b.png",
+            "seed": 9,
+            "index_in_batch": 1,
+            "batch": 2,
+            **shared,
+        },
+    ]
 
 
 def test_a_line_that_is_no_entry_is_named(tmp_path):
     (tmp_path / records.MANIFEST_NAME).write_text("[]\n")
     with pytest.raises(PriorError, match="line 1 of"):
-        Manifest(tmp_path)
+        Manifest(tmp_path, {})
 
 
-def run_of(*settings, seed=0, batch=1, maps=(("a.png", "11"), ("b.png", "22")), prompt=PROMPT):
-    made = graph(*settings, prompt=prompt)
-    return records.describe_run(made.blank(), made.names(), seed, batch, dict(maps))
+def run_of(*settings, seed=0, batch=1, maps=(("a", "11"), ("b", "22")), prompt=PROMPT):
+    workflow = prepared(*settings, prompt=prompt)
+    label_maps = [label_map(stem, sha256) for stem, sha256 in maps]
+    return records.describe_run(workflow, label_maps, seed, batch)
 
 
 @pytest.mark.parametrize(
@@ -355,9 +397,9 @@ def run_of(*settings, seed=0, batch=1, maps=(("a.png", "11"), ("b.png", "22")), 
     [
         ({"seed": 1}, "seed was 0 and is 1"),
         ({"batch": 2}, "batch was 1 and is 2"),
-        ({"maps": (("a.png", "11"), ("b.png", "33"))}, "1 label maps are changed (b.png)"),
-        ({"maps": (("a.png", "11"),)}, "1 label maps are gone (b.png)"),
-        ({"maps": (("a.png", "11"), ("b.png", "22"), ("c.png", "3"))}, "are new (c.png)"),
+        ({"maps": (("a", "11"), ("b", "33"))}, "1 label maps are changed (b.png)"),
+        ({"maps": (("a", "11"),)}, "1 label maps are gone (b.png)"),
+        ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "are new (c.png)"),
         ({"prompt": {**PROMPT, "9": node("X", "More")}}, "node 'More' is new"),
     ],
 )

@@ -447,16 +447,16 @@ def array_of(value: object) -> bytes:
 
 # Each would make the file `marker` when read the usual way.
 RUNS_CODE = {
-    "os.system": lambda marker: array_of(Calls(os.system, f"touch {marker}")),
-    "bare os.system": lambda marker: npy(pickle.dumps(Calls(os.system, f"touch {marker}"), 2)),
+    "os.system": lambda marker: array_of(Calls(os.system, f"echo > {marker}")),
+    "bare os.system": lambda marker: npy(pickle.dumps(Calls(os.system, f"echo > {marker}"), 2)),
     "builtins.eval": lambda marker: array_of(Calls(builtins.eval, f"open({str(marker)!r}, 'w')")),
     "nested pickle": lambda marker: array_of(
-        Calls(pickle.loads, pickle.dumps(Calls(os.system, f"touch {marker}")))
+        Calls(pickle.loads, pickle.dumps(Calls(os.system, f"echo > {marker}")))
     ),
     "inside an entry": lambda marker: array_of(
         {0: entry(), 5: {"mean": entry()["mean"], "std": Calls(os.mkdir, str(marker))}}
     ),
-    "as a key": lambda marker: array_of({Calls(os.system, f"touch {marker}"): entry()}),
+    "as a key": lambda marker: array_of({Calls(os.system, f"echo > {marker}"): entry()}),
     "numpy's own": lambda marker: array_of(Calls(np.savetxt, str(marker), [1.0])),
     "attribute of an allowed name": lambda marker: npy(
         pickle.dumps(Calls(np.ndarray.tofile, np.ones(3), str(marker)), 4)
@@ -548,6 +548,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path):
             read_published([path])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows finds room for the whole length of a file")
 def test_a_file_larger_than_any_is_not_read(tmp_path):
     path = tmp_path / "large.npy"
     with path.open("wb") as file:
@@ -572,5 +573,5 @@ def test_damage_of_any_byte_never_escapes_as_another_error(tmp_path):
 def test_no_module_reads_pickles():
     root = Path(__file__).parents[2] / "prior_tools"
     for module in root.rglob("*.py"):
-        source = module.read_text()
+        source = module.read_text(encoding="utf-8")
         assert "allow_pickle=True" not in source and "pickle.load" not in source, module.name

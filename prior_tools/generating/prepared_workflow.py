@@ -24,7 +24,7 @@ from .workflow_file import Prompt, title_of
 
 
 @dataclass(frozen=True)
-class Graph:
+class PreparedWorkflow:
     """The workflow of a run, and where a job's values go in it.
 
     Attributes:
@@ -63,14 +63,14 @@ class Graph:
         return prompt
 
 
-def graph_of(
+def prepare_workflow(
     prompt: Prompt,
     label_input: str,
     seed_input: str,
     output_node: str | None,
     settings: Sequence[str],
     object_info: Mapping[str, Any],
-) -> Graph:
+) -> PreparedWorkflow:
     """A workflow with the settings of a command line.
 
     Args:
@@ -103,4 +103,5 @@ def graph_of(
             raise PriorError(f"--set {text!r}: {error}") from error
         put(prompt, place, value)
         made[str(place)] = value
-    return Graph(prompt, label_image, seed, find_output(prompt, output_node), made)
+    output = find_output(prompt, output_node)
+    return PreparedWorkflow(prompt, label_image, seed, output, made)
