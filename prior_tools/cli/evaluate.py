@@ -13,15 +13,15 @@ import torch
 from tqdm import tqdm
 
 from ..errors import PriorError
-from ..evaluation.by_torchmetrics import require_torchmetrics
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
-from ..evaluation.report import notes, table, versions, write_json
+from ..evaluation.report import notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.palettes import PALETTES, get_palette
 from .output import say, warn
+from .table import aligned
 
 _FITS = {
     "resize": "real images: largest centred part of the same shape, antialiased to that size",
@@ -103,14 +103,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
     )
     out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
-    out.add_argument("--seed", type=int, default=0, help="of the intervals and KID's subsets")
+    out.add_argument("--seed", type=int, default=0, help="of the intervals")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
-    if args.inception:
-        require_torchmetrics()
     evaluation = Evaluation.of_folders(
         args.generated,
         args.labels,
@@ -191,7 +189,7 @@ def _print(
             f"; labels in palette {args.palette}"
         )
     print()
-    print("\n".join(table(evaluation.figures)))
+    print("\n".join(aligned(rows(evaluation.figures), words=(0,))))
     print()
     for note in notes(evaluation.figures):
         say(note)
@@ -246,7 +244,11 @@ def _named(files: ModelFiles) -> str:
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with tqdm(total=total, desc=what, unit="img") as bar:
-        yield lambda done: bar.update(done) and None
+
+        def advance(done: int) -> None:
+            bar.update(done)
+
+        yield advance
 
 
 def _ids(text: str) -> tuple[int, ...]:

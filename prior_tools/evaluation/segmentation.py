@@ -29,15 +29,14 @@ def predict(scores: Tensor, height: int, width: int) -> Tensor:
     Returns:
         int64 [N, height, width], indices of scores; of equal scores the lower index.
     """
-    best = winner = None
+    size = (len(scores), height, width)
+    best = torch.full(size, -torch.inf, device=scores.device)
+    winner = torch.zeros(size, dtype=torch.int64, device=scores.device)
     for start in range(0, scores.shape[1], _CLASSES):
         part = scores[:, start : start + _CLASSES].float()
         if part.shape[-2:] != (height, width):
             part = functional.interpolate(part, (height, width), mode="bilinear")
         value, index = part.max(1)
-        if best is None:
-            best, winner = value, index
-            continue
         better = value > best
         best = torch.where(better, value, best)
         winner = torch.where(better, index + start, winner)
@@ -81,6 +80,17 @@ def class_counts(confusion: Tensor) -> Tensor:
     Pixels that are rightly found, labelled, and predicted, per class.
     """
     return torch.stack([confusion.diagonal(0, -2, -1), confusion.sum(-1), confusion.sum(-2)], -2)
+
+
+def pixel_counts(scores: Tensor, labels: Tensor, ignore_ids: Sequence[int] = ()) -> Tensor:
+    """The `class_counts` int64 [N, 3, K] of images, each by itself.
+
+    Args:
+        scores: [N, K, h, w], see `predict`.
+        labels: ids [N, H, W] and `ignore_ids` as `confusion_matrices` takes them.
+    """
+    predicted = predict(scores, *labels.shape[1:])
+    return class_counts(confusion_matrices(predicted, labels, scores.shape[1], ignore_ids))
 
 
 def class_iou(counts: Tensor) -> Tensor:

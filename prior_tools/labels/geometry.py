@@ -57,7 +57,9 @@ def fit_labels(labels: Tensor, height: int, width: int) -> Tensor:
     return cropped[..., rows[:, None], columns]
 
 
-def crop_box(width: int, height: int, target_width: int, target_height: int) -> tuple[int, ...]:
+def crop_box(
+    width: int, height: int, target_width: int, target_height: int
+) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of the largest centred part with the target's aspect ratio."""
     if width * target_height > target_width * height:
         part = max(1, round(height * target_width / target_height))
