@@ -156,7 +156,8 @@ def differences(real: Tensor, seen: Sequence[Seen], other: Sequence[Seen]) -> di
 
     against = {name: _jackknifed(partial(nearer, name), names) for name in DISTANCES}
     # [maps, 2, 3, K], so that a draw takes the same label maps of both.
-    counts = torch.stack([sum(one.counts for one in sets) for sets in (seen, other)], 1)
+    both = (torch.stack([one.counts for one in sets]).sum(0) for sets in (seen, other))
+    counts = torch.stack(list(both), 1)
     for name in OF_COUNTS:
         figure = partial(better, name)
         against[name] = Value(float(figure(counts.sum(0))), bootstrap(figure, counts))

