@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from demo.ablation.measuring import Judge, Value, compare
+from demo.ablation.measuring import Judge, Value, figures_of
 from demo.ablation.subject import Subject
 from demo.training import nets
 from demo.training.autoencoder import as_floats
@@ -24,12 +24,12 @@ USUAL = (("Stable Diffusion at 512 x 512", 64 * 64), ("Stable Diffusion at 1024 
 def bounds(judge: Judge, subject: Subject, maps: int) -> dict[str, dict[str, Value]]:
     """Figures of the label maps' own images, and of what the autoencoder makes of them."""
     real = judge.real
-    figures, _ = compare(real.features, [real])
-    of_real = {name: figures[name] for name in ("mIoU", "accuracy")}
+    figures = figures_of(real.features, [real])
+    of_real = {name: figures[name] for name in ("mIoU", "pixel accuracy")}
     made_again = judge.look(reconstructions(subject, maps), "reconstructions")
     return {
         "the real images": of_real,
-        "the real images, encoded and decoded": compare(real.features, [made_again])[0],
+        "the real images, encoded and decoded": figures_of(real.features, [made_again]),
     }
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from demo.ablation import report
@@ -29,6 +28,7 @@ from dev.server import ComfyServer
 from dev.workspace import link_model, make_workspace
 from prior_tools.atomic import write_bytes
 from prior_tools.evaluation.features import load_inception
+from prior_tools.evaluation.segmenters import load_segmenter
 
 DOCUMENT = REPOSITORY / "docs" / "ablation.md"
 SEEDS = (1, 2, 3)
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         subject.labels[:maps],
         subject.real[:maps],
         extractor,
-        torch.jit.load(str(subject.files.segmenter)),
+        load_segmenter(subject.files.segmenter, trust=True),
         folder,
     )
     measured = _measure(judge, plan)

@@ -16,28 +16,25 @@ from demo.ablation.plan import Row
 from demo.ablation.sampling import made
 from prior_tools.evaluation.diversity import map_distances
 from prior_tools.evaluation.features import Extractor, extract_features
-from prior_tools.evaluation.frechet import frechet_distances
 from prior_tools.evaluation.intervals import (
     Interval,
+    Subsets,
+    bootstrap,
     bootstrap_mean,
-    bootstrap_weights,
-    percentile_interval,
-    t_interval,
-    two_sample_error,
+    jackknife,
 )
-from prior_tools.evaluation.kernel import kernel_distances
-from prior_tools.evaluation.segmentation import (
-    class_counts,
-    confusion_matrices,
-    mean_iou,
-    pixel_accuracy,
-    predict,
+from prior_tools.evaluation.measure import (
+    DISTANCES,
+    OF_COUNTS,
+    diversity_figure,
+    segmentation_figures,
 )
+from prior_tools.evaluation.segmentation import pixel_counts
 
 IGNORED = 255
-
-Distance = tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], float]
-DISTANCES: dict[str, Distance] = {"FID": (frechet_distances, 1.0), "KID": (kernel_distances, 1e3)}
+BATCH = 8
+# What distances are multiplied by to be read.
+SCALES = {"FID": 1.0, "KID": 1e3}
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Judge:
 
     labels: class ids uint8 [N, H, W] of the label maps, 255 not counted.
     real: images uint8 [N, H, W, 3] of the same label maps.
-    segmenter: images float32 [n, 3, H, W] in 0..1 to scores [n, K, H, W].
+    segmenter: images uint8 [n, H, W, 3] to scores [n, K, h, w].
     folder: of the images made, and of what was seen in them.
     """
 
@@ -99,17 +96,9 @@ class Judge:
         return Seen(**load_file(file))
 
     def _counts(self, images: np.ndarray) -> Tensor:
-        counts = []
-        for at in range(0, len(images), 8):
-            batch = torch.from_numpy(images[at : at + 8]).movedim(-1, 1).float() / 255
-            with torch.inference_mode():
-                scores = self.segmenter(batch)
-            labels = self.labels[at : at + len(batch)]
-            predicted = predict(scores, labels.shape[1:])
-            counts.append(
-                class_counts(confusion_matrices(predicted, labels, scores.shape[1], (IGNORED,)))
-            )
-        return torch.cat(counts)
+        labels = self.labels[: len(images)].split(BATCH)
+        batches = zip(torch.from_numpy(images).split(BATCH), labels, strict=True)
+        return torch.cat([pixel_counts(self.segmenter(x), y, (IGNORED,)) for x, y in batches])
 
 
 @dataclass(frozen=True)
@@ -127,87 +116,77 @@ class Measured:
 
 
 def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
-    """FID, KID (times 1000), mIoU, accuracy and diversity of a row.
-
-    FID and KID are computed for each seed's images against as many real ones, and averaged over the
-    seeds: so rows of equal `maps` compare. Intervals are over label maps.
-    """
+    """FID, KID (times 1000), mIoU, pixel accuracy and diversity of a row."""
+    real = judge.real.features[: row.maps]
     seen = [judge.see(row, seed) for seed in row.seeds]
     other = [judge.see(baseline, seed) for seed in row.seeds] if baseline else []
-    return Measured(row, *compare(judge.real.features[: row.maps], seen, other))
+    return Measured(row, figures_of(real, seen), differences(real, seen, other) if other else {})
 
 
-def compare(
-    real: Tensor, seen: Sequence[Seen], other: Sequence[Seen] = ()
-) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Figures of images of several seeds, and their differences to those of others, if any.
+def figures_of(real: Tensor, seen: Sequence[Seen]) -> dict[str, Value]:
+    """Figures of images of several seeds; intervals are over label maps.
+
+    FID and KID are computed for each seed's images against as many real ones, and averaged over the
+    seeds: so figures of equally many label maps compare.
 
     real: features [maps, 2048] of the label maps' own images.
     """
-    maps = len(real)
-    names = [str(i) for i in range(maps)]
-    figures, against = {}, {}
-    for name, kind in DISTANCES.items():
-        figures[name] = _jackknifed(partial(_from_real, kind, real, seen), names)
-        if other:
-            against[name] = _jackknifed(partial(_nearer, kind, real, seen, other), names)
-    ours, theirs = (
-        torch.stack([one.counts for one in sets]).sum(0) if sets else None for sets in (seen, other)
-    )
-    weights = bootstrap_weights(maps)
-    for name, of_counts in (("mIoU", mean_iou), ("accuracy", pixel_accuracy)):
-        figures[name] = Value(
-            float(of_counts(ours.sum(0))), percentile_interval(of_counts(_drawn(weights, ours)))
-        )
-        if theirs is not None:
-            off = of_counts(_drawn(weights, ours)) - of_counts(_drawn(weights, theirs))
-            value = of_counts(ours.sum(0)) - of_counts(theirs.sum(0))
-            against[name] = Value(float(value), percentile_interval(off))
+    figures = {
+        name: _jackknifed(partial(_distance, name, real, seen), _names(real)) for name in DISTANCES
+    }
+    names = _names(real) * len(seen)
+    found = segmentation_figures(torch.cat([one.counts for one in seen]), names)
+    diversity = diversity_figure(torch.cat([one.features for one in seen]), names)
+    if not isinstance(diversity, str):
+        found.append(diversity)
+    return figures | {figure.name: Value(figure.value, figure.interval) for figure in found}
+
+
+def differences(real: Tensor, seen: Sequence[Seen], other: Sequence[Seen]) -> dict[str, Value]:
+    """The figures of images less those of others of the same seeds, paired map by map."""
+    names = _names(real)
+
+    def nearer(name: str, keep_real: Tensor, keep: Tensor) -> Tensor:
+        ours, theirs = (_distance(name, real, sets, keep_real, keep) for sets in (seen, other))
+        return ours - theirs
+
+    def better(name: str, counts: Tensor) -> Tensor:
+        ours, theirs = OF_COUNTS[name](counts).unbind(-1)
+        return ours - theirs
+
+    against = {name: _jackknifed(partial(nearer, name), names) for name in DISTANCES}
+    # [maps, 2, 3, K], so that a draw takes the same label maps of both.
+    both = (torch.stack([one.counts for one in sets]).sum(0) for sets in (seen, other))
+    counts = torch.stack(list(both), 1)
+    for name in OF_COUNTS:
+        figure = partial(better, name)
+        against[name] = Value(float(figure(counts.sum(0))), bootstrap(figure, counts))
     if len(seen) > 1:
-        ours = _distances(seen, names)
-        figures["diversity"] = Value(float(ours.mean()), bootstrap_mean(ours))
-        if other:
-            off = ours - _distances(other, names)
-            against["diversity"] = Value(float(off.mean()), bootstrap_mean(off))
-    return figures, against
+        off = _distances_within(seen, names) - _distances_within(other, names)
+        against["diversity"] = Value(float(off.mean()), bootstrap_mean(off))
+    return against
 
 
-def _from_real(
-    kind: Distance, real: Tensor, sets: Sequence[Seen], keep_real: Tensor, keep: Tensor
+def _names(real: Tensor) -> list[str]:
+    """What tells the label maps apart."""
+    return [str(i) for i in range(len(real))]
+
+
+def _distance(
+    name: str, real: Tensor, sets: Sequence[Seen], keep_real: Tensor, keep: Tensor
 ) -> Tensor:
     """Distances [R] of subsets from the real images, mean over seeds."""
-    distances, scale = kind
-    found = [scale * distances(real, one.features, keep_real, keep) for one in sets]
-    return torch.stack(found).mean(0)
+    found = [DISTANCES[name](real, one.features, keep_real, keep) for one in sets]
+    return SCALES[name] * torch.stack(found).mean(0)
 
 
-def _nearer(
-    kind: Distance,
-    real: Tensor,
-    sets: Sequence[Seen],
-    others: Sequence[Seen],
-    keep_real: Tensor,
-    keep: Tensor,
-) -> Tensor:
-    """The same, less that of other images."""
-    ours, theirs = (_from_real(kind, real, x, keep_real, keep) for x in (sets, others))
-    return ours - theirs
+def _jackknifed(values: Subsets, names: Sequence[str]) -> Value:
+    value, interval, _ = jackknife(values, names, names)
+    return Value(value, interval)
 
 
-def _jackknifed(values: Callable[[Tensor, Tensor], Tensor], names: Sequence[str]) -> Value:
-    everything = torch.ones(1, len(names), dtype=torch.bool)
-    value = float(values(everything, everything))
-    error = two_sample_error(values, names, names)
-    return Value(value, t_interval(value, *error) if error else None)
-
-
-def _drawn(weights: Tensor, counts: Tensor) -> Tensor:
-    """Counts of bootstrap draws: weights [draws, maps], counts [maps, 3, K]."""
-    return (weights @ counts.double().flatten(1)).view(-1, *counts.shape[1:])
-
-
-def _distances(seen: Sequence[Seen], names: Sequence[str]) -> Tensor:
+def _distances_within(seen: Sequence[Seen], names: Sequence[str]) -> Tensor:
     """Mean distance between the seeds' images of each label map, float64 [maps]."""
     features = torch.cat([one.features for one in seen])
-    distances = map_distances(features, list(names) * len(seen))
+    distances = map_distances(features, [*names] * len(seen))
     return torch.tensor([distances[name] for name in names], dtype=torch.float64)

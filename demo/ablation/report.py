@@ -17,8 +17,8 @@ from demo.ablation.measuring import Measured, Value
 from demo.panels import compose
 from prior_tools.atomic import write_bytes
 
-FIGURES = {"FID": 1, "KID": 1, "mIoU": 3, "accuracy": 3, "diversity": 2}
-TITLES = {"KID": "KID x 1000", "mIoU": "mIoU", "accuracy": "pixel accuracy"}
+FIGURES = {"FID": 1, "KID": 1, "mIoU": 3, "pixel accuracy": 3, "diversity": 2}
+TITLES = {"KID": "KID x 1000"}
 
 
 def table(measured: Sequence[Measured], seconds: dict[str, float]) -> str:
@@ -27,35 +27,28 @@ def table(measured: Sequence[Measured], seconds: dict[str, float]) -> str:
     Differences whose interval leaves out 0 are bold. `seconds` an image are by `Row.cost`.
     """
     shown = [name for name in FIGURES if any(name in m.figures for m in measured)]
-    head = ["start", *(TITLES.get(name, name) for name in shown), "N", "s / image"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    rows = [["start", *(TITLES.get(name, name) for name in shown), "N", "s / image"]]
     for m in measured:
-        cells = [m.row.name]
-        for name in shown:
-            cells.append(_cell(m, name))
-        cells += [_images(m), f"{seconds[m.row.cost]:.2f}"]
-        lines.append(_line(cells))
-    return "\n".join(lines)
+        cells = [_cell(m, name) for name in shown]
+        rows.append([m.row.name, *cells, _images(m), f"{seconds[m.row.cost]:.2f}"])
+    return _markdown(rows)
 
 
 def bounds_table(bounds: dict[str, dict[str, Value]]) -> str:
     """Figures that have no start: what is judged, a row each."""
     shown = [name for name in FIGURES if any(name in figures for figures in bounds.values())]
-    lines = [
-        _line(["images", *(TITLES.get(x, x) for x in shown)]),
-        _line(["---"] * (1 + len(shown))),
-    ]
+    rows = [["images", *(TITLES.get(x, x) for x in shown)]]
     for name, figures in bounds.items():
-        lines.append(_line([name, *(_value(figures.get(x), FIGURES[x]) for x in shown)]))
-    return "\n".join(lines)
+        rows.append([name, *(_value(figures.get(x), FIGURES[x]) for x in shown)])
+    return _markdown(rows)
 
 
 def leaks_table(leaks: Sequence[tuple[str, dict[str, float]]]) -> str:
     """Plain numbers, a row each; see `demo.ablation.bounds.leaks`."""
     columns = list(leaks[0][1])
-    lines = [_line(["", *columns]), _line(["---"] * (1 + len(columns)))]
-    lines += [_line([name, *(f"{row[x]:.3g}" for x in columns)]) for name, row in leaks]
-    return "\n".join(lines)
+    rows = [["", *columns]]
+    rows += [[name, *(f"{row[x]:.3g}" for x in columns)] for name, row in leaks]
+    return _markdown(rows)
 
 
 def _images(m: Measured) -> str:
@@ -89,8 +82,10 @@ def _difference(value: Value, digits: int) -> str:
     return f"**{text}**" if clear else text
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    heading, *others = rows
+    lines = [heading, ["---"] * len(heading), *others]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def fill(document: Path, parts: dict[str, str]) -> None:

@@ -13,15 +13,16 @@ import torch
 from tqdm import tqdm
 
 from ..errors import PriorError
-from ..evaluation.by_torchmetrics import require_torchmetrics
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
-from ..evaluation.report import notes, table, versions, write_json
+from ..evaluation.report import notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
+from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES, get_palette
 from .output import say, warn
+from .table import aligned
 
 _FITS = {
     "resize": "real images: largest centred part of the same shape, antialiased to that size",
@@ -61,7 +62,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument("--palette", choices=list(PALETTES), help="of the label maps")
     data.add_argument(
         "--ignore",
-        type=_ids,
         metavar="IDS",
         help="classes whose pixels do not count, such as 0,255, or none (default: the palette's)",
     )
@@ -103,14 +103,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
     )
     out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
-    out.add_argument("--seed", type=int, default=0, help="of the intervals and KID's subsets")
+    out.add_argument("--seed", type=int, default=0, help="of the intervals")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
-    if args.inception:
-        require_torchmetrics()
     evaluation = Evaluation.of_folders(
         args.generated,
         args.labels,
@@ -128,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
-        evaluation.measure_segmentation(segmenter, get_palette(args.palette), args.ignore)
+        evaluation.measure_segmentation(segmenter, get_palette(args.palette), _ignored(args))
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
@@ -145,6 +143,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.segmenter and not args.palette:
         raise PriorError(f"--segmenter needs --palette, one of {', '.join(PALETTES)}")
+    _ignored(args)
     for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
         if getattr(args, name) < least:
             option = name.replace("_", "-")
@@ -191,12 +190,16 @@ def _print(
             f"; labels in palette {args.palette}"
         )
     print()
-    print("\n".join(table(evaluation.figures)))
+    print("\n".join(aligned(rows(evaluation.figures), words=(0,))))
     print()
     for note in notes(evaluation.figures):
         say(note)
     for name, reason in evaluation.skipped.items():
         say(f"{name}: {reason}")
+
+
+def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
+    return None if args.ignore is None else parse_ids(args.ignore, "--ignore")
 
 
 def _data(
@@ -207,7 +210,8 @@ def _data(
 ) -> dict[str, Any]:
     """All that was found and how, as plain data."""
     palette = get_palette(args.palette) if args.palette else None
-    ignored = args.ignore if args.ignore is not None else palette.ignore_ids if palette else ()
+    given = _ignored(args)
+    ignored = given if given is not None else palette.ignore_ids if palette else ()
     models = {"inception": inception, "segmenter": segmenter}
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -247,10 +251,69 @@ def _named(files: ModelFiles) -> str:
 def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with tqdm(total=total, desc=what, unit="img") as bar:
 
-        def show(done: int) -> None:
+        def advance(done: int) -> None:
             bar.update(done)
 
-        yield show
+        yield advance
+
+
+def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
+    return None if args.ignore is None else parse_ids(args.ignore, "--ignore")
+
+
+def _data(
+    evaluation: Evaluation,
+    args: argparse.Namespace,
+    inception: InceptionFeatures | None,
+    segmenter: Segmenter | None,
+) -> dict[str, Any]:
+    """All that was found and how, as plain data."""
+    palette = get_palette(args.palette) if args.palette else None
+    given = _ignored(args)
+    ignored = given if given is not None else palette.ignore_ids if palette else ()
+    models = {"inception": inception, "segmenter": segmenter}
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "figures": [figure.to_json() for figure in evaluation.figures],
+        "skipped": evaluation.skipped,
+        "classes": evaluation.classes,
+        "generated": str(args.generated),
+        "labels": str(args.labels),
+        "real": str(args.real) if args.real else None,
+        "size": list(evaluation.size),
+        "generated_images": len(evaluation.images),
+        "label_maps": len(set(evaluation.maps)),
+        "real_images": evaluation.real_images,
+        "real_fit": args.real_fit,
+        "palette": args.palette,
+        "ignored_ids": list(ignored),
+        "first_class": segmenter.first_class if segmenter else None,
+        "inception": inception.origin if inception else None,
+        "models": {
+            what: {"name": model.files.name, "sha256": model.files.sha256}
+            for what, model in models.items()
+            if model is not None
+        },
+        "bootstrap_draws": args.draws,
+        "seed": args.seed,
+        "device": args.device,
+        "versions": versions(),
+    }
+
+
+def _named(files: ModelFiles) -> str:
+    """The name with the start of the hash of its last file: of the weights, if it has several."""
+    return f"{files.name} (sha256 {list(files.sha256.values())[-1][:12]})"
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    with tqdm(total=total, desc=what, unit="img") as bar:
+
+        def advance(done: int) -> None:
+            bar.update(done)
+
+        yield advance
 
 
 def _ids(text: str) -> tuple[int, ...]:

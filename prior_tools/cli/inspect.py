@@ -17,6 +17,7 @@ from ..picture import describe_prior
 from ..prior import Prior
 from ..prior_file import load_prior
 from .output import printable
+from .table import aligned
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_facts_text(args.file, facts)))
         print()
-        print("\n".join(table(classes, prior.latent_channels)))
+        print("\n".join(aligned(rows(classes, prior.latent_channels), words=(1, 2))))
     return 0
 
 
@@ -126,30 +127,23 @@ def summarize(prior: Prior) -> list[ClassSummary]:
     return summaries
 
 
-def table(classes: list[ClassSummary], channels: int) -> list[str]:
-    """Aligned lines: a heading, then a line per class."""
+def rows(classes: list[ClassSummary], channels: int) -> list[list[str]]:
+    """The cells of a table: a heading, then a row per class."""
     heading = ["id", "name", "color", "pixels", "images", "coverage"]
     heading += [f"{what} {c}" for what in ("mean", "dev") for c in range(channels)]
-    rows = [heading]
-    for entry in classes:
-        rows.append(
-            [
-                str(entry.id),
-                printable(entry.name),
-                entry.color or "-",
-                str(entry.pixels),
-                str(entry.images),
-                f"{entry.coverage:.1%}",
-                *(f"{value:.3f}" for value in (*entry.mean, *entry.deviation)),
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # Words to the left, numbers to the right.
-    sides = [str.rjust, str.ljust, str.ljust] + [str.rjust] * (len(heading) - 3)
-    return [
-        "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True))
-        for row in rows
+    cells = [
+        [
+            str(entry.id),
+            printable(entry.name),
+            entry.color or "-",
+            str(entry.pixels),
+            str(entry.images),
+            f"{entry.coverage:.1%}",
+            *(f"{value:.3f}" for value in (*entry.mean, *entry.deviation)),
+        ]
+        for entry in classes
     ]
+    return [heading, *cells]
 
 
 def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:

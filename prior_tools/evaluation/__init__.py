@@ -1,8 +1,8 @@
 """How good generated images are: FID, KID, mIoU, accuracy and diversity, each with an interval.
 
 Every module works on arrays, so that a script can use it without files; `files` alone reads
-pictures. Only `by_torchmetrics` needs torchmetrics, and only a transformers folder needs
-transformers: both are imported when they are called for, and nothing here goes to the network.
+pictures. Only a transformers folder needs transformers, which is imported when it is called for,
+and nothing here goes to the network.
 
     features      uint8 images -> Inception features
     frechet       FID from features, and cheaply again for subsets

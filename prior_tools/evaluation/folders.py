@@ -27,7 +27,7 @@ from .files import (
 from .intervals import DRAWS
 from .measure import distribution_figures, diversity_figure, segmentation_figures
 from .report import Figure
-from .segmentation import class_counts, class_iou, confusion_matrices, predict
+from .segmentation import class_iou, pixel_counts
 from .segmenters import Segmenter
 
 # (what is being done, how many) -> a context with a function to call with the number just done.
@@ -189,9 +189,8 @@ def _counts(
             f"scores {first} to {first + num_classes - 1}; add them to --ignore, or set "
             "--first-class, the id of its first score"
         )
-    predicted = predict(scores[None], labels.shape)
     labels = torch.where(labels < 0, -1, labels - first)
-    return class_counts(confusion_matrices(predicted, labels[None], num_classes)[0])
+    return pixel_counts(scores[None], labels[None])[0]
 
 
 def _classes(total: Tensor, segmenter: Segmenter, palette: Palette) -> list[dict[str, Any]]:

@@ -37,8 +37,24 @@ def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = 0) -> Tensor:
     return torch.from_numpy(counts).double()
 
 
-def percentile_interval(values: Tensor) -> Interval | None:
-    """From the 2.5th to the 97.5th percentile of bootstrap values [draws]; NaN are left out."""
+def bootstrap(
+    figure: Callable[[Tensor], Tensor], per_unit: Tensor, draws: int = DRAWS, seed: int = 0
+) -> Interval | None:
+    """The percentile interval of a figure of sums over label maps.
+
+    Args:
+        figure: sums float64 [draws, ...] -> values [draws]; those that are NaN are left out.
+        per_unit: what is summed, [units, ...], a label map each.
+        draws, seed: of label maps, with replacement.
+
+    Returns:
+        From the 2.5th to the 97.5th percentile; None for fewer than `FEWEST_UNITS` label maps.
+    """
+    if len(per_unit) < FEWEST_UNITS:
+        return None
+    weights = bootstrap_weights(len(per_unit), draws, seed)
+    sums = weights @ per_unit.double().flatten(1)
+    values = figure(sums.view(-1, *per_unit.shape[1:]))
     values = values[values.isfinite()]
     if len(values) == 0:
         return None
@@ -48,11 +64,25 @@ def percentile_interval(values: Tensor) -> Interval | None:
 
 
 def bootstrap_mean(per_unit: Tensor, draws: int = DRAWS, seed: int = 0) -> Interval | None:
-    """The interval of the mean of values [units]; None for fewer than `FEWEST_UNITS`."""
-    if len(per_unit) < FEWEST_UNITS:
-        return None
-    weights = bootstrap_weights(len(per_unit), draws, seed)
-    return percentile_interval(weights @ per_unit.double() / len(per_unit))
+    """The interval of the mean of values [units], as `bootstrap`."""
+    units = len(per_unit)
+    return bootstrap(lambda sums: sums[:, 0] / units, per_unit[:, None], draws, seed)
+
+
+def jackknife(
+    values: Subsets, units_a: Sequence[str], units_b: Sequence[str], seed: int = 0
+) -> tuple[float, Interval | None, int]:
+    """A figure of two sets of images with its interval; arguments as `two_sample_error`.
+
+    Returns:
+        (value of all images, interval, number of groups); without an interval no groups.
+    """
+    everything = (torch.ones(1, len(units), dtype=torch.bool) for units in (units_a, units_b))
+    value = float(values(*everything))
+    error = two_sample_error(values, units_a, units_b, seed=seed)
+    if error is None:
+        return value, None, 0
+    return value, t_interval(value, *error), error[1]
 
 
 def two_sample_error(

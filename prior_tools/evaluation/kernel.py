@@ -2,7 +2,8 @@
 
     mean over i ≠ j of k(aᵢ, aⱼ) + the same of b - 2 · mean of k(aᵢ, bⱼ),  k(x, y) = (x·y / D + 1)³
 
-This estimate has no bias at any number of images, unlike FID; it may fall below zero.
+This estimate has no bias at any number of images, unlike FID; it may fall below zero. It is taken
+over all images at once: the usual mean over random subsets has the same expectation and adds noise.
 """
 
 from __future__ import annotations

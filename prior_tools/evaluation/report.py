@@ -1,4 +1,4 @@
-"""Figures as a table to read and as plain data to keep."""
+"""Figures as cells of a table to read, and as plain data to keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from ..atomic import write_bytes, write_new_bytes
 from .intervals import LEVEL, Interval
 
-_PACKAGES = ("torch", "torchmetrics", "transformers", "numpy", "pillow")
+_PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Figure:
         }
 
 
-def table(figures: Sequence[Figure]) -> list[str]:
-    """Aligned lines: a heading, then a line for each figure."""
-    rows = [["figure", "value", "95% interval", "images", "label maps", "real images"]]
+def rows(figures: Sequence[Figure]) -> list[list[str]]:
+    """The cells of a table: a heading, then a row for each figure."""
+    cells = [["figure", "value", "95% interval", "images", "label maps", "real images"]]
     for figure in figures:
         interval = figure.interval
-        rows.append(
+        cells.append(
             [
                 figure.name,
                 _number(figure.value),
@@ -71,13 +71,7 @@ def table(figures: Sequence[Figure]) -> list[str]:
                 "-" if figure.real is None else str(figure.real),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = [str.ljust] + [str.rjust] * (len(widths) - 1)
-    lines = [
-        "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True))
-        for row in rows
-    ]
-    return [line.rstrip() for line in lines]
+    return cells
 
 
 def notes(figures: Sequence[Figure]) -> list[str]:

@@ -29,20 +29,17 @@ def predict(scores: Tensor, shape: Sequence[int]) -> Tensor:
     Returns:
         int64 [N, H, W], indices of scores; of equal scores the lower index.
     """
-
-    def best_from(start: int) -> tuple[Tensor, Tensor]:
+    size = (len(scores), *shape)
+    best = torch.full(size, -torch.inf, device=scores.device)
+    winner = torch.zeros(size, dtype=torch.int64, device=scores.device)
+    for start in range(0, scores.shape[1], _CLASSES):
         part = scores[:, start : start + _CLASSES].float()
         if tuple(part.shape[-2:]) != tuple(shape):
             part = functional.interpolate(part, tuple(shape), mode="bilinear")
         value, index = part.max(1)
-        return value, index + start
-
-    best, winner = best_from(0)
-    for start in range(_CLASSES, scores.shape[1], _CLASSES):
-        value, index = best_from(start)
         better = value > best
         best = torch.where(better, value, best)
-        winner = torch.where(better, index, winner)
+        winner = torch.where(better, index + start, winner)
     return winner
 
 
@@ -83,6 +80,17 @@ def class_counts(confusion: Tensor) -> Tensor:
     Pixels that are rightly found, labelled, and predicted, per class.
     """
     return torch.stack([confusion.diagonal(0, -2, -1), confusion.sum(-1), confusion.sum(-2)], -2)
+
+
+def pixel_counts(scores: Tensor, labels: Tensor, ignore_ids: Sequence[int] = ()) -> Tensor:
+    """The `class_counts` int64 [N, 3, K] of images, each by itself.
+
+    Args:
+        scores: [N, K, h, w], see `predict`.
+        labels: ids [N, H, W] and `ignore_ids` as `confusion_matrices` takes them.
+    """
+    predicted = predict(scores, labels.shape[1:])
+    return class_counts(confusion_matrices(predicted, labels, scores.shape[1], ignore_ids))
 
 
 def class_iou(counts: Tensor) -> Tensor:

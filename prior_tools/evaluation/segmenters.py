@@ -34,7 +34,7 @@ class Segmenter:
     names: dict[int, str] = field(default_factory=dict)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Scores of images; PriorError if the model gives something else than [N, K, h, w]."""
+        """Scores of images; PriorError if the model gives no numbers [N, K, h, w]."""
         with torch.inference_mode():
             try:
                 scores = self.scores(images)
@@ -49,6 +49,11 @@ class Segmenter:
             raise PriorError(
                 f"the segmentation model {self.files.name} gives {shape} for {len(images)} images; "
                 "expected class scores [N, K, h, w]"
+            )
+        if bool(scores.isnan().any()):
+            raise PriorError(
+                f"the segmentation model {self.files.name} gives scores that are not numbers; "
+                "expected class scores. Do its weights fit the device's precision?"
             )
         return scores.float().cpu()
 
@@ -112,7 +117,8 @@ def _from_folder(path: Path, device: str, first_class: int | None) -> Segmenter:
             f"the image processor in {path} has {listing(moved)} on, so scores would not lie on "
             "the pixels that they are of; switch it off in preprocessor_config.json"
         )
-    model = model.eval().to(device)
+    # transformers 5 leaves weights in the precision of the file, earlier ones make them float32.
+    model = model.float().eval().to(device)
     if first_class is None:
         first_class = int(bool(getattr(processor, "do_reduce_labels", False)))
 

