@@ -1,8 +1,24 @@
 """The error that a person at the graph is meant to read."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 
 class PriorError(ValueError):
     """Wrong input to the method: the text says what was given, what was expected, what to do."""
+
+    # ComfyUI shows an error's class with its module, which in a node pack is a file path, but for
+    # those of this module.
+    __module__ = "builtins"
+
+    def __reduce__(self) -> tuple[Callable[..., PriorError], tuple]:
+        # By the name of its class, an error could not come back from a process that reads.
+        return _again, self.args
+
+
+def _again(*args: object) -> PriorError:
+    return PriorError(*args)
 
 
 def listing(names: list[str], most: int = 10) -> str:
