@@ -21,6 +21,11 @@ def _again(*args: object) -> PriorError:
     return PriorError(*args)
 
 
+def reason(error: Exception) -> str:
+    """What an error says of itself, for an error text; without the whole paths of the system's."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def listing(names: list[str], most: int = 10) -> str:
     """The first `most` names, and how many more there are, for an error text."""
     shown = ", ".join(names[:most])

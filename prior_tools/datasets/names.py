@@ -32,7 +32,7 @@ def look_alikes(names: Iterable[str], others: Iterable[str]) -> str:
         return ""
     name, other = pairs[0]
     rest = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
-    return f"{ascii(name)} and {ascii(other)} look alike but are different characters{rest}"
+    return f"{name!a} and {other!a} look alike but are different characters{rest}"
 
 
 def _look(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import PriorError
+from ..errors import PriorError, reason
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -37,8 +37,7 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
         raise PriorError(f"{said}: it is not a picture") from error
     except Exception as error:
         # What Pillow raises for a damaged file depends on where in its parsers that one leads.
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise PriorError(f"{said}: {reason}") from error
+        raise PriorError(f"{said}: {reason(error)}") from error
 
 
 def upright(picture: Image.Image) -> Image.Image:
