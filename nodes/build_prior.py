@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
+from torch import Tensor
 
 from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
 from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import RESIZE_POLICIES, PairDataset
-from ..prior_tools.datasets.pairs import choose_subset, find_pairs
+from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.geometry import LABEL_METHODS
 from ..prior_tools.labels.ids import parse_ids
 from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
-from .host_folders import check_inside_roots, dataset_folder
+from .host_folders import dataset_folder, inside_roots
 from .host_models import (
     notify,
     progress_bar,
@@ -25,7 +26,7 @@ from .host_models import (
     vae_encoder,
     vae_hash,
 )
-from .saving import check_new, save_new
+from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
 
 
@@ -184,9 +185,7 @@ class BuildPrior(io.ComfyNode):
         """Changes when a file of the dataset does, so that the prior is then built again."""
         digest = hashlib.sha256()
         try:
-            pairs, _unpaired = find_pairs(
-                dataset_folder(images or "", "image"), dataset_folder(labels or "", "label")
-            )
+            pairs, _unpaired = _pairs(images or "", labels or "")
             for path in (path for pair in pairs for path in (pair.image, pair.label)):
                 state = path.stat()
                 digest.update(f"{path} {state.st_mtime_ns} {state.st_size}\n".encode())
@@ -224,13 +223,10 @@ class BuildPrior(io.ComfyNode):
             )
         colors = get_palette(palette)
         ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
-        pairs, unpaired = find_pairs(
-            dataset_folder(images, "image"), dataset_folder(labels, "label")
-        )
+        pairs, unpaired = _pairs(images, labels)
         if unpaired and on_error == "stop":
             raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
-        check_inside_roots(path for pair in pairs for path in (pair.image, pair.label))
 
         left_out: list[str] = []
         show = progress_bar(len(pairs))
@@ -249,9 +245,17 @@ class BuildPrior(io.ComfyNode):
             left_out.append(str(unpaired))
         if left_out:
             notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
-        return io.NodeOutput(prior, ui=_preview(prior, vae, path.stem, cls))
+        preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
+        return io.NodeOutput(prior, ui=preview)
 
 
-def _preview(prior: Prior, vae: Any, title: str, cls: type[io.ComfyNode]) -> ui.PreviewImage:
+def _pairs(images: str, labels: str) -> tuple[list[Pair], Unpaired]:
+    """See `find_pairs`; PriorError if something of the folders lies outside the allowed roots."""
+    return find_pairs(
+        dataset_folder(images, "image"), dataset_folder(labels, "label"), inside_roots()
+    )
+
+
+def _picture(prior: Prior, vae: Any, title: str) -> Tensor:
     mean = vae_decode(vae, prior.spatial_mean[None])[0]
-    return ui.PreviewImage(describe_prior(prior, mean.cpu(), title)[None], cls=cls)
+    return describe_prior(prior, mean.cpu(), title)

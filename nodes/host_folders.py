@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import folder_paths
 
+from ..prior_tools.datasets.names import path_in
 from ..prior_tools.errors import PriorError
 from .pack_files import DEMO_MODELS, DEMO_PRIORS
 
@@ -139,7 +141,7 @@ def dataset_folder(text: str, what: str) -> Path:
             f"registered as {DATASETS} in extra_model_paths.yaml"
         )
     roots = dataset_roots()
-    candidates = [(root / text).resolve() for root in roots]
+    candidates = [path_in(root, text).resolve() for root in roots]
     inside = [path for path in candidates if any(path.is_relative_to(root) for root in roots)]
     if not inside:
         raise PriorError(
@@ -165,25 +167,35 @@ def dataset_file(text: str, what: str) -> Path:
     if not path.name:
         raise PriorError(f"no {what} file is given; expected one in ComfyUI's input folder")
     folder = dataset_folder(str(path.parent), what)
-    file = folder / path.name
+    file = path_in(folder, path.name)
     if not file.is_file():
         raise PriorError(
             f"there is no {what} file {text.strip()!r}; looked in ComfyUI's input folder and in "
             f"the folders registered as {DATASETS}"
         )
-    check_inside_roots([file])
+    inside_roots()(path.name, str(file))
     return file
 
 
-def check_inside_roots(paths: Iterable[Path]) -> None:
-    """PriorError if one of these files is a link that leads out of the allowed roots."""
+def inside_roots() -> Callable[[str, str], None]:
+    """A check of files and folders for `visible_files`, called as check(name, path).
+
+    PriorError if, after resolving links, the path lies outside of the allowed roots.
+    """
     roots = dataset_roots()
-    for path in paths:
-        if path.is_symlink() and not any(path.resolve().is_relative_to(root) for root in roots):
+
+    def check(name: str, path: str) -> None:
+        # On strings: a dataset may be a hundred thousand links.
+        real = Path(os.path.realpath(path))
+        if not any(real.is_relative_to(root) for root in roots):
+            kind = "folder" if real.is_dir() else "file"
             raise PriorError(
-                f"{path.name} is a link to a file outside the folders that may be read; copy the "
-                f"file, or register its folder as {DATASETS} in extra_model_paths.yaml"
+                f"{name} is a link to a {kind} outside the folders that may be read; copy the "
+                f"{kind}, or register the folder that it lies in as {DATASETS} in "
+                "extra_model_paths.yaml"
             )
+
+    return check
 
 
 def _shown(folder: str) -> list[str]:

@@ -16,6 +16,9 @@ from ..prior_tools.errors import PriorError
 from ..prior_tools.latent_formats import channels_of, format_of_host_class
 from ..prior_tools.weights_hash import hash_weights
 
+# Raised wherever a person cancelled a prompt.
+Cancelled = comfy.model_management.InterruptProcessingException
+
 _log = logging.getLogger("scp-diff")
 
 

@@ -11,6 +11,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ..prior_tools.errors import PriorError
 from ..prior_tools.schedule import below_maximum, partial_schedule
 
 
@@ -22,6 +23,12 @@ def sampler_names() -> list[str]:
 def scheduler_names() -> list[str]:
     """The host's schedulers."""
     return list(comfy.samplers.KSampler.SCHEDULERS)
+
+
+def check_mu(mu: float) -> None:
+    """PriorError for a mu that is none: the host does not check what comes through a link."""
+    if not 0 <= mu <= 1:
+        raise PriorError(f"mu is {mu}; expected a fraction of training time, 0..1")
 
 
 def start_sigma(model: Any, mu: float) -> float:
@@ -59,7 +66,10 @@ def is_empty(latent: dict[str, Any]) -> bool:
     Such are the host's empty latents and draws in mode "normal". The one place that decides it:
     what follows for the start of sampling stands in `sample_from`.
     """
-    return torch.count_nonzero(latent["samples"]).item() == 0
+    samples = latent["samples"]
+    # Models of picture and sound have one latent of several, and the host tests all of them.
+    parts = samples.unbind() if samples.is_nested else [samples]
+    return not any(bool(part.any()) for part in parts)
 
 
 def carries_latent(model: Any, mu: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
@@ -13,7 +13,7 @@ from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
 from .host_folders import dataset_file
 from .host_models import notify
-from .saving import check_new, save_new
+from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, PriorType, check_choices, overwrite_input
 
 NO_PALETTE = "none"
@@ -121,8 +121,8 @@ class ImportPrior(io.ComfyNode):
         said = _said(report)
         if said:
             notify(cls.hidden.unique_id, said)
-        picture = describe_prior(prior, title=path.stem)[None]
-        return io.NodeOutput(prior, ui=ui.PreviewImage(picture, cls=cls))
+        preview = preview_of_saved(cls, path, lambda: describe_prior(prior, title=path.stem))
+        return io.NodeOutput(prior, ui=preview)
 
 
 def _said(report: ImportReport) -> str:

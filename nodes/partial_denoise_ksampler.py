@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import io
 from .host_models import notify
 from .host_sampling import (
     carries_latent,
+    check_mu,
     is_empty,
     sample_from,
     sampler_names,
@@ -102,6 +103,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
         latent_image: dict[str, Any],
         mu: float,
     ) -> io.NodeOutput:
+        check_mu(mu)
         if warning := check_note(latent_image, model):
             notify(cls.hidden.unique_id, warning)
         empty = is_empty(latent_image)

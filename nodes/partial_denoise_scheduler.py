@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from .host_sampling import scheduler_names, scheduler_sigmas
+from .host_sampling import check_mu, scheduler_names, scheduler_sigmas
 from .schema import CATEGORY, check_choices, mu_input, steps_input
 
 
@@ -49,4 +49,5 @@ class PartialDenoiseScheduler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, scheduler: str, steps: int, mu: float) -> io.NodeOutput:
+        check_mu(mu)
         return io.NodeOutput(scheduler_sigmas(model, scheduler, steps, mu))

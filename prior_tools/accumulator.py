@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError
+from .labels.ids import MAX_CLASS_ID
 from .moments import combine, deviation, grouped, to_float32
 from .prior import Prior, PriorMetadata
 
-MAX_CLASS_ID = 65535
 MAX_CLASSES = 4096
 
 _STATE = (

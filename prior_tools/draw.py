@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,8 @@ def draw_prior_sample(
     Returns:
         float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
 
+    Raises PriorError for a deviation that is negative or not finite, and as `prior_moments` does.
+
     >>> two = draw_prior_sample(prior, labels.repeat(2, 1, 1), seed=7)
     >>> two.shape
     torch.Size([2, 3, 2, 4])
@@ -72,6 +75,8 @@ def draw_prior_sample(
     >>> torch.equal(second[0], two[1])
     True
     """
+    if not 0 <= deviation < math.inf:
+        raise PriorError(f"deviation is {deviation}; expected a finite factor, 0 or more")
     mean, std = prior_moments(prior, labels, mode, fallback, mix)
     if mode == "normal" or deviation == 0:
         return mean
@@ -100,6 +105,8 @@ def prior_moments(
         raise PriorError(f"mode is {mode!r}; expected one of {', '.join(PRIOR_MODES)}")
     if fallback not in FALLBACKS:
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
+    if not 0 <= mix <= 1:
+        raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
     if labels.ndim != 3 or labels.is_floating_point():
         raise PriorError(
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
@@ -240,8 +247,6 @@ def _categorical(prior: Prior, rows: Tensor, spatial: Moments) -> Moments:
 
 def _mixture(spatial: Moments, categorical: Moments, mix: float) -> Moments:
     """Mean and deviation of a draw that is spatial with probability `mix`, else categorical."""
-    if not 0 <= mix <= 1:
-        raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
     mean = mix * spatial.mean + (1 - mix) * categorical.mean
     variance = mix * (spatial.std.square() + (spatial.mean - mean).square()) + (1 - mix) * (
         categorical.std.square() + (categorical.mean - mean).square()

@@ -1,6 +1,9 @@
 """The error that a person at the graph is meant to read."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 class PriorError(ValueError):
@@ -12,6 +15,23 @@ class PriorError(ValueError):
     ...     print(error)
     mode is 'both'; expected one of joint, spatial, categorical, mixture, normal
     """
+
+    # ComfyUI shows an error's class with its module, which in a node pack is a file path, but for
+    # those of this module.
+    __module__ = "builtins"
+
+    def __reduce__(self) -> tuple[Callable[..., PriorError], tuple[Any, ...]]:
+        # By the name of its class, an error could not come back from a process that reads.
+        return _again, self.args
+
+
+def _again(*args: object) -> PriorError:
+    return PriorError(*args)
+
+
+def reason(error: Exception) -> str:
+    """What an error says of itself, for an error text; without the whole paths of the system's."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def listing(names: Sequence[str], most: int = 10) -> str:

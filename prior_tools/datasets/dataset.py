@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..errors import PriorError
@@ -17,6 +16,7 @@ from ..labels.files import label_ids
 from ..labels.geometry import crop_box
 from ..labels.palettes import Palette
 from .pairs import Pair
+from .picture_files import open_picture, read_image, upright
 
 RESIZE_POLICIES = ("stretch", "crop")
 
@@ -102,13 +102,13 @@ class PairDataset:
     def __getitem__(self, index: int) -> LabelledImage:
         """Read one pair; PriorError names the file that cannot be used and says why."""
         pair = self.pairs[index]
-        image, label = open_picture(pair.image, "image"), open_picture(pair.label, "label map")
-        image, label = _upright(image, label), ImageOps.exif_transpose(label)
+        label = upright(open_picture(pair.label, "label map"))
+        image = read_image(pair.image, "image", label_size=label.size)
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
             image, label = (p.crop(crop_box(p.size, self.size)) for p in (image, label))
         ids = label_ids(label, pair.label.name, self.palette, self.ignored, self.id_map)
-        pixels = np.array(as_rgb(image).resize(self.size, Image.Resampling.BICUBIC))
+        pixels = np.array(image.resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)
 
     def name(self, index: int) -> str:
@@ -123,32 +123,3 @@ class PairDataset:
         'b'
         """
         return replace(self, pairs=[self.pairs[i] for i in indices])
-
-
-def open_picture(path: Path, what: str) -> Image.Image:
-    """A picture, read whole; PriorError names the file that cannot be read."""
-    try:
-        picture = Image.open(path)
-        with picture:
-            picture.load()
-        return picture
-    except UnidentifiedImageError as error:
-        # Its own text is the whole path.
-        raise PriorError(f"{what} {path.name} cannot be read: it is not a picture") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PriorError(f"{what} {path.name} cannot be read: {error}") from error
-
-
-def _upright(image: Image.Image, label: Image.Image) -> Image.Image:
-    """The image turned as its EXIF data says, unless its label map was drawn on it unturned."""
-    turned = ImageOps.exif_transpose(image)
-    drawn_unturned = label.size == image.size != turned.size
-    return image if drawn_unturned else turned
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode in 8-bit colors."""
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion of 16-bit grey clips instead of scaling.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")

@@ -15,7 +15,8 @@ from pathlib import Path
 from ..errors import PriorError, listing
 from ..labels.palettes import Palette, get_palette
 from .dataset import PairDataset
-from .pairs import Pair, Unpaired, find_pairs, visible_files
+from .names import path_in
+from .pairs import Pair, Unpaired, add_file, find_pairs, visible_files
 
 LAYOUTS = ("cityscapes", "ade20k", "coco-stuff", "pairs")
 
@@ -247,7 +248,7 @@ def _find_tree(layout: str, root: Path, split: str) -> Layout:
 
 
 def _find_two_folders(root: Path, split: str, images: str, labels: str) -> Layout:
-    sides = (root / images, root / labels)
+    sides = (path_in(root, images), path_in(root, labels))
     absent = [str(side) for side in sides if not side.is_dir()]
     if absent:
         near = _near(root, lambda folder: all((folder / s).is_dir() for s in (images, labels)))
@@ -260,7 +261,7 @@ def _find_two_folders(root: Path, split: str, images: str, labels: str) -> Layou
                 "relative to root"
             )
         )
-    inner = [side / split for side in sides]
+    inner = [path_in(side, split) for side in sides]
     there = [side.is_dir() for side in inner]
     if split and any(there) and not all(there):
         raise PriorError(
@@ -301,12 +302,12 @@ def _pair_cityscapes(
     image_files: dict[str, str] = {}
     for inside, path in visible_files(images):
         if inside.endswith(_CITYSCAPES_IMAGE):
-            image_files[inside.removesuffix(_CITYSCAPES_IMAGE)] = path
+            add_file(image_files, inside.removesuffix(_CITYSCAPES_IMAGE), path, "image")
     label_files: dict[str, dict[str, str]] = {ending: {} for ending, _, _ in _CITYSCAPES_LABELS}
     for inside, path in visible_files(labels):
         for ending, files in label_files.items():
             if inside.endswith(ending):
-                files[inside.removesuffix(ending)] = path
+                add_file(files, inside.removesuffix(ending), path, "label")
     # Making trainIds is a step of its own that may have stopped half way.
     ending, kind, id_map = max(
         _CITYSCAPES_LABELS, key=lambda choice: len(label_files[choice[0]].keys() & image_files)

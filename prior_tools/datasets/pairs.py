@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PriorError, listing
+from .names import composed, look_alikes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+# Links of folders to each other can make more ways to a file than there are atoms.
+MOST_WAYS = 100
+
+# Called as check(name inside the folder, path), see `visible_files`.
+Check = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,18 @@ class Unpaired:
             parts.append(f"{len(self.images)} images have no label: {listing(self.images)}")
         if self.labels:
             parts.append(f"{len(self.labels)} labels have no image: {listing(self.labels)}")
+        if alike := look_alikes(self.images, self.labels):
+            parts.append(alike)
         return "; ".join(parts)
 
 
-def find_pairs(images: Path | str, labels: Path | str) -> tuple[list[Pair], Unpaired]:
+def find_pairs(
+    images: Path | str, labels: Path | str, check: Check | None = None
+) -> tuple[list[Pair], Unpaired]:
     """Pair the files of two folders by their path without suffix, subfolders included.
 
-    Raises PriorError if a folder is missing or empty, if two files share a name, or if no image
-    has a label.
+    `check`: see `visible_files`. Raises PriorError if a folder is missing or empty, if two files
+    share a name, or if no image has a label.
 
     >>> (folder / "labels" / "b.png").unlink()
     >>> pairs, unpaired = find_pairs(folder / "images", folder / "labels")
@@ -60,7 +72,8 @@ def find_pairs(images: Path | str, labels: Path | str) -> tuple[list[Pair], Unpa
     1 images have no label: b
     """
     image_files, label_files = (
-        files_by_name(Path(folder), what) for folder, what in ((images, "image"), (labels, "label"))
+        files_by_name(Path(folder), what, check)
+        for folder, what in ((images, "image"), (labels, "label"))
     )
     both = sorted(image_files.keys() & label_files.keys())
     unpaired = Unpaired(
@@ -83,51 +96,117 @@ def choose_subset(count: int, most: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), most))
 
 
-def visible_files(folder: Path | str) -> Iterator[tuple[str, str]]:
+def visible_files(folder: Path | str, check: Check | None = None) -> Iterator[tuple[str, str]]:
     """(path inside `folder` with "/" between its parts, whole path) of each file, in any order.
 
-    Subfolders are read as well, links to folders are not followed. What has a leading dot is left
-    out, as are the "._" companions that macOS puts beside every file. The folders' own entries
-    tell files from folders: among 100,000 files none is touched. PriorError if a folder cannot be
-    listed.
+    Subfolders are read as well, links are followed, but not back into a folder that they lie in.
+    What has a leading dot is left out, as are the "._" companions that macOS puts beside every
+    file. Letters with accents are one character in the path inside, see `composed`. The folders'
+    own entries tell files from folders: among 100,000 files none but links is touched.
+
+    `check` is called as check(path inside, whole path) for each subfolder and each link to a file
+    before it is taken; what it raises ends the listing. PriorError if a folder cannot be listed, if
+    a link leads nowhere (one named as a picture is given, for its reader to say so), or if links
+    lead to a folder in more than MOST_WAYS ways.
     """
-    waiting = [("", str(folder))]
+    ways: Counter[tuple[int, int]] = Counter()
+    waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [("", str(folder), ())]
     while waiting:
-        inside, path = waiting.pop()
+        inside, path, above = waiting.pop()
+        name = inside.rstrip("/") or Path(folder).name
         try:
+            state = Path(path).stat()
+            here = state.st_dev, state.st_ino
+            if here in above:
+                continue
+            ways[here] += 1
+            if ways[here] > MOST_WAYS:
+                raise PriorError(
+                    f"links lead to the folder {name!r} in more than {MOST_WAYS} ways; remove links"
+                )
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append((f"{inside}{entry.name}/", entry.path))
-                    elif entry.is_file():
-                        yield inside + entry.name, entry.path
+                    found = inside + composed(entry.name)
+                    is_folder, is_file = _kind(entry, found)
+                    if check and (is_folder or (is_file and entry.is_symlink())):
+                        check(found, entry.path)
+                    if is_folder:
+                        waiting.append((f"{found}/", entry.path, (*above, here)))
+                    elif is_file:
+                        yield found, entry.path
         except OSError as error:
-            name = inside.rstrip("/") or Path(folder).name
             raise PriorError(f"the folder {name!r} cannot be read: {error.strerror}") from error
 
 
-def files_by_name(folder: Path, what: str) -> dict[str, Path]:
+def _kind(entry: os.DirEntry[str], name: str) -> tuple[bool, bool]:
+    """Whether an entry is a folder, and whether a file, at the end of links."""
+    try:
+        if entry.is_dir():
+            return True, False
+        if entry.is_file():
+            return False, True
+        if entry.is_symlink():
+            Path(entry.path).stat()
+        # Pipes and devices.
+        return False, False
+    except OSError as error:
+        # Who reads pictures says what is wrong with one, or leaves it out if that was asked for.
+        if is_picture(name):
+            return False, True
+        raise PriorError(
+            f"the link {name!r} cannot be followed: {error.strerror}; mend it or remove it"
+        ) from error
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file name has the ending of a picture."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def add_file(files: dict[str, str], name: str, path: str, what: str) -> None:
+    """Note a file under its name; PriorError if there is one of this name already.
+
+    `what` the files are is for that message.
+    """
+    other = files.setdefault(name, path)
+    if other == path:
+        return
+    first, second = sorted((Path(other), Path(path)))
+    if composed(str(first)) == composed(str(second)):
+        raise PriorError(
+            f"two {what} files are named {name!r}, one with accents as characters of their own "
+            f"(Unicode forms NFD and NFC): {_told_apart(first, second)}; remove one"
+        )
+    raise PriorError(
+        f"two {what} files are named {name!r}: {first.name} and {second.name}; remove one"
+    )
+
+
+def _told_apart(first: Path, second: Path) -> str:
+    """Two paths that look alike, from where they differ on, in characters that can be told."""
+    pairs = zip(first.parts, second.parts, strict=True)
+    start = next(i for i, (a, b) in enumerate(pairs) if a != b)
+    return " and ".join(ascii("/".join(path.parts[start:])) for path in (first, second))
+
+
+def files_by_name(folder: Path, what: str, check: Check | None = None) -> dict[str, Path]:
     """Path inside the folder without suffix -> picture file, subfolders included.
 
-    `what` the pictures are is for messages. Raises PriorError if the folder is missing or holds no
-    pictures, or if two of them differ only in the suffix.
+    `what` the pictures are is for messages; `check`: see `visible_files`. Raises PriorError if the
+    folder is missing or holds no pictures, or if two of them differ only in the suffix or in the
+    form of their letters.
     """
     if not folder.is_dir():
         raise PriorError(f"the {what} folder {folder.name!r} does not exist")
-    files: dict[str, Path] = {}
-    for inside, path in visible_files(folder):
-        name, dot, suffix = inside.rpartition(".")
-        if (dot + suffix).lower() not in IMAGE_SUFFIXES:
-            continue
-        if name in files:
-            double = " and ".join(sorted((files[name].name, Path(path).name)))
-            raise PriorError(f"two {what} files are named {name!r}: {double}; remove one")
-        files[name] = Path(path)
+    files: dict[str, str] = {}
+    for inside, path in visible_files(folder, check):
+        if is_picture(inside):
+            add_file(files, inside.rpartition(".")[0], path, what)
     if not files:
         raise PriorError(
             f"the {what} folder {folder.name!r} holds no pictures; expected files ending in "
             f"{', '.join(IMAGE_SUFFIXES)}"
         )
-    return files
+    return {name: Path(path) for name, path in files.items()}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ..datasets.dataset import as_rgb, open_picture
+from ..datasets.names import look_alikes
 from ..datasets.pairs import files_by_name
+from ..datasets.picture_files import open_picture, read_image, upright
 from ..errors import PriorError, listing
 from ..labels.files import label_ids
 from ..labels.geometry import crop_box
@@ -58,13 +59,14 @@ def match_generated(generated: Path, labels: Path, partial: bool = False) -> lis
             raise PriorError(_doubtful(sorted(both)))
         found = {n: n if n in maps else numbered.get(n, "") for n in images}
     strays = sorted(name for name, owner in found.items() if owner not in maps)
+    missing = sorted(maps.keys() - set(found.values()))
     if strays:
+        alike = look_alikes([*strays, *(numbered.get(name, name) for name in strays)], missing)
         raise PriorError(
             f"{len(strays)} of {len(images)} generated images have no label map: "
-            f"{listing(strays)}. Expected the name of a label map in {labels.name}, such as "
-            f"{min(maps)}_00.png or {min(maps)}.png"
+            f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map in "
+            f"{labels.name}, such as {min(maps)}_00.png or {min(maps)}.png"
         )
-    missing = sorted(maps.keys() - set(found.values()))
     if missing and not partial:
         raise PriorError(
             f"{len(missing)} of {len(maps)} label maps have no generated image: "
@@ -83,13 +85,13 @@ def _doubtful(names: list[str]) -> str:
 
 def read_generated(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     """A generated image, uint8 [H, W, 3]; PriorError if its size is not (width, height)."""
-    picture = open_picture(path, "generated image")
+    picture = read_image(path, "generated image")
     if size is not None and picture.size != size:
         raise PriorError(
             f"generated image {path.name} has {picture.width}x{picture.height} pixels, others have "
             f"{size[0]}x{size[1]}; evaluate images of one size"
         )
-    return torch.from_numpy(np.array(as_rgb(picture)))
+    return torch.from_numpy(np.array(picture))
 
 
 def read_real(path: Path, size: tuple[int, int], exact: bool = False) -> Tensor:
@@ -99,7 +101,7 @@ def read_real(path: Path, size: tuple[int, int], exact: bool = False) -> Tensor:
     the figures compare like with like: real photographs would be sharper than what can be
     generated. With `exact` another size is a PriorError instead.
     """
-    picture = as_rgb(ImageOps.exif_transpose(open_picture(path, "real image")))
+    picture = read_image(path, "real image")
     if picture.size != size:
         if exact:
             raise PriorError(
@@ -119,7 +121,7 @@ def read_labels(
     Only the largest centred part with the shape of images of (width, height) `size` is taken: that
     part is what a ControlNet is shown. Raises PriorError as `label_ids` does.
     """
-    picture = ImageOps.exif_transpose(open_picture(path, "label map"))
+    picture = upright(open_picture(path, "label map"))
     picture = picture.crop(crop_box(picture.size, size))
     return label_ids(picture, path.name, palette, tuple(ignore_ids))
 

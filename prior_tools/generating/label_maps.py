@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..datasets.pairs import files_by_name
+from ..datasets.picture_files import open_picture, upright
 from ..errors import PriorError
 from .animated_png import animated_png
-
-_ORIENTATION = 0x0112
-_FIRST_ON_ITS_SIDE = 5
 
 
 @dataclass(frozen=True)
@@ -52,19 +50,13 @@ def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
 
     Raises PriorError for what is no picture, or holds more than eight bits a channel.
     """
-    try:
-        with Image.open(label_map.path) as picture:
-            width, height = picture.size
-            if picture.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE:
-                width, height = height, width
-            if picture.mode.startswith(("I", "F")):
-                raise PriorError(
-                    f"label map {label_map.name} holds more than 8 bits a channel, which a file "
-                    "of several cannot; use --batch 1"
-                )
-            return height, width, 4 if _has_alpha(picture) else 3
-    except (OSError, Image.DecompressionBombError) as error:
-        raise PriorError(f"label map {label_map.name} cannot be read: {error}") from error
+    picture = _opened(label_map)
+    if picture.mode.startswith(("I", "F")):
+        raise PriorError(
+            f"label map {label_map.name} holds more than 8 bits a channel, which a file of "
+            "several cannot; use --batch 1"
+        )
+    return picture.height, picture.width, 4 if _has_alpha(picture) else 3
 
 
 def upload_of(label_maps: Sequence[LabelMap]) -> tuple[str, bytes]:
@@ -81,12 +73,12 @@ def upload_of(label_maps: Sequence[LabelMap]) -> tuple[str, bytes]:
 
 def _pixels(label_map: LabelMap) -> np.ndarray:
     """uint8 [H, W, 3 or 4], read as LoadImage reads it."""
-    try:
-        with Image.open(label_map.path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            return np.array(picture.convert("RGBA" if _has_alpha(picture) else "RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise PriorError(f"label map {label_map.name} cannot be read: {error}") from error
+    picture = _opened(label_map)
+    return np.array(picture.convert("RGBA" if _has_alpha(picture) else "RGB"))
+
+
+def _opened(label_map: LabelMap) -> Image.Image:
+    return upright(open_picture(label_map.path, "label map", label_map.name))
 
 
 def _has_alpha(picture: Image.Image) -> bool:

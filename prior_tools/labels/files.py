@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PriorError, listing
+from .ids import MAX_CLASS_ID
 from .palettes import Palette, bit_color, check_matched, decode_label_image
 
 
@@ -27,16 +28,18 @@ def label_ids(
         name: what to call it in a message.
         palette, ignore_ids, id_map: see `PairDataset`.
 
-    Raises PriorError if the file is in another palette, or holds ids that the palette lacks.
+    Raises PriorError if the file is in another palette, holds ids that the palette lacks, or
+    floats that are no ids.
     """
     if _holds_ids(picture, palette, id_map):
-        ids = torch.from_numpy(_renamed(np.array(picture).astype(np.int64), id_map))
+        ids = torch.from_numpy(_renamed(_values(picture, name), id_map))
     else:
         colored = np.array(picture.convert("RGB"))
         ids, unmatched = decode_label_image(colored, palette)
         check_matched(colored, unmatched, palette, f"label map {name}")
     # Out-of-range ids are a wrong palette or wrong files, not something to guess about.
-    wrong = [i for i in _present(ids) if i >= 0 and not palette.holds(i) and i not in ignore_ids]
+    known = {-1, *ignore_ids}
+    wrong = [i for i in _present(ids, name) if i not in known and not palette.holds(i)]
     if wrong:
         raise PriorError(
             f"label map {name} holds class ids {listing([str(i) for i in wrong])}, which palette "
@@ -49,7 +52,7 @@ def label_ids(
 def _holds_ids(picture: Image.Image, palette: Palette, id_map: Mapping[int, int] | None) -> bool:
     """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
-        return picture.mode in ("1", "L", "I") or picture.mode.startswith("I;")
+        return picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;")
     if id_map is not None or palette.is_grey:
         return True
     # A file with a color table may be a color image made small, or ids made visible by colors
@@ -69,21 +72,37 @@ def _color_table(picture: Image.Image) -> tuple[list[int], list[tuple[int, ...]]
     return values, [tuple(table[3 * v : 3 * v + 3]) or (0, 0, 0) for v in values]
 
 
-def _present(ids: Tensor) -> list[int]:
-    """The distinct ids, ascending; by counting where they allow it, faster than sorting."""
-    low, high = int(ids.min()), int(ids.max())
-    if high - low > 65535:
-        found = ids.unique()
-    else:
-        found = torch.bincount((ids - low).flatten()).nonzero().flatten() + low
+def _values(picture: Image.Image, name: str) -> np.ndarray:
+    """int64 [H, W] of a file of one channel."""
+    values = np.array(picture)
+    if picture.mode == "F":
+        whole = np.abs(values) <= 2**24
+        if not (whole.all() and (values == np.round(values)).all()):
+            raise PriorError(
+                f"label map {name} holds floats that are no whole numbers; expected class ids, or "
+                "colors of 8 bits a channel"
+            )
+    return values.astype(np.int64)
+
+
+def _present(ids: Tensor, name: str) -> list[int]:
+    """The distinct ids, ascending; PriorError if one is too large or negative to be an id."""
+    low, high = (int(i) for i in ids.aminmax())
+    if low < -1 or high > MAX_CLASS_ID:
+        strange = sorted({i for i in (low, high) if not -1 <= i <= MAX_CLASS_ID})
+        raise PriorError(
+            f"label map {name} holds class ids {listing([str(i) for i in strange])}; expected "
+            f"0..{MAX_CLASS_ID}, -1 = unknown. Is it a label map?"
+        )
+    found = torch.bincount((ids + 1).flatten()).nonzero().flatten() - 1
     return [int(class_id) for class_id in found.tolist()]
 
 
 def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray:
     """Ids int64 [H, W] of a label file's values int64 [H, W]; see `PairDataset.id_map`."""
     low, high = int(values.min()), int(values.max())
-    # A wider range is no label map; its ids are refused by the palette, without a huge table here.
-    if not id_map or high - low > 65535:
+    # What is far outside is no label map, and is refused later, without a huge table here.
+    if not id_map or low < -MAX_CLASS_ID or high > MAX_CLASS_ID:
         return values
     table = np.arange(low, high + 1)
     for value, class_id in id_map.items():

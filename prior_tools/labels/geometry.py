@@ -2,8 +2,10 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..errors import PriorError
+from .ids import MAX_CLASS_ID
 
 LABEL_METHODS = ("majority", "nearest")
 
@@ -22,6 +24,8 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     Returns:
         int64 ids [h, w] or [N, h, w].
 
+    Raises PriorError for ids outside -1..MAX_CLASS_ID, and for other shapes and methods.
+
     >>> ids = torch.tensor([[3, 0, 8, 8], [0, 0, 8, 8]])
     >>> resize_labels(ids, (1, 2))
     tensor([[0, 8]])
@@ -36,6 +40,11 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     if height < 1 or width < 1:
         raise PriorError(f"grid is {(height, width)}; expected at least one cell each way")
     ids = labels.to("cpu").to(torch.int64)
+    low, high = (int(i) for i in ids.aminmax())
+    if low < -1 or high > MAX_CLASS_ID:
+        raise PriorError(
+            f"labels hold class ids from {low} to {high}; expected 0..{MAX_CLASS_ID}, -1 = unknown"
+        )
     if method == "nearest":
         rows = torch.arange(height) * ids.shape[-2] // height
         columns = torch.arange(width) * ids.shape[-1] // width
@@ -47,8 +56,8 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
 def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """Put labels through the geometry that a ControlNet puts its hint through.
 
-    The host crops the hint to the target's aspect ratio about the centre and resizes it with
-    "nearest-exact"; a prior that does otherwise disagrees with the ControlNet along every border.
+    ComfyUI crops the hint (see `crop_box`) and resizes it with "nearest-exact"; a prior that does
+    otherwise disagrees with the ControlNet along every border.
 
     Args:
         labels: class ids [..., H, W].
@@ -65,28 +74,39 @@ def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     old_height, old_width = labels.shape[-2:]
     if (old_width, old_height) == (width, height):
         return labels
-    old_aspect, aspect = old_width / old_height, width / height
-    x = round((old_width - old_width * (aspect / old_aspect)) / 2) if old_aspect > aspect else 0
-    y = round((old_height - old_height * (old_aspect / aspect)) / 2) if old_aspect < aspect else 0
-    cropped = labels[..., y : old_height - y, x : old_width - x]
-    rows = _centres(cropped.shape[-2], height)
-    columns = _centres(cropped.shape[-1], width)
+    left, top, right, bottom = crop_box((old_width, old_height), size)
+    cropped = labels[..., top:bottom, left:right]
+    rows, columns = _nearest_exact(bottom - top, height), _nearest_exact(right - left, width)
     return cropped[..., rows[:, None], columns]
 
 
 def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the largest centred part with the target's aspect ratio.
+    """(left, top, right, bottom) of the centred part with the target's aspect ratio.
+
+    As ComfyUI crops a ControlNet's hint, to the pixel: it cuts as much from one side as from the
+    other, so that the part may be a pixel too wide or too narrow. Its arithmetic is taken over as
+    it is, since the rounding decides. At least a pixel is left, where ComfyUI fails.
 
     Both are (width, height) in pixels.
     """
-    (width, height), (target_width, target_height) = size, target
-    if width * target_height > target_width * height:
-        part = max(1, round(height * target_width / target_height))
-        left = (width - part) // 2
-        return left, 0, left + part, height
-    part = max(1, round(width * target_height / target_width))
-    top = (height - part) // 2
-    return 0, top, width, top + part
+    width, height = size
+    aspect, target_aspect = width / height, target[0] / target[1]
+    x = y = 0
+    if aspect > target_aspect:
+        x = round((width - width * (target_aspect / aspect)) / 2)
+    elif aspect < target_aspect:
+        y = round((height - height * (aspect / target_aspect)) / 2)
+    x, y = min(x, (width - 1) // 2), min(y, (height - 1) // 2)
+    return x, y, width - x, height - y
+
+
+def _nearest_exact(old: int, new: int) -> Tensor:
+    """Source index of each of `new` pixels in torch's "nearest-exact" resizing of float32 images.
+
+    Asked of torch: where a centre falls between two pixels its float32 arithmetic decides.
+    """
+    indices = torch.arange(old, dtype=torch.float32)[None, None]
+    return interpolate(indices, size=new, mode="nearest-exact")[0, 0].long()
 
 
 def _centres(old: int, new: int) -> Tensor:

@@ -1,10 +1,13 @@
-"""Class ids as a person writes them: lists of ids, and what ids become."""
+"""Class ids: how large they may be, and lists of them as a person writes them."""
 
 from __future__ import annotations
 
 import re
 
 from ..errors import PriorError
+
+# Ids are -1 (unknown) to this one, so that tables with an entry for each id stay small.
+MAX_CLASS_ID = 65535
 
 _ID = re.compile(r"\d{1,5}", re.ASCII)
 _ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})", re.ASCII)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import PriorError
 from . import tables
+from .ids import MAX_CLASS_ID
 
 Color = tuple[int, int, int]
 
@@ -33,6 +34,8 @@ class Palette:
             unmatched.
         ignore_ids: classes that statistics leave out unless told otherwise.
 
+    Raises PriorError for class ids outside 0..MAX_CLASS_ID.
+
     >>> roofs = Palette("roofs", {0: (0, 0, 0), 1: (255, 0, 0)}, {0: "ground", 1: "roof"})
     >>> roofs.paint(torch.tensor([0, 1])).tolist()
     [[0, 0, 0], [255, 0, 0]]
@@ -43,6 +46,13 @@ class Palette:
     names: Mapping[int, str] = field(default_factory=dict)
     void: tuple[Color, ...] = ()
     ignore_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for class_id in (*self.colors, *self.names):
+            if not 0 <= class_id <= MAX_CLASS_ID:
+                raise PriorError(
+                    f"palette {self.name!r} has a class id {class_id}; expected 0..{MAX_CLASS_ID}"
+                )
 
     def __repr__(self) -> str:
         return f"Palette({self.name!r}, {len(self.colors)} colors)"

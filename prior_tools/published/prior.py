@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..accumulator import MAX_CLASS_ID
 from ..errors import PriorError, listing
+from ..labels.ids import MAX_CLASS_ID
 from ..labels.palettes import Palette
 from ..latent_formats import SCALES
 from ..moments import to_float32

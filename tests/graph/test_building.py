@@ -217,6 +217,21 @@ def spoil(server, dataset, kind):
         (images / "scene_00000.png").unlink()
         (images / "scene_00000.png").symlink_to(secret)
         return {}, r"scene_00000\.png is a link to a file outside"
+    if kind == "link to a folder inside":
+        outside = server.base / "outside"
+        write_dataset(outside, 1, 128, 64)
+        for side in (images, labels):
+            (side / "deep").mkdir()
+            (side / "deep" / "more").unlink(missing_ok=True)
+            (side / "deep" / "more").symlink_to(outside / side.name)
+        return {}, "deep/more is a link to a folder outside"
+    if kind == "broken link":
+        (labels / "more").symlink_to(folder / "nothing")
+        return {}, "link 'more' cannot be followed: No such file"
+    if kind == "float image":
+        (images / "scene_00000.png").unlink()
+        Image.fromarray(np.ones((64, 128), np.float32)).save(images / "scene_00000.tif")
+        return {}, r"image scene_00000\.tif holds floats, of which nothing tells which is white"
     raise ValueError(kind)
 
 
@@ -237,6 +252,9 @@ SPOILT = [
     "absolute",
     "link to a folder",
     "link to a file",
+    "link to a folder inside",
+    "broken link",
+    "float image",
 ]
 
 
@@ -246,11 +264,15 @@ def test_bad_input_is_told_on_the_node_and_nothing_is_saved(server, build, datas
     with pytest.raises(ExecutionFailed, match=says) as caught:
         build(dataset, filename="spoilt", **inputs)
     assert caught.value.node_type == "SCP_BuildPrior"
+    # Not the module it is of, which is a path on the server.
+    assert caught.value.exception_type == "PriorError"
     assert not list((server.base / "models" / "scp_priors").glob("*spoilt*"))
     assert str(server.base) not in caught.value.exception_message
 
 
-@pytest.mark.parametrize("kind", ["no label", "no image", "corrupt", "truncated", "foreign ids"])
+@pytest.mark.parametrize(
+    "kind", ["no label", "no image", "corrupt", "truncated", "foreign ids", "float image"]
+)
 def test_with_skip_the_rest_is_built_and_the_file_named(server, build, dataset, kind):
     inputs, says = spoil(server, dataset, kind)
     logged = len(server.log_text())
@@ -279,6 +301,86 @@ def test_an_existing_prior_stays_unless_overwrite_is_on(server, build, dataset):
     assert path.read_bytes() == before
     build(dataset, filename="kept", max_images=2, overwrite=True)
     assert load_prior(path).num_images == 2
+
+
+def test_links_inside_of_the_allowed_folders_are_followed(server, build, dataset):
+    """And a picture whose EXIF data are damaged is a picture."""
+    folder = server.base / "input" / dataset
+    for kind in ("images", "labels"):
+        (folder / f"more_{kind}").mkdir()
+        for i in (1, 2):
+            path = folder / kind / f"scene_0000{i}.png"
+            with Image.open(path) as picture:
+                picture.load()
+                target = folder / f"more_{kind}" / path.name
+                picture.save(target, exif=b"Exif\0\0XX\0*\0\0\0\x08\0\0")
+            path.unlink()
+        (folder / kind / "more").symlink_to(folder / f"more_{kind}")
+    build(dataset, filename="linked", overwrite=True)
+    prior = load_prior(server.base / "models" / "scp_priors" / "linked.safetensors")
+    assert prior.num_images == 4
+
+
+def test_a_folder_is_found_by_its_name_in_either_form_of_its_letters(server, build, dataset):
+    (server.base / "input" / dataset).rename(server.base / "input" / f"{dataset}Zu\u0308")
+    try:
+        build(f"{dataset}Z\u00fc", filename="forms", overwrite=True)
+    finally:
+        shutil.rmtree(server.base / "input" / f"{dataset}Zu\u0308")
+    assert (server.base / "models" / "scp_priors" / "forms.safetensors").exists()
+
+
+def test_a_prior_whose_preview_fails_is_saved_and_handed_on(server, build, dataset):
+    """With no folder for previews; once by each of the nodes that save and preview."""
+    logged = len(server.log_text())
+    temp, aside = server.base / "temp", server.base / "temp_aside"
+    if temp.exists():
+        temp.rename(aside)
+    temp.write_text("no folder")
+    try:
+        history, node = build(dataset, filename="unseen", overwrite=True)
+        published = REPOSITORY / "tests" / "unit" / "published_tiny"
+        (joint,) = published.glob("*_spatial_class_mean_std.npy")
+        shutil.copy(joint, server.base / "input")
+        graph = Graph()
+        graph.add(
+            "SCP_ImportPrior",
+            joint=joint.name,
+            palette="none",
+            filename="unseen_import",
+            overwrite=True,
+        )
+        server.run(graph.prompt)
+    finally:
+        temp.unlink()
+        if aside.exists():
+            aside.rename(temp)
+    assert not server.images(history).get(node.id)
+    for name in ("unseen", "unseen_import"):
+        load_prior(server.base / "models" / "scp_priors" / f"{name}.safetensors")
+        said = f"SCP-Diff: {name}.safetensors is saved, but there is no preview of it: "
+        assert said in server.log_text()[logged:]
+
+
+def test_cancelling_while_a_preview_is_made_cancels(run_in_host):
+    """And no other error does more than warn."""
+    said = run_in_host(
+        """
+import pathlib, types, comfy.model_management
+preview = pack_module("nodes.saving").preview_of_saved
+node = types.SimpleNamespace(hidden=types.SimpleNamespace(unique_id=None))
+result = []
+for error in (MemoryError(), OSError(28, "No space left on device"),
+        comfy.model_management.InterruptProcessingException()):
+    def picture():
+        raise error
+    try:
+        result.append(preview(node, pathlib.Path("a.safetensors"), picture))
+    except BaseException as raised:
+        result.append(type(raised).__name__)
+"""
+    )
+    assert said == [None, None, "InterruptProcessingException"]
 
 
 def test_cancel_in_mid_build_saves_nothing_and_the_next_build_works(server, build, add_build):

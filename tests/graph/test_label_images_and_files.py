@@ -74,6 +74,15 @@ def test_a_label_image_smaller_than_a_cell_is_refused(server, street, start):
         run(server, s)
 
 
+@pytest.mark.parametrize("name", ["deviation", "mix"])
+def test_numbers_that_are_none_are_refused(server, street, start, name):
+    """The host's own limits let them pass."""
+    with pytest.raises(ExecutionFailed, match=f"{name} is nan; expected") as caught:
+        run(server, start(street), **{name: float("nan")})
+    assert caught.value.node_type == "SCP_JointPriorNoise"
+    assert caught.value.exception_type == "PriorError"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "future"])
 def test_a_prior_file_that_is_none_is_refused_by_name(server, street, start, damage):
     folder = server.base / "models" / "scp_priors"

@@ -194,24 +194,85 @@ result = True
 
 
 def test_labels_go_through_the_hints_geometry(run_in_host):
-    """Equal to the host's own crop and nearest-exact resize of the hint, for odd sizes too."""
-    wrong = run_in_host(
+    """Equal to the host's own crop and nearest-exact resize of the hint, to the pixel."""
+    done = run_in_host(
         """
 import torch, comfy.utils
+from hypothesis import assume, given, settings, strategies as st
 fit = pack_module("prior_tools").fit_labels
-generator = torch.Generator().manual_seed(0)
-result = []
-for _ in range(60):
-    h, w = torch.randint(8, 300, (2,), generator=generator).tolist()
-    height, width = (torch.randint(1, 40, (2,), generator=generator) * 8).tolist()
-    labels = torch.randint(0, 200, (1, h, w), generator=generator)
+crop_box = pack_module("prior_tools.labels.geometry").crop_box
+few, many = st.integers(1, 160), st.integers(160, 1500)
+done = []
+
+def hint_of(labels, width, height):
+    # As Load Image gives it and ControlNets take it.
+    hint = labels[..., None].float().movedim(-1, 1)
     try:
-        hint = comfy.utils.common_upscale(
-            labels[:, None].float(), width, height, "nearest-exact", "center")
+        return comfy.utils.common_upscale(hint, width, height, "nearest-exact", "center")[:, 0]
     except RuntimeError:
-        continue  # so narrow that the host's crop leaves nothing
-    if not torch.equal(fit(labels, (width, height)), hint[:, 0].long()):
-        result.append(((w, h), (width, height)))
+        assume(False)  # so narrow that the host's crop leaves nothing
+
+def as_the_hint(h, w, height, width):
+    labels = torch.arange(h * w).view(1, h, w)
+    assert torch.equal(fit(labels, (width, height)), hint_of(labels, width, height).long())
+    done.append(1)
+
+@settings(max_examples=1000, deadline=None, database=None)
+@given(*[st.integers(1, 120)] * 2, *[st.integers(120, 160)] * 2)
+def cut_as_the_hint(h, w, height, width):
+    # Enlarged, so that every pixel that is left shows.
+    left = hint_of(torch.arange(h * w).view(1, h, w), width, height).long()
+    rows, columns = left // w, left % w
+    box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    assert tuple(map(int, box)) == crop_box((w, h), (width, height))
+    done.append(1)
+
+for sides, count in ((few, 2000), (many, 20)):
+    chosen = settings(max_examples=count, deadline=None, database=None)
+    chosen(given(sides, sides, sides, sides)(as_the_hint))()
+cut_as_the_hint()
+result = len(done)
 """
     )
-    assert wrong == []
+    assert done > 2500
+
+
+def test_an_empty_latent_is_what_the_host_takes_for_one(run_in_host):
+    """Also of models of picture and sound, whose latents are several in one."""
+    found = run_in_host(
+        """
+import torch, comfy.nested_tensor
+is_empty = pack_module("nodes.host_sampling").is_empty
+nothing, something = torch.zeros(1, 4, 2, 8, 8), torch.zeros(1, 2, 7, 3)
+something[0, 1, 2, 0] = -1e-3
+nested = comfy.nested_tensor.NestedTensor
+result = [
+    is_empty({"samples": samples})
+    for samples in (
+        nothing, something, nested([nothing, torch.zeros_like(something)]),
+        nested([nothing, something]), nested([something, nothing]))]
+"""
+    )
+    assert found == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize("mu", [-0.1, 1.2, math.nan])
+def test_a_mu_that_is_no_fraction_is_refused(run_in_host, mu):
+    """The host checks what is typed, not what comes through a link, and never NaN."""
+    said = run_in_host(
+        """
+error = pack_module("prior_tools").PriorError
+result = []
+for module, name, more in (
+    ("partial_denoise_scheduler", "PartialDenoiseScheduler", ("simple", 4)),
+    ("partial_denoise_ksampler", "PartialDenoiseKSampler",
+        (0, 4, 1.0, "euler", "simple", [], [], {})),
+):
+    try:
+        getattr(pack_module(f"nodes.{module}"), name).execute(None, *more, float(args[0]))
+    except error as caught:
+        result.append(str(caught))
+""",
+        str(mu),
+    )
+    assert said == [f"mu is {mu}; expected a fraction of training time, 0..1"] * 2

@@ -1,6 +1,7 @@
 """Laws of building from folders: every image once, every failure by name, nothing left running."""
 
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -136,6 +137,11 @@ def test_a_damaged_file_stops_the_build_by_its_name(tmp_path):
     (folder / "images" / "002.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(PriorError, match=r"image 002\.png cannot be read.*set on_error to skip"):
         build_prior(dataset_of(folder), encode)
+
+
+def test_an_error_comes_back_from_a_process_that_reads():
+    error = pickle.loads(pickle.dumps(PriorError("a file is damaged")))
+    assert type(error) is PriorError and str(error) == "a file is damaged"
 
 
 def test_if_nothing_can_be_used_the_first_reason_is_told(tmp_path):

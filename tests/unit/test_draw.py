@@ -1,6 +1,7 @@
 """Laws of the draw."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -226,7 +227,16 @@ def test_a_prior_without_classes_draws_the_spatial_one():
     [
         ({"mode": "jointly"}, "mode is 'jointly'; expected one of joint"),
         ({"fallback": "none"}, "fallback"),
-        ({"mode": "mixture", "mix": 1.5}, "mix is 1.5"),
+        *(
+            ({"mode": mode, "mix": mix}, f"mix is {mix}; expected")
+            for mode in PRIOR_MODES
+            for mix in (1.5, -0.1, math.nan)
+        ),
+        *(
+            ({"mode": mode, "deviation": deviation}, f"deviation is {deviation}; expected a finite")
+            for mode in PRIOR_MODES
+            for deviation in (math.nan, math.inf, -1.0)
+        ),
         ({"batch_index": [0, 1, 2]}, "batch_index has 3 entries for 2"),
         ({"labels": torch.zeros(4, 6, dtype=torch.int64)}, r"\[N, h, w\]"),
         ({"labels": torch.zeros(2, 4, 6)}, "integer"),

@@ -16,7 +16,7 @@ from demo.scenes import generate_scene, write_dataset
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
 from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
-from prior_tools.evaluation.files import match_generated, read_labels, read_real
+from prior_tools.evaluation.files import match_generated, read_generated, read_labels, read_real
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 
 SIDE = 64
@@ -164,6 +164,30 @@ def test_labels_are_the_part_that_the_images_show(tmp_path):
     Image.fromarray(ids).save(tmp_path / "a.png")
     got = read_labels(tmp_path / "a.png", (64, 64), PALETTES["grey_ids"])
     assert torch.equal(got, torch.from_numpy(ids[:, 8:16]).long())
+
+
+def test_the_part_of_the_labels_is_that_of_the_hint(tmp_path):
+    """To the pixel: 5 of 10 columns about the centre would start between two."""
+    ids = np.arange(5 * 10, dtype=np.uint8).reshape(5, 10)
+    Image.fromarray(ids).save(tmp_path / "a.png")
+    got = read_labels(tmp_path / "a.png", (64, 64), PALETTES["grey_ids"])
+    assert torch.equal(got, torch.from_numpy(ids[:, 2:8]).long())
+
+
+def test_damaged_exif_data_and_names_in_other_forms_do_not_matter(tmp_path):
+    exif = b"Exif\0\0XX\0*\0\0\0\x08\0\0"
+    picture = Image.fromarray(np.full((8, 8, 3), 7, np.uint8))
+    for folder, name in (("images", "Zu\u0308rich_00.png"), ("labels", "Z\u00fcrich.png")):
+        (tmp_path / folder).mkdir()
+        picture.save(tmp_path / folder / name, exif=exif)
+    (found,) = match_generated(tmp_path / "images", tmp_path / "labels")
+    for read in (read_generated, read_real):
+        assert (read(found.image, (8, 8)) == 7).all()
+    assert (read_labels(found.label, (8, 8), PALETTES["grey_ids"]) == 7).all()
+    (tmp_path / "labels" / "a\u00a0b.png").touch()
+    (tmp_path / "images" / "a b_00.png").touch()
+    with pytest.raises(PriorError, match=r"no label map: a b_00; 'a b' and 'a\\xa0b' look alike"):
+        match_generated(tmp_path / "images", tmp_path / "labels")
 
 
 # models

@@ -23,11 +23,17 @@ def modules_with_examples():
             yield importlib.import_module(".".join(parts).removesuffix(".__init__"))
 
 
+FINDER = doctest.DocTestFinder(exclude_empty=True)
 EXAMPLES = {
     test.name: test
     for module in modules_with_examples()
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={})
+    for test in FINDER.find(module, globs={})
     if test.examples
+}
+# It says of itself that it is of another module, and so is not found in its own.
+EXAMPLES |= {
+    test.name: test
+    for test in FINDER.find(prior_tools.PriorError, "builtins.PriorError", module=False, globs={})
 }
 SCRIPT = EXAMPLES.pop("prior_tools")
 CALLABLES = [name for name in prior_tools.__all__ if callable(getattr(prior_tools, name))]

@@ -275,6 +275,27 @@ def test_maps_of_sixteen_bits_go_alone(tmp_path):
         plan(maps, 1, 2, 0)
 
 
+def test_maps_are_sent_together_as_they_are_shown(tmp_path):
+    """Turned as their EXIF data say, which may be damaged; through links, in any file type."""
+    wide = write_map(tmp_path / "maps/a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(wide) as picture:
+        pixels = np.array(picture)
+        picture.save(tmp_path / "maps/b.png", exif=b"Exif\0\0XX\0*\0\0\0\x08\0\0")
+        (tmp_path / "elsewhere").mkdir()
+        for suffix in ("png", "tif"):
+            picture.save(tmp_path / f"elsewhere/{suffix}.{suffix}", exif=exif)
+    (tmp_path / "maps/more").symlink_to(tmp_path / "elsewhere")
+    maps = find_label_maps(tmp_path / "maps")
+    groups = [job.label_maps for job in plan(maps, 1, 4, 0)]
+    assert [[m.stem for m in group] for group in groups] == [["a", "b"], ["more/png", "more/tif"]]
+    for group, want in zip(groups, (pixels, np.rot90(pixels, -1)), strict=True):
+        with Image.open(io.BytesIO(upload_of(group)[1])) as picture:
+            for frame in ImageSequence.Iterator(picture):
+                assert np.array_equal(np.array(frame), want)
+
+
 @given(
     st.lists(st.integers(0, 2), min_size=2, max_size=9),
     st.integers(1, 9),

@@ -77,6 +77,9 @@ def test_a_single_map_needs_no_batch():
         (torch.zeros(4, dtype=torch.int64), (2, 2), "majority", "shape"),
         (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", "at least one cell"),
         (torch.zeros(4, 4, dtype=torch.int64), (2, 2), "bilinear", "expected one of majority"),
+        # A table with an entry for each id would take gigabytes.
+        (torch.tensor([[0, 200_000_000]]), (1, 1), "majority", "from 0 to 200000000"),
+        (torch.tensor([[0, -200_000_000]]), (1, 1), "majority", "from -200000000 to 0"),
     ],
 )
 def test_wrong_input_is_named(labels, grid, method, says):
@@ -90,7 +93,11 @@ def test_the_crop_box_is_centred_and_inside(width, height, target_width, target_
     left, top, right, bottom = crop_box((width, height), (target_width, target_height))
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
     assert (left, right) == (0, width) or (top, bottom) == (0, height)
-    assert abs(left - (width - right)) <= 1 and abs(top - (height - bottom)) <= 1
+    assert left == width - right and top == height - bottom
+    # Of the target's shape, to within half a pixel on either side, if that leaves any.
+    wanted_width = min(width, height * target_width / target_height)
+    wanted_height = min(height, width * target_height / target_width)
+    assert abs(right - left - wanted_width) < 2 and abs(bottom - top - wanted_height) < 2
 
 
 def test_fitting_to_the_same_size_changes_nothing():

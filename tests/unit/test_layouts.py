@@ -347,15 +347,119 @@ def test_visible_files_are_those_below_a_folder(tmp_path):
     assert [p.name for p in pairs] == ["a.b", "b/c/x"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need rights that a Windows user may not have")
-def test_links_to_files_are_read_and_broken_ones_and_folders_are_not(tmp_path):
-    elsewhere = save(tmp_path / "elsewhere/x.png", photo(8, 8))
+needs_links = pytest.mark.skipif(
+    os.name == "nt", reason="links need rights that a Windows user may not have"
+)
+
+
+@needs_links
+def test_links_to_files_and_folders_are_followed_but_not_in_circles(tmp_path):
+    elsewhere = save(tmp_path / "elsewhere/deep/x.png", photo(8, 8))
     folder = tmp_path / "images"
-    folder.mkdir()
+    (folder / "own").mkdir(parents=True)
     (folder / "linked.png").symlink_to(elsewhere)
-    (folder / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "city").symlink_to(tmp_path / "elsewhere")
     (folder / "round").symlink_to(folder)
-    assert [name for name, _ in visible_files(folder)] == ["linked.png"]
+    (folder / "own/up").symlink_to(folder)
+    (tmp_path / "elsewhere/back").symlink_to(folder)
+    checked = []
+    found = dict(visible_files(folder, lambda name, path: checked.append(name)))
+    assert found.keys() == {"linked.png", "city/deep/x.png"}
+    # Whoever must not leave a folder is asked before each way out of it.
+    assert {"linked.png", "city", "round", "city/deep"} <= set(checked)
+
+
+@needs_links
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_dataset_of_links_to_folders_is_the_dataset(tmp_path, layout):
+    real = WRITERS[layout](tmp_path / "real")
+    before = find_dataset(layout, real, "train")
+    linked = tmp_path / "linked"
+    for folder in [
+        f for f in real.rglob("*") if f.is_dir() and any(p.is_file() for p in f.iterdir())
+    ]:
+        if folder != real:
+            to = linked / folder.relative_to(real)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.symlink_to(folder)
+    found = find_dataset(layout, linked, "train")
+    assert [p.name for p in found.pairs] == [p.name for p in before.pairs]
+
+
+@needs_links
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    """A picture by its reader, which may leave it out; anything else might be half a dataset."""
+    for kind in ("images", "labels"):
+        save(tmp_path / kind / "a.png", photo(8, 8))
+        (tmp_path / kind / "b.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "images/notes.txt").symlink_to(tmp_path / "images/a.png")
+    pairs, unpaired = find_pairs(tmp_path / "images", tmp_path / "labels")
+    assert [p.name for p in pairs] == ["a", "b"] and not unpaired
+    (tmp_path / "images/c.png").symlink_to(tmp_path / "images/c.png")
+    assert find_pairs(tmp_path / "images", tmp_path / "labels")[1].images == ("c",)
+    (tmp_path / "images/aachen").symlink_to(tmp_path / "gone")
+    with pytest.raises(PriorError, match="link 'aachen' cannot be followed: No such file"):
+        find_pairs(tmp_path / "images", tmp_path / "labels")
+
+
+@needs_links
+def test_folders_that_all_link_to_each_other_do_not_hang(tmp_path):
+    folders = [tmp_path / "images" / f"f{i}" for i in range(12)]
+    for folder in folders:
+        save(folder / "x.png", photo(8, 8))
+    for folder in folders:
+        for other in folders:
+            (folder / f"to_{other.name}").symlink_to(other)
+    with pytest.raises(PriorError, match="in more than 100 ways"):
+        find_pairs(tmp_path / "images", tmp_path / "images")
+
+
+APART, TOGETHER = "Zu\u0308rich", "Z\u00fcrich"
+
+
+def test_names_pair_whatever_the_form_of_their_letters(tmp_path):
+    """macOS takes letters and accents apart, other systems keep them together."""
+    save(tmp_path / f"images/{APART}/{APART}.png", photo(8, 8))
+    save(tmp_path / f"labels/{TOGETHER}/{TOGETHER}.png", photo(8, 8))
+    pairs, unpaired = find_pairs(tmp_path / "images", tmp_path / "labels")
+    assert [p.name for p in pairs] == [f"{TOGETHER}/{TOGETHER}"] and not unpaired
+    assert pairs[0].image.is_file() and pairs[0].label.is_file()
+    for split in (APART, TOGETHER):
+        found = find_dataset("pairs", tmp_path, split)
+        assert [p.name for p in found.pairs] == [TOGETHER] and found.split == split
+    root = write_cityscapes(tmp_path / "city")
+    names = {"gtFine": APART, "leftImg8bit": TOGETHER}
+    for side, city in names.items():
+        (root / side / "train/aachen").rename(root / side / "train" / city)
+    found = find_dataset("cityscapes", root, "train")
+    assert len(found.pairs) == 4 and not found.unpaired
+
+
+@pytest.mark.parametrize("layout", ["pairs", "cityscapes"])
+def test_names_that_differ_in_the_form_of_their_letters_are_told_apart(tmp_path, layout):
+    root = write_cityscapes(tmp_path) if layout == "cityscapes" else WRITERS["pairs"](tmp_path)
+    pair = find_dataset(layout, root, "train").pairs[0]
+    ending = pair.image.name.removeprefix(pair.name.rpartition("/")[2])
+    for form in (APART, TOGETHER):
+        save(pair.image.with_name(form + ending), photo(8, 8))
+    if len(list(pair.image.parent.glob("Z*"))) < 2:
+        pytest.skip("this file system takes both names for one")
+    with pytest.raises(PriorError) as caught:
+        find_dataset(layout, root, "train")
+    assert TOGETHER in str(caught.value) and "NFD and NFC" in str(caught.value)
+    assert r"'Zu\u0308rich" in str(caught.value) and r"'Z\xfcrich" in str(caught.value)
+
+
+def test_names_that_look_alike_are_told_apart(tmp_path):
+    save(tmp_path / "images/a.png", photo(8, 8))
+    save(tmp_path / "labels/a.png", photo(8, 8))
+    save(tmp_path / "images/photo 1.png", photo(8, 8))
+    save(tmp_path / "labels/photo\u00a01.png", photo(8, 8))
+    _, unpaired = find_pairs(tmp_path / "images", tmp_path / "labels")
+    assert r"'photo 1' and 'photo\xa01' look alike" in str(unpaired)
+    save(tmp_path / "images/b.png", photo(8, 8))
+    save(tmp_path / "labels/c.png", photo(8, 8))
+    assert "'b'" not in str(find_pairs(tmp_path / "images", tmp_path / "labels")[1])
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_one(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Laws of reading: images and label files of every kind, one convention of ids."""
 
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from dev.dataset_trees import (
 from prior_tools import PALETTES, PriorError, get_palette
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
-from prior_tools.datasets.pairs import find_pairs
+from prior_tools.datasets.pairs import Pair, find_pairs
+from prior_tools.datasets.picture_files import read_image
 
 SIZE = (48, 32)
 
@@ -145,6 +147,102 @@ def test_negative_ids_of_wide_files_are_renamed_too(tmp_path):
     palette = PALETTES["cityscapes"]
     dataset = PairDataset(pairs, SIZE, palette, ignore_ids=(255,), id_map=CITYSCAPES_TRAIN_IDS)
     assert dataset[0].labels[::10, ::10].tolist() == [[255, 0, 18], [255, 255, 13]]
+
+
+DAMAGED_EXIF = {
+    "byte order": b"Exif\0\0XX\0*\0\0\0\x08\0\0",
+    "cut off": b"Exif\0\0II*\0",
+    "cut in the directory": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12",
+    "nothing": b"Exif\0\0",
+    "far away": b"Exif\0\0II*\0\xff\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_EXIF)
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_exif_data_that_cannot_be_read_do_not_matter(tmp_path, suffix, damage):
+    exif = DAMAGED_EXIF[damage]
+    save(tmp_path / f"images/a.{suffix}", photo(20, 30), exif=exif)
+    ids = blocks([1, 2, 3, 4, 5, 0], 3).astype(np.uint8)
+    save(tmp_path / "labels/a.png", ids, exif=exif)
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    item = PairDataset(pairs, (30, 20), PALETTES["camvid"])[0]
+    assert np.array_equal(item.labels.numpy(), ids)
+    assert item.image.shape == (20, 30, 3) and item.image.float().std() > 10
+
+
+def test_a_label_map_with_its_images_exif_data_is_turned_with_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ids = blocks([0, 1, 2, 3, 4, 8], 3).astype(np.uint8)
+    colors = PALETTES["camvid"].paint(torch.from_numpy(ids).long()).numpy()
+    save(tmp_path / "images/a.png", colors, exif=exif)
+    save(tmp_path / "labels/a.png", ids, exif=exif)
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    item = PairDataset(pairs, (20, 30), PALETTES["camvid"])[0]
+    assert torch.equal(PALETTES["camvid"].paint(item.labels), item.image)
+
+
+def twelve_bits() -> bytes:
+    """A TIFF file of one row of eight grey values of 12 bits, from black to white in equal steps.
+
+    No library at hand writes it.
+    """
+    values = [i * 4095 // 7 for i in range(8)]
+    pairs = zip(values[::2], values[1::2], strict=True)
+    pixels = b"".join(((a << 12) | b).to_bytes(3, "big") for a, b in pairs)
+    entries = [(256, 8), (257, 1), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1)]
+    entries += [(278, 1), (279, len(pixels))]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHIHH", tag, 3, 1, v, 0) for tag, v in entries)
+    head = b"II*\0" + struct.pack("<I", 8) + directory + bytes(4)
+    return head.ljust(122, b"\0") + pixels
+
+
+def test_grey_of_twelve_and_sixteen_bits_is_scaled(tmp_path):
+    steps = np.linspace(0, 65535, 8)[None]
+    save(tmp_path / "deep.png", steps.astype(np.uint16))
+    save(tmp_path / "deep.tif", steps.astype(np.uint16))
+    (tmp_path / "twelve.tif").write_bytes(twelve_bits())
+    for path in tmp_path.iterdir():
+        levels = np.asarray(read_image(path, "image"))
+        assert np.abs(levels[0] - np.linspace(0, 255, 8)[:, None]).max() <= 1, path.name
+
+
+@pytest.mark.parametrize(("kind", "says"), [("i4", "whole numbers"), ("f4", "floats")])
+def test_images_without_a_known_white_are_refused_not_clipped(tmp_path, kind, says):
+    path = save(tmp_path / "a.tif", np.linspace(0, 3000, 100).reshape(10, 10).astype(kind))
+    with pytest.raises(PriorError, match=rf"image a\.tif holds {says}.*8 or 16 bits"):
+        read_image(path, "image")
+
+
+def test_floats_that_are_ids_are_ids_and_others_are_refused(tmp_path):
+    ids = blocks([1, 2, 3, 4, 5, 0], 3)
+    save(tmp_path / "images/a.png", photo(20, 30))
+    pair = [Pair("a", tmp_path / "images/a.png", tmp_path / "labels/a.tif")]
+    dataset = PairDataset(pair, SIZE, PALETTES["grey_ids"])
+    save(pair[0].label, ids.astype(np.float32))
+    assert np.array_equal(dataset[0].labels.numpy(), ids)
+    for odd in (0.5, np.nan, np.inf, 300, 3e9):
+        wrong = ids.astype(np.float32)
+        wrong[0, 0] = odd
+        save(pair[0].label, wrong)
+        with pytest.raises(PriorError, match=r"label map a\.tif holds"):
+            dataset[0]
+
+
+@pytest.mark.parametrize("strange", [200_000_000, -200_000_000, -2, 2**31 - 1])
+@pytest.mark.parametrize("id_map", [None, {7: 1}])
+def test_numbers_that_are_no_ids_are_refused_without_a_table_of_their_size(
+    tmp_path, strange, id_map
+):
+    ids = blocks([1, 2, 3, 4, 5, 0], 3).astype(np.int32)
+    ids[0, 0] = strange
+    save(tmp_path / "images/a.png", photo(20, 30))
+    save(tmp_path / "labels/a.tif", ids)
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    with pytest.raises(PriorError, match=f"label map a\\.tif holds class ids {strange}"):
+        PairDataset(pairs, SIZE, PALETTES["camvid"], ignore_ids=(strange,), id_map=id_map)[0]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
