@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from dev.browser import open_comfyui
 from dev.locales import LOCALES
-from prior_tools import PALETTES, PriorAccumulator
+from prior_tools import PALETTES, PriorAccumulator, save_prior
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,9 @@ DEMO = "scp_diff_demo.safetensors"
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
 
 
-def save_prior(path: Path, grid=(4, 8), images=3, classes=150, channels=4, **metadata: Any) -> None:
+def write_prior(
+    path: Path, grid=(4, 8), images=3, classes=150, channels=4, **metadata: Any
+) -> None:
     """A prior of random latents that holds so many classes of ADE20K."""
     generator = torch.Generator().manual_seed(0)
     state = PriorAccumulator(channels, grid, ())
@@ -36,10 +38,10 @@ def save_prior(path: Path, grid=(4, 8), images=3, classes=150, channels=4, **met
 def priors(street) -> Path:
     """The server's folder of priors with some to choose from."""
     folder = street.base / "models" / "scp_priors"
-    save_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets")
+    write_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets")
     names = {1: "<b>wall</b>", 2: "<img src=x onerror='window.harmed = true'>"}
     flux = {"channels": 16, "latent_format": "flux"}
-    save_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
+    write_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
     (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
     return folder
 
@@ -188,7 +190,7 @@ def test_refreshing_the_list_asks_again(page, load, priors):
     card = page.locator(".scp-prior-card")
     expect(card).to_contain_text("there is no prior")
     for dataset in ("built at last", "built anew"):
-        save_prior(priors / name, dataset_name=dataset)
+        write_prior(priors / name, dataset_name=dataset)
         page.evaluate("app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')")
         expect(card).to_contain_text(dataset)
     assert name in page.evaluate("app.graph.nodes[0].widgets[0].options.values")
