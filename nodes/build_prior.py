@@ -18,6 +18,7 @@ from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
 from .host_folders import check_inside_roots, dataset_folder
 from .host_models import (
+    keeps_warnings,
     notify,
     progress_bar,
     vae_decode,
@@ -195,6 +196,7 @@ class BuildPrior(io.ComfyNode):
         return digest.hexdigest()
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         vae: Any,
@@ -248,7 +250,8 @@ class BuildPrior(io.ComfyNode):
         if unpaired:
             left_out.append(str(unpaired))
         if left_out:
-            notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
+            text = f"left out: {listing(left_out, 5)}"
+            notify(cls.hidden.unique_id, text, "files left out")
         return io.NodeOutput(prior, ui=_preview(prior, vae, path.stem, cls))
 
 

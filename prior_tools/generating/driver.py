@@ -8,11 +8,13 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from ..errors import PriorError
-from .comfy_client import ComfyClient, ServerGone, ServerRefused
+from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
 from .jobs import Job
-from .label_maps import upload_of
+from .label_maps import upload_name
+from .node_warnings import NodeWarning, warnings_of
 from .prepared_workflow import PreparedWorkflow
 from .results import checked_result, output_images, rejection
+from .uploads import Uploads
 from .work import GenerationStopped, Work
 from .workflow_file import Prompt
 
@@ -29,7 +31,9 @@ class Driver:
     """Makes jobs on one server until none is left; `run` is meant for a thread of its own.
 
     Args:
-        save: takes a job's images (PNG data, one for each label map), from several threads.
+        uploads: makes the files with the label maps, for all drivers.
+        save: takes a job's images (PNG data, one for each label map) and what nodes warned of,
+            from several threads.
         run_id: by which prompts of this run are known again on the server.
         depth: most prompts in the server's queue at once.
         patience: seconds to wait for a server that is away.
@@ -41,14 +45,16 @@ class Driver:
         client: ComfyClient,
         work: Work,
         workflow: PreparedWorkflow,
-        save: Callable[[Job, list[bytes]], None],
+        uploads: Uploads,
+        save: Callable[[Job, list[bytes], list[NodeWarning]], None],
         run_id: str,
         depth: int,
         patience: float,
         tell: Callable[[str], None],
     ) -> None:
         self._client, self._work, self._workflow = client, work, workflow
-        self._save, self._run_id, self._depth = save, run_id, depth
+        self._uploads, self._save = uploads, save
+        self._run_id, self._depth = run_id, depth
         self._patience, self._tell = patience, tell
         # By prompt id.
         self._queued: dict[str, Job] = {}
@@ -140,6 +146,8 @@ class Driver:
                 prompt = self._prompt_of(job)
                 mark = {"run": self._run_id, "job": job.name}
                 self._queued[self._client.submit(prompt, mark)] = job
+            except AccessDenied:
+                raise
             except ServerRefused as error:
                 raise GenerationStopped(
                     rejection(self._workflow.prompt, job.name, error)
@@ -149,8 +157,9 @@ class Driver:
                 raise
 
     def _prompt_of(self, job: Job) -> Prompt:
-        name, data = upload_of(job.label_maps)
+        name = upload_name(job.label_maps)
         if name not in self._uploaded:
+            data = self._uploads.data(job.label_maps)
             self._uploaded[name] = self._client.upload(name, data, SUBFOLDER)
         return self._workflow.filled(self._uploaded[name], job.seed)
 
@@ -189,7 +198,7 @@ class Driver:
             self._lose(prompt_id)
             return True
         del self._queued[prompt_id]
-        self._save(job, images)
+        self._save(job, images, warnings_of(prompt, entry))
         self._work.done(job)
         return True
 
