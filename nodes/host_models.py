@@ -24,7 +24,7 @@ _log = logging.getLogger("scp-diff")
 
 
 # Of the node that runs, as [kind, text].
-_told: ContextVar[list[list[str]]] = ContextVar("warnings")
+_told: ContextVar[list[list[str]] | None] = ContextVar("warnings", default=None)
 
 
 def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
@@ -54,13 +54,13 @@ def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.No
 
 
 def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
-    """Warn in the log, where the host can on the node itself, and in history.
-
-    Only while an `execute` that `keeps_warnings` runs.
+    """Warn in the log, where the host can on the node itself, and by `keeps_warnings` in history.
 
     kind: what such warnings have in common, without figures; default: the text.
     """
-    _told.get().append([kind or text, text])
+    told = _told.get()
+    if told is not None:
+        told.append([kind or text, text])
     _log.warning("SCP-Diff: %s", text)
     send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
     if send is not None and node_id is not None:

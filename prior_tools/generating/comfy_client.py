@@ -212,7 +212,7 @@ def _silence(url: str, reason: Any) -> str:
         return "no answer in time"
     if isinstance(reason, ssl.SSLError):
         return f"no TLS connection ({reason.reason or reason}); does it speak https there?"
-    if isinstance(reason, (http.client.BadStatusLine, ConnectionResetError)):
+    if isinstance(reason, (http.client.BadStatusLine, ConnectionError)):
         return f"it broke off, or does not speak {parts.scheme} there ({reason})"
     return str(reason)
 

@@ -82,5 +82,7 @@ class WarningCounts:
 
     def summary(self) -> list[dict[str, Any]]:
         """The counts as JSON data, the most frequent first."""
-        found = [{"node": n, "kind": k, **count} for (n, k), count in self._counts.items()]
+        # Copied at once: threads may count on.
+        counts = list(self._counts.items())
+        found = [{"node": n, "kind": k, **count} for (n, k), count in counts]
         return sorted(found, key=lambda count: -count["images"])
