@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Any
 
 from ..errors import PriorError
 from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
@@ -166,8 +167,11 @@ class Driver:
     def _collect(self) -> bool:
         """Save what has ended, and give back what the server no longer knows; whether any."""
         before = len(self._queued)
+        # The server ends the first first. Asked for the last first, whatever has ended before a
+        # prompt that failed is seen and saved, and all is saved in the order of the queue.
+        ended = {prompt_id: self._client.result(prompt_id) for prompt_id in reversed(self._queued)}
         for prompt_id, job in list(self._queued.items()):
-            self._save_result(prompt_id, job)
+            self._save_result(prompt_id, job, ended[prompt_id])
         if time.monotonic() > self._looked + _LOST_CHECK:
             self._looked = time.monotonic()
             running, waiting = self._client.queued()
@@ -176,13 +180,12 @@ class Driver:
                 # is at the history.
                 if prompt_id in running or prompt_id in waiting:
                     continue
-                if not self._save_result(prompt_id, job):
+                if not self._save_result(prompt_id, job, self._client.result(prompt_id)):
                     self._lose(prompt_id)
         return len(self._queued) != before
 
-    def _save_result(self, prompt_id: str, job: Job) -> bool:
-        """Save the images of a prompt if it has ended."""
-        entry = self._client.result(prompt_id)
+    def _save_result(self, prompt_id: str, job: Job, entry: dict[str, Any] | None) -> bool:
+        """Save the images of a prompt if it has ended, so that there is a history entry of it."""
         if entry is None:
             return False
         prompt = self._workflow.prompt

@@ -846,6 +846,36 @@ def test_an_authorization_that_can_be_overheard_is_warned_of(command, monkeypatc
     assert SECRET not in warning
 
 
+def test_what_ended_before_a_prompt_that_failed_is_saved(command, tmp_path, capsys):
+    """Also where both end between two questions of the client."""
+    picture = write_map(tmp_path / "labels" / "b.png").read_bytes()
+    names, asked_before = iter("pq"), Counter()
+    image = {"filename": "a.png", "subfolder": "", "type": "output"}
+    ended = {
+        "p": {"status": {"status_str": "success"}, "outputs": {"5": {"images": [image]}}},
+        "q": {"status": {"messages": [["execution_error", {"node_id": "4"}]]}},
+    }
+
+    def answer(asked):
+        path = asked.path.partition("?")[0]
+        if path.startswith("/history/"):
+            asked_before["history"] += 1
+            found = {path[-1]: ended[path[-1]]} if asked_before["history"] > 1 else {}
+        elif path == "/prompt":
+            found = {"prompt_id": next(names)}
+        else:
+            found = {"/upload/image": {"name": "a.png"}, "/history": {}}.get(path)
+        if path == "/view":
+            return 200, {}, picture
+        return comfyui(asked) if found is None else (200, {}, json.dumps(found).encode())
+
+    with Gate(answer) as gate:
+        assert main(command("--server", gate.url)) == 1
+    said = capsys.readouterr().err
+    assert "b_00.png: node 'Sampler v1.5' (KSampler) failed" in said
+    assert "1 of 2 images are made" in said
+
+
 def test_an_authorization_that_is_no_longer_taken_ends_the_run_and_says_so(
     command, tmp_path, capsys
 ):
