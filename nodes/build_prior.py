@@ -19,6 +19,7 @@ from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
 from .host_folders import dataset_folder, inside_roots
 from .host_models import (
+    keeps_warnings,
     notify,
     progress_bar,
     vae_decode,
@@ -194,6 +195,7 @@ class BuildPrior(io.ComfyNode):
         return digest.hexdigest()
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         vae: Any,
@@ -244,7 +246,8 @@ class BuildPrior(io.ComfyNode):
         if unpaired:
             left_out.append(str(unpaired))
         if left_out:
-            notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
+            text = f"left out: {listing(left_out, 5)}"
+            notify(cls.hidden.unique_id, text, "files left out")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

@@ -12,7 +12,7 @@ from ..prior_tools.picture import describe_prior
 from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
 from .host_folders import dataset_file
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, PriorType, check_choices, overwrite_input
 
@@ -96,6 +96,7 @@ class ImportPrior(io.ComfyNode):
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         joint: str,

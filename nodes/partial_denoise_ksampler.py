@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .host_sampling import (
     carries_latent,
     check_mu,
@@ -90,6 +90,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         model: Any,
@@ -105,13 +106,14 @@ class PartialDenoiseKSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         check_mu(mu)
         if warning := check_note(latent_image, model):
-            notify(cls.hidden.unique_id, warning)
+            notify(cls.hidden.unique_id, warning, "a prior that may not fit the model")
         empty = is_empty(latent_image)
         if mu > 0 and not empty and not carries_latent(model, mu):
             notify(
                 cls.hidden.unique_id,
                 "at mu 1 this model starts from noise alone, so nothing of the prior is left; "
                 "take mu below 1",
+                "a start without the prior",
             )
         return io.NodeOutput(
             sample_from(
