@@ -9,7 +9,7 @@ from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
 from .host_models import between_nodes, keeps_warnings, notify
-from .label_images import PRIORS_OWN, label_palette, labels_on_grid
+from .label_images import PRIORS_OWN, label_palette, labels_for
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
 
@@ -133,7 +133,7 @@ class JointPriorNoise(io.ComfyNode):
         fallback: str = "spatial",
         mix: float = 0.5,
     ) -> io.NodeOutput:
-        labels = labels_on_grid(prior, label_image, label_palette(prior, palette))
+        labels = labels_for(prior, label_image, label_palette(prior, palette))
         for kind, text in _warnings(prior, labels, mode):
             notify(cls.hidden.unique_id, text, kind)
         samples = draw_prior_sample(

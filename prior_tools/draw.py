@@ -107,11 +107,7 @@ def prior_moments(
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
     if not 0 <= mix <= 1:
         raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
-    if labels.ndim != 3 or labels.is_floating_point():
-        raise PriorError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
-            "ids [N, h, w] on the latent grid (see resize_labels)"
-        )
+    _check_labels(labels)
     grid = (labels.shape[1], labels.shape[2])
     if mode == "normal":
         zeros = torch.zeros(len(labels), prior.latent_channels, *grid)
@@ -174,9 +170,12 @@ class Coverage:
 def coverage(prior: Prior, labels: Tensor) -> Coverage:
     """What of labels [N, h, w] a joint draw has to take from its fallbacks.
 
+    Raises PriorError for labels of another shape, or that are no integers.
+
     >>> coverage(prior, torch.tensor([[[0, 0, 0, -1], [3, 3, 5, 8]]]))
     Coverage(unknown=0.125, unseen=0.125, unseen_ids=(5,), empty=0.125)
     """
+    _check_labels(labels)
     rows = prior.rows_of(labels)
     unknown = (labels < 0) | torch.isin(
         labels, torch.tensor(prior.metadata.ignore_ids, dtype=torch.int64)
@@ -192,6 +191,15 @@ def coverage(prior: Prior, labels: Tensor) -> Coverage:
         unseen_ids=tuple(labels[unseen].unique().tolist()),
         empty=empty,
     )
+
+
+def _check_labels(labels: Tensor) -> None:
+    wrong = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    if labels.ndim != 3 or labels.numel() == 0 or wrong:
+        raise PriorError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
+            "ids [N, h, w] on the latent grid (see resize_labels)"
+        )
 
 
 def _joint(

@@ -1,7 +1,11 @@
 """The start of sampling at step mu*T: a sampler's schedule cut at sigma(mu*T)."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from .errors import PriorError
 
 # A step much shorter than the one after it costs a model call for nothing, and upsets multistep
 # samplers, which extrapolate from it.
@@ -22,9 +26,18 @@ def partial_schedule(sigmas: Tensor, start: float) -> Tensor:
     The first smaller sigma is left out where it lies closer to `start` than a quarter of the gap
     that follows it; the last sigma always stays.
 
+    Raises PriorError for another `start`, and for sigmas that are no falling row.
+
     >>> partial_schedule(torch.tensor([14.6, 7.0, 3.0, 1.0, 0.0]), start=5.0)
     tensor([5., 3., 1., 0.])
     """
+    if not 0 < start < math.inf:
+        raise PriorError(f"start is {start}; expected sigma(mu*T), a finite number above 0")
+    if sigmas.ndim != 1 or not bool((sigmas[1:] <= sigmas[:-1]).all()):
+        raise PriorError(
+            f"sigmas of shape {tuple(sigmas.shape)} do not fall from each to the next; expected a "
+            "sampler's schedule [steps + 1]"
+        )
     below = sigmas[sigmas < start]
     if len(below) >= 2 and start - below[0] < SHORTEST_FIRST_STEP * (below[0] - below[1]):
         below = below[1:]

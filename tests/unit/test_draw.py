@@ -245,3 +245,14 @@ def test_a_prior_without_classes_draws_the_spatial_one():
 def test_wrong_arguments_are_named(arguments, says):
     with pytest.raises(PriorError, match=says):
         draw_prior_sample(PRIOR, **{"labels": LABELS[:2], **arguments})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.zeros(3, 5, dtype=torch.int64), torch.zeros(1, 3, 5), torch.zeros(0, 3, 5).long()],
+)
+def test_labels_of_another_kind_are_refused_by_draw_and_coverage(labels):
+    prior = prior_of(*street())
+    for ask in (draw_prior_sample, coverage):
+        with pytest.raises(PriorError, match=r"expected integer class ids \[N, h, w\]"):
+            ask(prior, labels)

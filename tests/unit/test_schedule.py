@@ -1,10 +1,13 @@
 """Laws of the start of sampling."""
 
+import math
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prior_tools import partial_schedule
+from prior_tools import PriorError, partial_schedule
 from prior_tools.schedule import below_maximum
 
 # Thousandths, so that float32 keeps different sigmas different.
@@ -44,3 +47,15 @@ def test_below_maximum_touches_only_a_first_sigma_at_the_maximum(sigmas):
     assert 0.99985 * top < lowered[0] < 0.99995 * top
     assert torch.equal(lowered[1:], sigmas[1:])
     assert torch.equal(below_maximum(sigmas, 2 * top), sigmas)
+
+
+@pytest.mark.parametrize("start", [0.0, -1.0, math.nan, math.inf])
+def test_a_start_that_is_no_noise_level_is_refused(start):
+    with pytest.raises(PriorError, match="expected sigma"):
+        partial_schedule(torch.tensor([10.0, 5.0, 0.0]), start)
+
+
+@pytest.mark.parametrize("sigmas", [[0.0, 5.0], [5.0, math.nan], [[5.0, 1.0], [4.0, 0.0]]])
+def test_sigmas_that_do_not_fall_are_refused(sigmas):
+    with pytest.raises(PriorError, match="do not fall"):
+        partial_schedule(torch.tensor(sigmas), 1.0)
