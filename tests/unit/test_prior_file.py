@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from prior_tools import (
     merge_priors,
     save_prior,
 )
+from prior_tools.atomic import write_bytes, write_new_bytes
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
@@ -117,12 +119,56 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     save_prior(state.finalize(), {str(path)!r})
 except OSError as error:
+    print(error.filename)
     sys.exit(error.errno)
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
-    assert ended.returncode == errno.EFBIG
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (errno.EFBIG, f"{path}\n")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_name_may_be_as_long_as_the_folder_takes(tmp_path, write):
+    path = tmp_path / ("p" * 243 + ".safetensors")
+    write(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    too_long = tmp_path / ("p" * 244 + ".safetensors")
+    with pytest.raises(OSError, match="name too long") as caught:
+        write(too_long, b"whole")
+    assert caught.value.filename == str(too_long)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_file_in_place_of_the_folder_is_not_taken_for_the_file(tmp_path, write):
+    (tmp_path / "priors").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as caught:
+        write(tmp_path / "priors" / "p.safetensors", b"whole")
+    assert caught.value.filename == str(tmp_path / "priors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no umask here")
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_new_file_is_as_readable_as_any_and_so_are_those_made_meanwhile(tmp_path, write):
+    """What another thread makes between any two steps of the write has the usual mode, too."""
+    theirs, modes = tmp_path / "theirs", []
+
+    def make_one(_frame=None, _event=None, _argument=None):
+        os.close(os.open(theirs, os.O_CREAT | os.O_WRONLY, 0o666))
+        modes.append(theirs.stat().st_mode)
+        theirs.unlink()
+
+    make_one()
+    sys.setprofile(make_one)
+    try:
+        write(tmp_path / "ours", b"whole")
+    finally:
+        sys.setprofile(None)
+    assert len(modes) > 20
+    assert {*modes, (tmp_path / "ours").stat().st_mode} == {modes[0]}
 
 
 def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
