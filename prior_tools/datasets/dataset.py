@@ -14,11 +14,9 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..labels.files import label_ids
-from ..labels.geometry import crop_box
+from ..labels.geometry import RESIZE_POLICIES, crop_box
 from ..labels.palettes import Palette
 from .pairs import Pair
-
-RESIZE_POLICIES = ("stretch", "crop")
 
 
 @dataclass(frozen=True)

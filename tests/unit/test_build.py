@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from dev.fuzz.limits import memory_limit, offence
+from dev.fuzz.tensor_files import damaged_files
 from prior_tools import (
     PALETTES,
     BuildCancelled,
@@ -15,9 +17,11 @@ from prior_tools import (
     PriorError,
     build_prior,
 )
+from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import choose_subset, find_pairs
 from prior_tools.labels.geometry import resize_labels
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 SIZE = (48, 32)
 
@@ -312,3 +316,50 @@ def test_an_image_is_not_turned_away_from_a_label_drawn_on_it_unturned(tmp_path)
     dataset = one_pair(tmp_path, PHOTO, Image.fromarray(IDS), "jpg", exif=exif, quality=95)
     unturned = PHOTO.resize(SIZE, Image.Resampling.BICUBIC)
     assert np.abs(dataset[0].image.numpy() - np.asarray(unturned).astype(int)).mean() < 30
+
+
+def checkpoint(folder, weights=None, **identity) -> Checkpoint:
+    """The checkpoint of 6 images in `folder`, saved after batch 3 if it was not there."""
+    generator = torch.Generator().manual_seed(0)
+    own = {"a": torch.randn(50, 9, generator=generator), "b": torch.randn(3, generator=generator)}
+    vae = fingerprint_weights(own if weights is None else weights(own))
+    found = Checkpoint(folder / "p.checkpoint", {"size": "48x32", **identity}, vae)
+    if not found.path.exists():
+        state = PriorAccumulator(4, (3, 5), (255,))
+        labels = torch.randint(-1, 9, (6, 3, 5), generator=generator)
+        state.update(torch.randn(6, 4, 3, 5, generator=generator), labels)
+        found.save(Progress(state, 3, [("007", "it is no picture")]))
+    return found
+
+
+def test_a_checkpoint_is_of_its_vae_in_any_precision(tmp_path):
+    checkpoint(tmp_path)
+    halves = checkpoint(tmp_path, lambda own: {name: own[name].half() for name in own})
+    assert halves.load().next_batch == 3
+    with pytest.raises(PriorError, match=r"is of a build that differs: vae was \w{8} .* and is"):
+        checkpoint(tmp_path, lambda own: {**own, "b": own["b"] * 1.1}).load()
+    with pytest.raises(PriorError, match="size was 48x32 and is 8x8"):
+        checkpoint(tmp_path, size="8x8").load()
+
+
+def test_a_damaged_checkpoint_is_refused_whatever_is_wrong(tmp_path):
+    """2,000 files with bits flipped and headers rewritten; those that load can be gone on from."""
+    whole = checkpoint(tmp_path).path.read_bytes()
+    loaded = []
+
+    def use():
+        progress = checkpoint(tmp_path).load()
+        loaded.append(progress)
+        if progress.state:
+            grid, channels = progress.state.grid, progress.state.latent_channels
+            progress.state.update(torch.ones(1, channels, *grid), torch.full((1, *grid), 3))
+            progress.state.finalize()
+
+    use()
+    with memory_limit(100):
+        found = {}
+        for seed, data in damaged_files(whole, HEADER_KEY, range(2000)):
+            (tmp_path / "p.checkpoint").write_bytes(data)
+            found[seed] = offence(use)
+    assert {seed: told for seed, told in found.items() if told} == {}
+    assert 100 < len(loaded) < 700
