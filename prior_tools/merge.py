@@ -57,8 +57,8 @@ def taken_on_trust(priors: Sequence[Prior], names: Sequence[str]) -> list[str]:
     return told
 
 
-def _differs(what: str, ours: object, theirs: object) -> PriorError:
-    return PriorError(f"cannot merge priors: {what} differs ({ours} against {theirs})")
+def _differs(what: str, how: str) -> PriorError:
+    return PriorError(f"cannot merge priors: {what} differs ({how})")
 
 
 def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
@@ -70,10 +70,10 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
             return ours
         if ours == unknown:
             return theirs
-        raise _differs(name.replace("_", " "), ours, theirs)
+        raise _differs(name.replace("_", " "), f"{ours} against {theirs}")
 
     if a.vae and b.vae and not a.vae.fits(b.vae):
-        raise _differs("VAE", a.vae, b.vae)
+        raise _differs("VAE", a.vae.against(b.vae))
     for class_id in a.class_names.keys() & b.class_names.keys():
         if a.class_names[class_id] != b.class_names[class_id]:
             raise PriorError(

@@ -65,6 +65,14 @@ class VaeFingerprint:
         """Whether both are of the same weights, as far as rounding can be told from change."""
         return self.distance(other) <= TOLERANCE
 
+    def against(self, other: VaeFingerprint) -> str:
+        """Both by name, and how far apart they are, for an error's text."""
+        part = self.distance(other)
+        what = (
+            "of other tensors" if part == math.inf else f"whose weights differ by up to {part:.1%}"
+        )
+        return f"{self} against {other}, {what}"
+
     def __str__(self) -> str:
         """A short name: names and shapes as digits, then three numbers of the weights.
 

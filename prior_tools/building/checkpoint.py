@@ -85,7 +85,7 @@ class Checkpoint:
             if identity.get(name) != self.identity.get(name)
         ]
         if not vae.fits(self.vae):
-            changed.append(f"vae was {vae} and is {self.vae}")
+            changed.append(f"the VAE ({vae.against(self.vae)})")
         if changed:
             raise PriorError(
                 f"{self.path.name} is of a build that differs: {'; '.join(changed)}. Give the "
