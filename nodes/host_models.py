@@ -18,7 +18,7 @@ from torch import Tensor
 from ..prior_tools.errors import PriorError
 from ..prior_tools.generating.node_warnings import UI_KEY
 from ..prior_tools.latent_formats import channels_of, format_of_host_class
-from ..prior_tools.weights_hash import hash_weights
+from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
 
 # Raised wherever a person cancelled a prompt.
 Cancelled = comfy.model_management.InterruptProcessingException
@@ -127,9 +127,9 @@ def vae_decode(vae: Any, latents: Tensor) -> Tensor:
     return images.reshape(-1, *images.shape[-3:])
 
 
-def vae_hash(vae: Any) -> str:
-    """See `weights_hash.hash_weights`."""
-    return hash_weights(vae.get_sd())
+def vae_fingerprint(vae: Any) -> VaeFingerprint:
+    """By which priors of one VAE know each other."""
+    return fingerprint_weights(vae.get_sd())
 
 
 def model_latent_format(model: Any) -> tuple[str, str, int]:

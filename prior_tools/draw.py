@@ -94,7 +94,7 @@ def prior_moments(
     Where a joint cell was seen once its deviation is the class's, and where the class was seen in
     one image only, the cell's over all images: a single value has no spread of its own. On another
     grid than the prior's, cells that a class never had are filled with the fallback first, then
-    mean and second moment are interpolated bilinearly.
+    mean and second moment are brought to the new grid (see `resize_moments`).
 
     >>> mean, std = prior_moments(prior, torch.full((1, 2, 4), 0))
     >>> mean[0, 0]  # the sky's above; of all classes below, where no sky was seen
@@ -132,18 +132,30 @@ def prior_moments(
 def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Mean and deviation maps [..., C, h, w] brought to `grid`.
 
-    Mean and second moment are interpolated bilinearly (align_corners=False): between two cells
-    lies a mixture of both, whose deviation includes the difference of their means.
+    Mean and second moment are averaged by area along an axis that shrinks and interpolated linearly
+    (align_corners=False) along one that grows: a new cell is a mixture of the old ones that it
+    covers or lies between, and its deviation includes the differences of their means.
     """
-    if tuple(mean.shape[-2:]) == tuple(grid):
+    old = tuple(mean.shape[-2:])
+    if old == tuple(grid):
         return mean, std
     # Float64, since the variance is a difference of squares that may both be large.
     first = mean.double()
     second = std.double().square() + first.square()
-    both = torch.stack([first, second]).flatten(0, -3)[None]
-    both = interpolate(both, size=tuple(grid), mode="bilinear", align_corners=False)
-    first, second = both[0].view(2, *mean.shape[:-2], *grid)
+    rows, columns = (_resizing(a, b) for a, b in zip(old, grid, strict=True))
+    first, second = (rows @ moment @ columns.T for moment in (first, second))
     return first.float(), (second - first.square()).clamp(min=0).sqrt().float()
+
+
+def _resizing(old: int, new: int) -> Tensor:
+    """Weights float64 [new, old] of the old cells in each new one; each row sums to 1."""
+    if new >= old:
+        unit = torch.eye(old, dtype=torch.float64)[None]
+        return interpolate(unit, size=new, mode="linear", align_corners=False)[0].T
+    edge = torch.arange(new + 1, dtype=torch.float64)[:, None] * old / new
+    cell = torch.arange(old, dtype=torch.float64)
+    covered = torch.minimum(edge[1:], cell + 1) - torch.maximum(edge[:-1], cell)
+    return covered.clamp(min=0) * new / old
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
 from ..errors import PriorError, listing
 from .jobs import Job
 from .label_maps import LabelMap
@@ -206,10 +206,9 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of a killed command; only while `only_one` holds the folder."""
-    for name in (".*_*.png.*.part", f".{MANIFEST_NAME}.*.part", f".{RUN_NAME}.*.part"):
-        for path in folder.rglob(name):
-            with suppress(OSError):
-                path.unlink()
+    for path in folder.rglob(TEMPORARY_NAMES):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _as_file(record: Mapping[str, Any]) -> bytes:

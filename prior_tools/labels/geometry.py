@@ -9,6 +9,10 @@ from .ids import MAX_CLASS_ID
 
 LABEL_METHODS = ("majority", "nearest")
 
+# How an image and its label map are brought to a size: "stretch" changes the aspect ratio, "crop"
+# cuts off what lies outside `crop_box`.
+RESIZE_POLICIES = ("stretch", "crop")
+
 
 def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority") -> Tensor:
     """Class ids on another grid.

@@ -14,7 +14,16 @@ PACKAGE = "prior_tools"
 # From the lowest to the highest; a room may import from itself and from those below it. The method
 # at the root stands on label maps (a prior knows its palette) and below all that uses it.
 FLOORS = (
-    {"errors", "atomic", "moments", "weights_hash", "schedule", "latent_formats"},
+    {
+        "errors",
+        "atomic",
+        "json_values",
+        "tensor_file",
+        "moments",
+        "vae_fingerprint",
+        "schedule",
+        "latent_formats",
+    },
     {"labels"},
     {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
     {"datasets", "published"},
