@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from ..errors import PriorError
 from ..prior_file import read_header
 
 HEADER_KEY = "scp_prior_checkpoint"
+
+# What reading bytes that are no checkpoint can end in, PriorError as a ValueError included.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, SafetensorError)
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Checkpoint:
     Args:
         path: the file.
         identity: all that the result depends on, as texts by name: a build goes on from a
-            checkpoint only if every one of them is the same.
+            checkpoint only if every one of them is the same. May grow until `load`.
         every: seconds between two saves.
     """
 
@@ -51,41 +54,56 @@ class Checkpoint:
         self.every = every
         self._saved_at = time.monotonic()
 
+    def check(self) -> None:
+        """Raise PriorError as `load` would, for as much of the identity as is known so far."""
+        if self.path.exists():
+            self._check_identity(self._read()[0], self.identity.keys())
+
     def load(self) -> Progress:
         """Where to go on; from the beginning if there is no file.
 
         Raises PriorError if the file is of another build, saying what differs, or damaged.
         """
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
+        if not self.path.exists():
             return Progress()
+        identity, progress = self._read()
+        self._check_identity(identity, identity.keys() | self.identity.keys())
+        return progress
+
+    def _read(self) -> tuple[dict[str, str], Progress]:
+        """(identity, progress) as the file has them."""
+        data = self.path.read_bytes()
         try:
             entries = read_header(data)
             if HEADER_KEY not in entries:
                 raise ValueError("it is not a checkpoint")
             header = json.loads(entries[HEADER_KEY])
-            identity, progress = header["identity"], header["progress"]
             tensors = tensors_from_bytes(data)
-        except (ValueError, KeyError, SafetensorError) as error:
+            identity = {str(name): str(value) for name, value in header["identity"].items()}
+            progress = Progress(
+                PriorAccumulator.from_state(tensors) if tensors else None,
+                int(header["progress"]["next_batch"]),
+                [(str(name), str(reason)) for name, reason in header["progress"]["skipped"]],
+            )
+            if progress.next_batch < 0:
+                raise ValueError(f"{progress.next_batch} batches are done")
+        except _DAMAGE as error:
             raise PriorError(
                 f"{self.path.name} cannot be read ({error}); remove it to begin anew"
             ) from error
+        return identity, progress
+
+    def _check_identity(self, theirs: Mapping[str, str], names: Iterable[str]) -> None:
         changed = [
-            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
-            for name in sorted({*identity, *self.identity})
-            if identity.get(name) != self.identity.get(name)
+            f"{name} was {theirs.get(name)} and is {self.identity.get(name)}"
+            for name in sorted(names)
+            if theirs.get(name) != self.identity.get(name)
         ]
         if changed:
             raise PriorError(
                 f"{self.path.name} is of a build that differs: {'; '.join(changed)}. Give the "
                 "same dataset and options to resume, or remove the file to begin anew"
             )
-        return Progress(
-            PriorAccumulator.from_state(tensors) if tensors else None,
-            int(progress["next_batch"]),
-            [(name, reason) for name, reason in progress["skipped"]],
-        )
 
     def save(self, progress: Progress) -> None:
         """Write `progress` in one step."""
