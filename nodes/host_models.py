@@ -13,7 +13,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..prior_tools.errors import PriorError
-from ..prior_tools.latent_formats import channels_of, format_of_host_class
+from ..prior_tools.latent_formats import check_channels, format_of_host_class
 from ..prior_tools.weights_hash import hash_weights
 
 _log = logging.getLogger("scp-diff")
@@ -53,7 +53,6 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
 
     PriorError if the latents are not those of single images, or not of the format's channels.
     """
-    wanted = channels_of(latent_format)
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -66,12 +65,7 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
                 f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
                 "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
             )
-        if wanted is not None and latents.shape[1] != wanted:
-            raise PriorError(
-                f"the VAE has {latents.shape[1]} latent channels, but latent_format "
-                f"'{latent_format}' has {wanted}; choose the format of the model that the prior "
-                "is for"
-            )
+        check_channels(latent_format, latents.shape[1])
         return latents
 
     return encode
