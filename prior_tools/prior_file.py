@@ -18,6 +18,7 @@ from .errors import PriorError
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
+from .moments import MAX_IMAGES, MAX_VALUE
 from .prior import Prior, PriorMetadata
 from .tensor_file import read_tensors
 from .vae_fingerprint import VaeFingerprint
@@ -31,9 +32,6 @@ HEADER_KEY = "scp_prior"
 # Far above a real header (COCO-Stuff's names and colors take 20 kB, a VAE's fingerprint as much),
 # and little enough that nothing written in it can take much memory.
 _MAX_HEADER = 4 * 2**20
-
-# What int32 counts.
-_MAX_IMAGES = 2**31 - 1
 
 # Empty cells take a bit in the file and are filled in when it is read. Beyond this many bytes of
 # memory they may not outweigh the file so many times: only files made to fill the memory do.
@@ -54,8 +52,9 @@ _SPARSE = ("joint_mean", "joint_std", "joint_count")
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
     """Write `prior` to `path` (safetensors) in one step and return the path.
 
-    Raises FileExistsError if something is there and `overwrite` is off. On any error, a full disk
-    included, a file that was there stays as it was.
+    Raises FileExistsError if something is there and `overwrite` is off, and PriorError for what
+    `load_prior` would refuse. On any error, a full disk included, a file that was there stays as it
+    was.
 
     >>> path = save_prior(prior, folder / "copy.safetensors", overwrite=False)
     >>> path.name
@@ -73,12 +72,23 @@ def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
     for name in _DENSE:
         tensors[name] = getattr(prior, name)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    header = {
-        "format_version": FORMAT_VERSION,
-        "num_images": prior.num_images,
-        "metadata": _metadata_to_json(prior.metadata),
-    }
-    data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
+    header = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "num_images": prior.num_images,
+            "metadata": _metadata_to_json(prior.metadata),
+        }
+    )
+    try:
+        if len(header) > _MAX_HEADER // 2:
+            raise ValueError(f"its names and colors take {len(header)} bytes")
+        integer(prior.num_images, 1, MAX_IMAGES, "num_images")
+        _check_growth(tensors, prior.metadata)
+        _check_content(tensors, prior.metadata)
+        _check_counts(prior.joint_count, prior.class_image_count, prior.num_images)
+    except ValueError as error:
+        raise PriorError(f"the prior cannot be saved to {path.name}: {error}") from error
+    data = tensors_to_bytes(tensors, {HEADER_KEY: header})
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -123,7 +133,7 @@ def load_prior(path: Path | str) -> Prior:
 def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     """The prior; ValueError says what cannot be."""
     metadata = _metadata_from_json(header["metadata"])
-    num_images = integer(header["num_images"], 1, _MAX_IMAGES, "num_images")
+    num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
     channels, (height, width) = metadata.latent_channels, metadata.grid
     table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
@@ -136,13 +146,7 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     _check_shape("class_ids", class_ids, torch.int64, (classes,))
     _check_shape("occupied", marks, torch.uint8, ((cells + 7) // 8,))
     _check_shape("spatial_mean", tensors["spatial_mean"], torch.float32, (channels, height, width))
-    in_file = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    filled = cells * (8 * channels + 4)
-    if filled > max(_MAX_FILLED, _MAX_GROWTH * in_file):
-        raise ValueError(
-            f"{classes} classes on {width}x{height} cells would take {filled / 1e9:.1f} GB of "
-            f"memory, though the file has {in_file / 1e6:.1f} MB"
-        )
+    _check_growth(tensors, metadata)
     occupied = np.unpackbits(marks.numpy(), count=cells).view(bool)
     count = int(np.count_nonzero(occupied))
     for name, dtype, shape in (
@@ -155,9 +159,7 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
         ("class_image_count", torch.int32, (classes,)),
     ):
         _check_shape(name, tensors[name], dtype, shape)
-    for name in (*_SPARSE, *_DENSE):
-        _check_values(name, tensors[name])
-    _check_class_ids(class_ids, metadata.ignore_ids)
+    _check_content(tensors, metadata)
 
     def dense(name: str) -> Tensor:
         """[occupied cells, ...] to [K, h, w, ...]."""
@@ -193,13 +195,30 @@ def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int
         )
 
 
+def _check_growth(tensors: dict[str, Tensor], metadata: PriorMetadata) -> None:
+    (height, width), classes = metadata.grid, tensors["class_ids"].numel()
+    in_file = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    filled = classes * height * width * (8 * metadata.latent_channels + 4)
+    if filled > max(_MAX_FILLED, _MAX_GROWTH * in_file):
+        raise ValueError(
+            f"{classes} classes on {width}x{height} cells would take {filled / 1e9:.1f} GB of "
+            f"memory, though the file has {in_file / 1e6:.1f} MB"
+        )
+
+
+def _check_content(tensors: dict[str, Tensor], metadata: PriorMetadata) -> None:
+    for name in (*_SPARSE, *_DENSE):
+        _check_values(name, tensors[name])
+    _check_class_ids(tensors["class_ids"], metadata.ignore_ids)
+
+
 def _check_values(name: str, tensor: Tensor) -> None:
     if tensor.numel() == 0:
         return
     # numpy's extremes are NaN where there is one, and much faster than asking each value.
     least, greatest = tensor.numpy().min(), tensor.numpy().max()
-    if not (np.isfinite(least) and np.isfinite(greatest)):
-        raise ValueError(f"{name} holds NaN or infinity")
+    if tensor.is_floating_point() and not (least >= -MAX_VALUE and greatest <= MAX_VALUE):
+        raise ValueError(f"{name} holds NaN, infinity or values beyond {MAX_VALUE:g}")
     if name.endswith("_std") and least < 0:
         raise ValueError(f"{name} holds negative values")
     if name.endswith("_count") and least < 1:

@@ -1,4 +1,4 @@
-"""How an input goes wrong, whatever it holds: bits, stretches of bytes, values of a JSON document."""
+"""How inputs go wrong: by bits, by stretches of bytes, by values of a JSON document."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _instructions(content: object, rng: random.Random) -> bytes:
 def _numbers(content: Any, rng: random.Random) -> bytes:
     """Other numbers in an array, or another array, or none."""
     content = {k: dict(v) if isinstance(v, dict) else v for k, v in content.items()}
-    inner = content[0] if 0 in content else content
+    inner = content.get(0, content)
     name = rng.choice(list(inner))
     array = np.array(inner[name])
     number = rng.choice((np.nan, np.inf, -np.inf, -1, 0.5, 1e38, 1e9, 2.0**24, 2.0**25, 0))
@@ -148,7 +148,7 @@ def _numbers(content: Any, rng: random.Random) -> bytes:
             del inner[name]
             return _saved(content)
         case 7:
-            content = {i: inner for i in range(rng.choice((0, 1, 256, 3000)))}
+            content = dict.fromkeys(range(rng.choice((0, 1, 256, 3000))), inner)
             return _saved(content)
     inner[name] = array
     return _saved(content)

@@ -220,7 +220,7 @@ DAMAGE = {
     "odd version": (lambda p: rewritten(p, format_version="one"), "damaged"),
     "nan": (
         lambda p: rewritten(p, with_tensor("joint_mean", lambda t: t / 0)),
-        "joint_mean holds NaN or infinity",
+        "joint_mean holds NaN, infinity or values",
     ),
     "negative": (
         lambda p: rewritten(p, with_tensor("spatial_std", lambda t: -t)),
