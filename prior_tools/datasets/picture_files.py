@@ -34,7 +34,8 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
     """
     said = f"{what} {name or path.name} cannot be read"
     try:
-        with _PictureFile(path) as file, Image.open(file) as picture:
+        with _PictureFile(path) as file:
+            picture: Image.Image = Image.open(file)
             _check_size(picture.size, file.size)
             picture.load()
         return picture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +58,10 @@ def as_prompt(workflow: dict[str, Any], object_info: Mapping[str, Any]) -> Promp
     state = random.getstate()
     random.seed(0)
     try:
-        prompt: Prompt = convert_ui_to_api(workflow, dict(object_info))
+        with _nothing_left_out():
+            converted = convert_ui_to_api(workflow, dict(object_info))
+        # As it comes to the server: names of inputs that are no texts become texts.
+        prompt: Prompt = parsed(json.dumps(converted), constants=True)
         return prompt
     except Exception as error:
         # A damaged workflow ends in many kinds of errors besides WorkflowConversionError.
@@ -64,6 +70,27 @@ def as_prompt(workflow: dict[str, Any], object_info: Mapping[str, Any]) -> Promp
         ) from error
     finally:
         random.setstate(state)
+
+
+@contextmanager
+def _nothing_left_out() -> Iterator[None]:
+    """ValueError for a node that comfy-cli cannot convert: it logs that and leaves the node out."""
+    logger = logging.getLogger("comfy_cli.workflow_to_api")
+    told: list[str] = []
+
+    def filtered(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR:
+            return True
+        told.append(record.getMessage())
+        return False
+
+    logger.addFilter(filtered)
+    try:
+        yield
+    finally:
+        logger.removeFilter(filtered)
+    if told:
+        raise ValueError(told[0])
 
 
 def title_of(node: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from ..errors import PriorError
 from .ids import MAX_CLASS_ID
 
 # Pixels of label maps that are brought to the grid at once.
-_PART = 2**20
+_PART = 2**18
 
 LABEL_METHODS = ("majority", "nearest")
 

@@ -21,7 +21,7 @@ Color = tuple[int, int, int]
 MOST_UNMATCHED = 0.5
 
 # Pixels of a label image that are decoded at once.
-_PART = 2**20
+_PART = 2**18
 
 # In a file. A palette is compared color by color with itself and with a label image's.
 _MOST_COLORS = 4096

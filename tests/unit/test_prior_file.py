@@ -14,21 +14,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev.fuzz.limits import memory_limit, offence
-from dev.fuzz.tensor_files import damaged_files
+from dev.fuzz.limits import memory_limit
 from prior_tools import (
     PALETTES,
     Prior,
     PriorAccumulator,
     PriorError,
-    draw_prior_sample,
     load_prior,
     merge_priors,
     save_prior,
 )
 from prior_tools.atomic import write_bytes, write_new_bytes
 from prior_tools.merge import taken_on_trust
-from prior_tools.picture import prior_card
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 from prior_tools.vae_fingerprint import fingerprint_weights
 
@@ -96,6 +93,32 @@ def test_a_loaded_file_can_be_replaced_and_is_not_read_again(tmp_path):
     assert_equal(loaded, first)
     if Path("/proc/self/maps").exists():
         assert str(path) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"spatial_std": torch.full((4, 3, 5), 1e10)}, r"spatial_std holds .* beyond 1e\+09"),
+        ({"class_mean": torch.full((9, 4), torch.nan)}, "class_mean holds NaN"),
+        ({"num_images": 2**31}, "num_images is 2147483648"),
+        (
+            {"class_image_count": torch.full((9,), 7, dtype=torch.int32)},
+            "its counts do not fit its 6 images",
+        ),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, change, says):
+    path = tmp_path / "p.safetensors"
+    with pytest.raises(PriorError, match=rf"cannot be saved to p\.safetensors: {says}"):
+        save_prior(dataclasses.replace(make(), **change), path)
+    assert not path.exists()
+
+
+def test_more_images_than_a_prior_counts_do_not_merge():
+    prior = dataclasses.replace(make(), num_images=2**30)
+    assert merge_priors([prior]).num_images == 2**30
+    with pytest.raises(PriorError, match="2147483648 images are more than"):
+        merge_priors([prior, prior])
 
 
 def test_without_overwrite_an_existing_file_stays(tmp_path):
@@ -312,29 +335,6 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
     assert "streets.safetensors" in str(caught.value)
-
-
-def test_no_damage_gives_another_error_or_takes_time_or_memory(tmp_path):
-    """2,000 files with bits flipped and headers rewritten; what loads can be shown and used."""
-    path = save_prior(make(**FULL), tmp_path / "p.safetensors")
-    whole = path.read_bytes()
-    loaded = []
-
-    def use():
-        prior = load_prior(path)
-        loaded.append(json.dumps(prior_card(prior)))
-        draw_prior_sample(prior, torch.full((1, *prior.grid), 3))
-        merge_priors([prior, prior])
-
-    use()
-    with memory_limit(100):
-        found = {}
-        for seed, data in damaged_files(whole, HEADER_KEY, range(2000)):
-            path.write_bytes(data)
-            found[seed] = offence(use)
-    assert {seed: told for seed, told in found.items() if told} == {}
-    # Damage of the statistics themselves often cannot be told.
-    assert 100 < len(loaded) < 500
 
 
 def test_a_file_made_to_fill_the_memory_is_refused(tmp_path):
