@@ -109,9 +109,9 @@ def _check_header(stream: BytesIO) -> None:
         raise _Refused(f"its format is {version}, not (1, 0)")
     try:
         shape, _, dtype = npy_format.read_array_header_1_0(stream)
-    except MemoryError as error:
-        # Of Python's parser; numpy hands it at most 10,000 letters.
-        raise _Refused("its header is nested too deeply") from error
+    except MemoryError:
+        # Of Python's parser, whose stack is full: numpy hands it at most 10,000 letters.
+        raise _Refused("its header is nested too deeply") from None
     if shape != () or dtype != np.dtype(object):
         raise _Refused(f"it holds {dtype} of shape {shape}, not one object of shape ()")
 
