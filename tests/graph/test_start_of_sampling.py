@@ -455,8 +455,11 @@ for name, form in inspect.getmembers(comfy.latent_formats, inspect.isclass):
     base = comfy.latent_formats.LatentFormat
     if not issubclass(form, base) or form is base or form.latent_dimensions < 2:
         continue
-    if getattr(form, "latents_mean", 0) is None:
-        continue  # the base of several, without their values
+    try:
+        grid = (1,) * (form.latent_dimensions - 2) + (8, 16)
+        form().process_out(form().process_in(torch.zeros(1, form.latent_channels, *grid)))
+    except (AttributeError, RuntimeError):
+        continue  # not of a grid: solids, and the base of several formats
     for kind in ("EPS", "FLOW"):
         config = comfy.supported_models_base.BASE({})
         config.latent_format = form()
@@ -496,3 +499,40 @@ for mu in (0.0, 0.5, 1.0):
         ["downscale_ratio_spacial", "downscale_ratio_temporal", "mine", "samples"]
     )
     assert fitted == [["mine", "samples"]] * 2
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_a_draw_is_in_the_number_format_of_the_hosts_empty_latents(run_in_host, halved):
+    """Half precision where a newer host was started with --fp16-intermediates."""
+    drawn, empty, both_sampled = run_in_host(
+        MODELS
+        + """
+import nodes
+from comfy.cli_args import args as options
+tools = pack_module("prior_tools")
+state = tools.PriorAccumulator(4, (8, 8))
+state.update(torch.randn(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))
+node = pack_module("nodes.joint_prior_noise").JointPriorNoise
+model, cond = narrow["model_of"]("SD15"), narrow["conditioning_of"]("SD15")
+before = getattr(options, "fp16_intermediates", False)
+options.fp16_intermediates = args[1]
+try:
+    (latent,) = node.execute(
+        state.finalize(), torch.zeros(1, 64, 64, 3), "spatial", 1.0, 0, 1, "grey_ids").args
+    (empty,) = nodes.EmptyLatentImage().generate(64, 64)
+    sampled = [
+        host.sample_from(
+            model, x, cond, cond, seed=1, steps=2, cfg=1.0, sampler_name="euler",
+            scheduler="simple", start=host.find_start(model, 0.8, "model"),
+            empty=host.is_empty(x))["samples"]
+        for x in (latent, empty)]
+finally:
+    options.fp16_intermediates = before
+result = [str(latent["samples"].dtype), str(empty["samples"].dtype),
+    [str(x.dtype) for x in sampled if x.isfinite().all()]]
+""",
+        str(NARROW),
+        halved,
+    )
+    assert drawn == empty
+    assert both_sampled == [empty] * 2
