@@ -14,7 +14,6 @@ import comfy.samplers
 import comfy.utils
 import latent_preview
 import torch
-from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..prior_tools.errors import PriorError
@@ -117,11 +116,6 @@ def scheduler_sigmas(
     model_sampling = model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps).cpu()
     return _cut(model, sigmas, start, stock=latent is None or is_empty(latent))
-
-
-def blocked(why: str) -> ExecutionBlocker:
-    """An output that stops every node that takes it, with these words."""
-    return ExecutionBlocker(why)
 
 
 def as_empty_latents_are(samples: Tensor) -> Tensor:

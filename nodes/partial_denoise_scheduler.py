@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
+from ..prior_tools.errors import PriorError
 from .host_models import notify
 from .host_sampling import (
     MU_OF,
-    blocked,
     find_start,
     is_empty,
     report_start,
@@ -86,9 +86,17 @@ class PartialDenoiseScheduler(io.ComfyNode):
         sigmas = scheduler_sigmas(model, scheduler, steps, start, latent_image)
         empty = latent_image is None or is_empty(latent_image)
         report_start(node_id, start, len(sigmas) - 1, steps, empty)
-        if latent_image is None:
-            latent_image = blocked(
-                "Partial Denoise Scheduler passes on a latent that it was not given; connect its "
-                "input latent_image"
-            )
-        return io.NodeOutput(sigmas, latent_image)
+        return io.NodeOutput(sigmas, _NotGiven() if latent_image is None else latent_image)
+
+
+class _NotGiven(dict[str, Any]):
+    """Stands for the latent where there is none: the node that takes it says what is missing.
+
+    The host's own way to block an output leaves nothing in a prompt's history.
+    """
+
+    def __getitem__(self, key: str) -> Any:
+        raise PriorError(
+            "Partial Denoise Scheduler passes on a latent that it was not given; connect its input "
+            "latent_image"
+        )
