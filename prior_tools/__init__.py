@@ -3,7 +3,7 @@
 The method of SCP-Diff (arXiv 2403.09638) in pure torch: collect the moments of latents in one pass
 (`PriorAccumulator`, `build_prior`), keep them in a safe file (`load_prior`, `save_prior`), draw a
 clean latent for a label map (`labels_on_grid`, `draw_prior_sample`) and cut a sampler's schedule at
-step mu*T (`partial_schedule`; for other models than Stable Diffusion, `sigma_of_noise` tells where).
+step mu*T (`partial_schedule`; for other models than Stable Diffusion, `sigma_of_noise` says where).
 All that a script needs is here by name; nothing of it imports ComfyUI.
 
 Sizes in pixels are (width, height), grids and shapes of tensors [h, w]; in words a size is always
