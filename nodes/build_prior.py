@@ -10,21 +10,22 @@ from torch import Tensor
 
 from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
 from ..prior_tools.building.build import ON_ERROR
-from ..prior_tools.datasets.dataset import RESIZE_POLICIES, PairDataset
+from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.geometry import LABEL_METHODS
+from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
 from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
 from .host_folders import dataset_folder, inside_roots
 from .host_models import (
+    keeps_warnings,
     notify,
     progress_bar,
     vae_decode,
     vae_downscale_factor,
     vae_encoder,
-    vae_hash,
+    vae_fingerprint,
 )
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
@@ -194,6 +195,7 @@ class BuildPrior(io.ComfyNode):
         return digest.hexdigest()
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         vae: Any,
@@ -237,14 +239,15 @@ class BuildPrior(io.ComfyNode):
             progress=lambda done, _total: show(done),
             skipped=lambda _name, reason: left_out.append(reason),
             latent_format=latent_format,
-            vae_hash=vae_hash(vae),
+            vae=vae_fingerprint(vae),
             dataset_name=images.strip(),
         )
         save_new(prior, path, overwrite)
         if unpaired:
             left_out.append(str(unpaired))
         if left_out:
-            notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
+            text = f"left out: {listing(left_out, 5)}"
+            notify(cls.hidden.unique_id, text, "files left out")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

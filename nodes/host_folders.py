@@ -89,7 +89,7 @@ def demo_model_path(name: str) -> Path:
 
 
 def file_state(name: str, find: Callable[[str], Path]) -> str:
-    """What changes when the file of this name does."""
+    """What changes when the file that `find` gives for this name does."""
     try:
         state = find(name).stat()
     except (PriorError, OSError):

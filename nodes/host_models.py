@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
 import torch
+from comfy_api.v0_0_2 import io
 from server import PromptServer
 from torch import Tensor
 
 from ..prior_tools.errors import PriorError
+from ..prior_tools.generating.node_warnings import UI_KEY
 from ..prior_tools.latent_formats import channels_of, format_of_host_class
-from ..prior_tools.weights_hash import hash_weights
+from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
 
 # Raised wherever a person cancelled a prompt.
 Cancelled = comfy.model_management.InterruptProcessingException
@@ -22,8 +26,44 @@ Cancelled = comfy.model_management.InterruptProcessingException
 _log = logging.getLogger("scp-diff")
 
 
-def notify(node_id: str | None, text: str) -> None:
-    """Warn in the log and, where the host can, on the node itself."""
+# Of the node that runs, as [kind, text].
+_told: ContextVar[list[list[str]] | None] = ContextVar("warnings", default=None)
+
+
+def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    """Let a node's `execute` show what it told by `notify`, so that history holds it.
+
+    Only so can a client that runs prompts over HTTP learn of it.
+    """
+
+    @functools.wraps(execute)
+    def keeping(*args: Any, **kwargs: Any) -> io.NodeOutput:
+        told: list[list[str]] = []
+        before = _told.set(told)
+        try:
+            output = execute(*args, **kwargs)
+        finally:
+            _told.reset(before)
+        shown = output.ui
+        if shown is not None and not isinstance(shown, dict):
+            shown = shown.as_dict()
+        # Where a node shows something, always: of a node that runs over a list the host joins what
+        # all shows have by the keys of the first.
+        if told or shown is not None:
+            output.ui = {**(shown or {}), UI_KEY: told}
+        return output
+
+    return keeping
+
+
+def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
+    """Warn in the log, where the host can on the node itself, and by `keeps_warnings` in history.
+
+    kind: what such warnings have in common, without figures; default: the text.
+    """
+    told = _told.get()
+    if told is not None:
+        told.append([kind or text, text])
     _log.warning("SCP-Diff: %s", text)
     send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
     if send is not None and node_id is not None:
@@ -87,9 +127,9 @@ def vae_decode(vae: Any, latents: Tensor) -> Tensor:
     return images.reshape(-1, *images.shape[-3:])
 
 
-def vae_hash(vae: Any) -> str:
-    """See `weights_hash.hash_weights`."""
-    return hash_weights(vae.get_sd())
+def vae_fingerprint(vae: Any) -> VaeFingerprint:
+    """By which priors of one VAE know each other."""
+    return fingerprint_weights(vae.get_sd())
 
 
 def model_latent_format(model: Any) -> tuple[str, str, int]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..prior_tools.errors import PriorError
 from ..prior_tools.schedule import (
     below_maximum,
+    check_mu,
     first_where,
     latent_kept,
     partial_schedule,
@@ -83,8 +84,7 @@ def find_start(model: Any, mu: float, mu_of: str) -> Start:
     for every family, also after a node has shifted the model's schedule. PriorError for a mu or a
     mu_of that is none: the host does not check what comes through a link.
     """
-    if not 0 <= mu <= 1:
-        raise PriorError(f"mu is {mu}; expected a fraction of training time, 0..1")
+    check_mu(mu)
     if mu_of not in MU_OF:
         raise PriorError(f"mu_of is {mu_of!r}; expected one of {', '.join(MU_OF)}")
     if mu == 0:
@@ -149,6 +149,7 @@ def report_start(node_id: str | None, start: Start, run: int, steps: int, empty:
             node_id,
             "sampling starts as at mu 1, since this model has at most the noise of Stable "
             f"Diffusion at mu {start.mu:g}; take a smaller mu, or mu_of 'model'",
+            "a start as at mu 1",
         )
     if empty or start.kept >= WORTH_KEEPING:
         return
@@ -157,6 +158,7 @@ def report_start(node_id: str | None, start: Start, run: int, steps: int, empty:
             node_id,
             f"nothing of the latent is left: at mu {start.mu:g} this model starts from noise "
             "alone; take a smaller mu",
+            "a start without the latent",
         )
     else:
         other = " or mu_of 'stable diffusion'" if start.mu_of != STABLE_DIFFUSION else ""
@@ -164,6 +166,7 @@ def report_start(node_id: str | None, start: Start, run: int, steps: int, empty:
             node_id,
             f"only {start.kept:.1%} of the latent is left at the start, against 19% in Stable "
             f"Diffusion at mu 0.8; take a smaller mu{other}",
+            "a start with little of the latent",
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.v0_0_2 import io
 
 from ..prior_tools import PALETTES, get_palette
@@ -11,8 +13,8 @@ from ..prior_tools.latent_formats import LATENT_FORMATS
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
-from .host_folders import dataset_file
-from .host_models import notify
+from .host_folders import dataset_file, file_state
+from .host_models import keeps_warnings, notify
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, PriorType, check_choices, overwrite_input
 
@@ -96,6 +98,15 @@ class ImportPrior(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(
+        cls, joint: str = "", spatial: str = "", categorical: str = "", **_: object
+    ) -> str:
+        """Changes when one of the files does, so that they are then read again."""
+        kinds = (("joint", joint), ("spatial", spatial), ("categorical", categorical))
+        return "; ".join(file_state(text or "", partial(dataset_file, what=k)) for k, text in kinds)
+
+    @classmethod
+    @keeps_warnings
     def execute(
         cls,
         joint: str,

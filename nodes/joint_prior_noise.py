@@ -8,9 +8,9 @@ from torch import Tensor
 from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
-from .label_images import PRIORS_OWN, label_palette, labels_on_grid
+from .label_images import PRIORS_OWN, label_palette, labels_for
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
 
@@ -121,6 +121,7 @@ class JointPriorNoise(io.ComfyNode):
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         prior: Prior,
@@ -133,34 +134,37 @@ class JointPriorNoise(io.ComfyNode):
         fallback: str = "spatial",
         mix: float = 0.5,
     ) -> io.NodeOutput:
-        labels = labels_on_grid(prior, label_image, label_palette(prior, palette))
-        for warning in _warnings(prior, labels, mode):
-            notify(cls.hidden.unique_id, warning)
+        labels = labels_for(prior, label_image, label_palette(prior, palette))
+        for kind, text in _warnings(prior, labels, mode):
+            notify(cls.hidden.unique_id, text, kind)
         samples = draw_prior_sample(
             prior, labels.repeat(batch_size, 1, 1), mode, seed, deviation, fallback, mix
         )
         return io.NodeOutput({"samples": as_empty_latents_are(samples), KEY: prior_note(prior)})
 
 
-def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:
-    """What of the label maps the prior does not know."""
+def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
+    """What of the label maps the prior does not know: kind and text."""
     if mode in ("spatial", "normal"):
         return []
     found, warnings = coverage(prior, labels), []
     if found.unseen > _WORTH_SAYING:
         names = listing([f"{prior.class_name(i)} ({i})" for i in found.unseen_ids], 5)
-        warnings.append(
+        text = (
             f"{found.unseen:.1%} of the label map is of classes that the prior has never seen "
             f"({names}); these places take the spatial prior"
         )
+        warnings.append(("classes that the prior has never seen", text))
     if found.unknown > _WORTH_SAYING:
-        warnings.append(
+        text = (
             f"{found.unknown:.1%} of the label map is unlabelled or in no class color; these "
             "places take the spatial prior"
         )
+        warnings.append(("places without a class", text))
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:
-        warnings.append(
+        text = (
             f"{found.empty:.1%} of the label map has classes at places where the dataset never "
             "had them; these places take the fallback"
         )
+        warnings.append(("classes at unusual places", text))
     return warnings

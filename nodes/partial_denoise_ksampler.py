@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .host_sampling import (
     MU_OF,
     find_start,
@@ -94,6 +94,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         model: Any,
@@ -110,7 +111,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         start = find_start(model, mu, mu_of)
         if warning := check_note(latent_image, model):
-            notify(cls.hidden.unique_id, warning)
+            notify(cls.hidden.unique_id, warning, "a prior that may not fit the model")
         return io.NodeOutput(
             sample_from(
                 model,

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 
 from ..prior_tools.errors import PriorError
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .host_sampling import (
     MU_OF,
     find_start,
@@ -70,6 +70,7 @@ class PartialDenoiseScheduler(io.ComfyNode):
         return check_choices(("scheduler", scheduler, scheduler_names()), ("mu_of", mu_of, MU_OF))
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         model: Any,
@@ -82,7 +83,7 @@ class PartialDenoiseScheduler(io.ComfyNode):
         start = find_start(model, mu, mu_of)
         node_id = cls.hidden.unique_id
         if latent_image is not None and (warning := check_note(latent_image, model)):
-            notify(node_id, warning)
+            notify(node_id, warning, "a prior that may not fit the model")
         sigmas = scheduler_sigmas(model, scheduler, steps, start, latent_image)
         empty = latent_image is None or is_empty(latent_image)
         report_start(node_id, start, len(sigmas) - 1, steps, empty)

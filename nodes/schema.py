@@ -40,7 +40,10 @@ def mu_input() -> io.Float.Input:
 
 
 def mu_of_input() -> io.Combo.Input:
-    """Whose time mu is a fraction of, shared by the sampler and the scheduler."""
+    """Whose time mu is a fraction of, shared by the sampler and the scheduler.
+
+    Stable Diffusion's by default: see `host_sampling.MU_OF`.
+    """
     return io.Combo.Input(
         "mu_of",
         options=list(MU_OF),

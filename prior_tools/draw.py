@@ -94,7 +94,7 @@ def prior_moments(
     Where a joint cell was seen once its deviation is the class's, and where the class was seen in
     one image only, the cell's over all images: a single value has no spread of its own. On another
     grid than the prior's, cells that a class never had are filled with the fallback first, then
-    mean and second moment are interpolated bilinearly.
+    mean and second moment are brought to the new grid (see `resize_moments`).
 
     >>> mean, std = prior_moments(prior, torch.full((1, 2, 4), 0))
     >>> mean[0, 0]  # the sky's above; of all classes below, where no sky was seen
@@ -107,11 +107,7 @@ def prior_moments(
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
     if not 0 <= mix <= 1:
         raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
-    if labels.ndim != 3 or labels.is_floating_point():
-        raise PriorError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
-            "ids [N, h, w] on the latent grid (see resize_labels)"
-        )
+    _check_labels(labels)
     grid = (labels.shape[1], labels.shape[2])
     if mode == "normal":
         zeros = torch.zeros(len(labels), prior.latent_channels, *grid)
@@ -136,18 +132,30 @@ def prior_moments(
 def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Mean and deviation maps [..., C, h, w] brought to `grid`.
 
-    Mean and second moment are interpolated bilinearly (align_corners=False): between two cells
-    lies a mixture of both, whose deviation includes the difference of their means.
+    Mean and second moment are averaged by area along an axis that shrinks and interpolated linearly
+    (align_corners=False) along one that grows: a new cell is a mixture of the old ones that it
+    covers or lies between, and its deviation includes the differences of their means.
     """
-    if tuple(mean.shape[-2:]) == tuple(grid):
+    old = tuple(mean.shape[-2:])
+    if old == tuple(grid):
         return mean, std
     # Float64, since the variance is a difference of squares that may both be large.
     first = mean.double()
     second = std.double().square() + first.square()
-    both = torch.stack([first, second]).flatten(0, -3)[None]
-    both = interpolate(both, size=tuple(grid), mode="bilinear", align_corners=False)
-    first, second = both[0].view(2, *mean.shape[:-2], *grid)
+    rows, columns = (_resizing(a, b) for a, b in zip(old, grid, strict=True))
+    first, second = (rows @ moment @ columns.T for moment in (first, second))
     return first.float(), (second - first.square()).clamp(min=0).sqrt().float()
+
+
+def _resizing(old: int, new: int) -> Tensor:
+    """Weights float64 [new, old] of the old cells in each new one; each row sums to 1."""
+    if new >= old:
+        unit = torch.eye(old, dtype=torch.float64)[None]
+        return interpolate(unit, size=new, mode="linear", align_corners=False)[0].T
+    edge = torch.arange(new + 1, dtype=torch.float64)[:, None] * old / new
+    cell = torch.arange(old, dtype=torch.float64)
+    covered = torch.minimum(edge[1:], cell + 1) - torch.maximum(edge[:-1], cell)
+    return covered.clamp(min=0) * new / old
 
 
 @dataclass(frozen=True)
@@ -174,9 +182,12 @@ class Coverage:
 def coverage(prior: Prior, labels: Tensor) -> Coverage:
     """What of labels [N, h, w] a joint draw has to take from its fallbacks.
 
+    Raises PriorError for labels of another shape, or that are no integers.
+
     >>> coverage(prior, torch.tensor([[[0, 0, 0, -1], [3, 3, 5, 8]]]))
     Coverage(unknown=0.125, unseen=0.125, unseen_ids=(5,), empty=0.125)
     """
+    _check_labels(labels)
     rows = prior.rows_of(labels)
     unknown = (labels < 0) | torch.isin(
         labels, torch.tensor(prior.metadata.ignore_ids, dtype=torch.int64)
@@ -192,6 +203,15 @@ def coverage(prior: Prior, labels: Tensor) -> Coverage:
         unseen_ids=tuple(labels[unseen].unique().tolist()),
         empty=empty,
     )
+
+
+def _check_labels(labels: Tensor) -> None:
+    wrong = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    if labels.ndim != 3 or labels.numel() == 0 or wrong:
+        raise PriorError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
+            "ids [N, h, w] on the latent grid (see resize_labels)"
+        )
 
 
 def _joint(

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError
+from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.palettes import Palette
 from .latent_formats import LATENT_FORMATS, UNKNOWN
+from .vae_fingerprint import VaeFingerprint
+
+# Pixels per latent cell and side; the coarsest of known VAEs.
+MAX_DOWNSCALE_FACTOR = 128
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,16 @@ class PriorMetadata:
         grid: (h, w), latent cells.
         downscale_factor: pixels per latent cell.
         latent_format: the model family's latent format, one of LATENT_FORMATS.
-        vae_hash: of the VAE's weights (see `weights_hash`), "" where not known.
+        vae: of the VAE's weights, None where not known.
         source_size: (width, height) in pixels at which images were encoded.
         dataset_name: free text.
         class_names: class id -> name.
         palette: colors of the classes in label images.
         ignore_ids: class ids kept out of the class and joint moments.
-        resize_policy: how images were brought to source_size, "stretch" or "crop".
-        label_method: how labels were brought to the grid, "majority" or "nearest".
+        resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
+        label_method: how labels were brought to the grid, one of LABEL_METHODS.
+
+    PriorError for sizes below 1, and for names that are none of those.
 
     >>> prior.metadata.source_size, prior.metadata.grid, prior.metadata.downscale_factor
     ((32, 16), (2, 4), 8)
@@ -38,7 +45,7 @@ class PriorMetadata:
     grid: tuple[int, int]
     downscale_factor: int = 8
     latent_format: str = UNKNOWN
-    vae_hash: str = ""
+    vae: VaeFingerprint | None = None
     source_size: tuple[int, int] | None = None
     dataset_name: str = ""
     class_names: dict[int, str] = field(default_factory=dict)
@@ -48,10 +55,24 @@ class PriorMetadata:
     label_method: str = "majority"
 
     def __post_init__(self) -> None:
-        if self.latent_format not in LATENT_FORMATS:
+        for name, known in (
+            ("latent_format", LATENT_FORMATS),
+            ("resize_policy", RESIZE_POLICIES),
+            ("label_method", LABEL_METHODS),
+        ):
+            if getattr(self, name) not in known:
+                raise PriorError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
+        if self.latent_channels < 1 or min(*self.grid, *(self.source_size or self.grid)) < 1:
             raise PriorError(
-                f"latent_format is {self.latent_format!r}; expected one of "
-                f"{', '.join(LATENT_FORMATS)}"
+                f"{self.latent_channels} latent channels, grid {self.grid} and source size "
+                f"{self.source_size} are given; expected at least 1 each"
+            )
+        if not 1 <= self.downscale_factor <= MAX_DOWNSCALE_FACTOR:
+            raise PriorError(
+                f"downscale_factor is {self.downscale_factor}; expected the pixels per latent "
+                f"cell, 1..{MAX_DOWNSCALE_FACTOR}"
             )
 
 

@@ -9,6 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from .errors import PriorError
+
 # How Stable Diffusion was trained (1.x, 2.x, XL): beta linear in its root, over 1000 steps.
 SD_FIRST_BETA, SD_LAST_BETA = 0.00085, 0.012
 SD_STEPS = 1000
@@ -25,6 +27,12 @@ BELOW_MAX = 1 - 1e-4
 Gains = Callable[[float], tuple[float, float]]
 
 
+def check_mu(mu: float) -> None:
+    """PriorError for a mu that is none."""
+    if not 0 <= mu <= 1:
+        raise PriorError(f"mu is {mu}; expected a fraction of training time, 0..1")
+
+
 def stable_diffusion_alpha_bar() -> Tensor:
     """alpha_bar of Stable Diffusion's steps, float64 [1000]."""
     roots = torch.linspace(SD_FIRST_BETA**0.5, SD_LAST_BETA**0.5, SD_STEPS, dtype=torch.float64)
@@ -38,9 +46,12 @@ def stable_diffusion_noise(mu: float) -> float:
         mu: fraction of training time, 0..1. Between two steps the logarithm is interpolated, as
             ComfyUI does.
 
+    Raises PriorError for another mu.
+
     >>> round(stable_diffusion_noise(0.8), 2), round(stable_diffusion_noise(1.0), 2)
     (5.09, 14.61)
     """
+    check_mu(mu)
     steps = _stable_diffusion_log_noise()
     at = mu * (SD_STEPS - 1)
     low = min(math.floor(at), SD_STEPS - 2)
@@ -56,10 +67,14 @@ def sigma_of_noise(gains: Gains, noise: float, sigma_max: float) -> float:
         noise: noise to signal, > 0, such as `stable_diffusion_noise(mu)`.
         sigma_max: the model's greatest sigma.
 
+    Raises PriorError for another `noise`.
+
     >>> flow = lambda sigma: (1 - sigma, sigma)
     >>> round(sigma_of_noise(flow, noise=4.0, sigma_max=1.0), 6)
     0.8
     """
+    if not 0 < noise < math.inf:
+        raise PriorError(f"noise is {noise}; expected noise to signal, a finite number above 0")
 
     def as_noisy(sigma: float) -> bool:
         latent_gain, noise_gain = gains(sigma)
@@ -103,9 +118,18 @@ def partial_schedule(sigmas: Tensor, start: float) -> Tensor:
     The first smaller sigma is left out where it lies closer to `start` than a quarter of the gap
     that follows it; the last sigma always stays.
 
+    Raises PriorError for another `start`, and for sigmas that are no falling row.
+
     >>> partial_schedule(torch.tensor([14.6, 7.0, 3.0, 1.0, 0.0]), start=5.0)
     tensor([5., 3., 1., 0.])
     """
+    if not 0 < start < math.inf:
+        raise PriorError(f"start is {start}; expected sigma(mu*T), a finite number above 0")
+    if sigmas.ndim != 1 or not bool((sigmas[1:] <= sigmas[:-1]).all()):
+        raise PriorError(
+            f"sigmas of shape {tuple(sigmas.shape)} do not fall from each to the next; expected a "
+            "sampler's schedule [steps + 1]"
+        )
     below = sigmas[sigmas < start]
     if len(below) >= 2 and start - below[0] < SHORTEST_FIRST_STEP * (below[0] - below[1]):
         below = below[1:]

@@ -19,11 +19,10 @@ from tqdm import tqdm
 from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
-from ..datasets.dataset import RESIZE_POLICIES
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
 from ..datasets.pairs import choose_subset
 from ..errors import PriorError, listing
-from ..labels.geometry import LABEL_METHODS
+from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
 from ..latent_formats import LATENT_FORMATS
@@ -99,6 +98,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
         _identity(args, layout, vae, ranks),
+        vae.fingerprint,
         args.checkpoint_every,
     )
     options = BuildOptions(
@@ -139,7 +139,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
             dataset,
             options,
             latent_format=args.latent_format,
-            vae_hash=vae.hash,
+            vae=vae.fingerprint,
             dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
             class_names=names,
         )
@@ -178,7 +178,6 @@ def _identity(
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
         "sizes or dates of the files": files.hexdigest()[:12],
-        "vae": vae.hash[:12],
         "device": vae.device.partition(":")[0],
         "dtype": vae.dtype,
         "on error": args.on_error,

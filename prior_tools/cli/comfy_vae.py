@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
-from ..weights_hash import hash_weights
+from ..vae_fingerprint import VaeFingerprint, fingerprint_weights
 
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,14 +28,14 @@ class ComfyVAE:
         encode: images float32 [N, H, W, 3] in 0..1 to latents float32 [N, C, h, w] in raw VAE
             units on the CPU, as ComfyUI's VAE Encode gives them: the posterior's mode.
         downscale_factor: pixels per latent cell.
-        hash: see `weights_hash`.
+        fingerprint: of its weights.
         device: where it runs.
         dtype: in which precision.
     """
 
     encode: Callable[[Tensor], Tensor]
     downscale_factor: int
-    hash: str
+    fingerprint: VaeFingerprint
     device: str
     dtype: str
 
@@ -103,7 +103,7 @@ def load_vae(
     return ComfyVAE(
         encode=encode,
         downscale_factor=int(vae.spacial_compression_encode()),
-        hash=hash_weights(vae.get_sd()),
+        fingerprint=fingerprint_weights(vae.get_sd()),
         device=str(vae.device),
         dtype=str(vae.vae_dtype).removeprefix("torch."),
     )

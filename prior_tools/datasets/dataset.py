@@ -13,12 +13,10 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..labels.files import label_ids
-from ..labels.geometry import crop_box
+from ..labels.geometry import RESIZE_POLICIES, crop_box
 from ..labels.palettes import Palette
 from .pairs import Pair
 from .picture_files import open_picture, read_image, upright
-
-RESIZE_POLICIES = ("stretch", "crop")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,15 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
 from ..errors import PriorError, listing
 from .jobs import Job
 from .label_maps import LabelMap
+from .node_warnings import NodeWarning, WarningCounts
 from .prepared_workflow import PreparedWorkflow
 from .workflow_file import Prompt, title_of
 
@@ -31,6 +33,8 @@ class Manifest:
 
     folder: of the output.
     settings: of the run, by "title.input"; each line repeats them.
+    done: names of the images.
+    warnings: of these images.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -48,16 +52,19 @@ class Manifest:
         if list(entries.values()) != lines:
             write_bytes(self._path, b"".join(entries.values()))
         self.done = set(entries)
+        self.warnings = WarningCounts()
+        for line in entries.values():
+            self._count(json.loads(line))
 
-    def add(self, job: Job, images: Sequence[bytes]) -> int:
+    def add(self, job: Job, images: Sequence[bytes], warnings: Sequence[NodeWarning]) -> int:
         """Write a job's images (files, one for each label map), then a line for each of them.
 
-        An image that is done already is left as it is. Returns how many were new. Threads may call
-        it at once.
+        An image that is done already is left as it is. The warnings are of all of the images.
+        Returns how many were new. Threads may call it at once.
         """
         with self._lock:
             new = [
-                (self._row(job, index), image)
+                (self._row(job, index, warnings), image)
                 for index, (name, image) in enumerate(zip(job.files, images, strict=True))
                 if name not in self.done
             ]
@@ -67,10 +74,15 @@ class Manifest:
                 file.write("".join(json.dumps(row) + "\n" for row, _ in new).encode())
                 file.flush()
                 os.fsync(file.fileno())
-            self.done.update(row["file"] for row, _ in new)
+            for row, _ in new:
+                self.done.add(row["file"])
+                self._count(row)
             return len(new)
 
-    def _row(self, job: Job, index: int) -> dict[str, Any]:
+    def _count(self, row: Mapping[str, Any]) -> None:
+        self.warnings.add(row["file"], (NodeWarning(**warning) for warning in row["warnings"]))
+
+    def _row(self, job: Job, index: int, warnings: Sequence[NodeWarning]) -> dict[str, Any]:
         """What an image was made of: the one of the job's label map at `index`."""
         return {
             "file": job.files[index],
@@ -80,11 +92,13 @@ class Manifest:
             "index_in_batch": index,
             "batch": len(job.label_maps),
             "settings": self._settings,
+            "warnings": [asdict(warning) for warning in warnings],
         }
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry: dict[str, Any] = json.loads(line)
+            [NodeWarning(**warning) for warning in entry["warnings"]]
             if isinstance(entry["file"], str):
                 return entry
         except (ValueError, KeyError, TypeError):
@@ -123,8 +137,20 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
             "of this command; choose another --out"
         )
     run_id = uuid.uuid4().hex
-    write_new_bytes(path, (json.dumps({"id": run_id, **run}, indent=1) + "\n").encode())
+    write_new_bytes(path, _as_file({"id": run_id, **run, "warnings": []}))
     return run_id
+
+
+def record_warnings(folder: Path, warnings: WarningCounts) -> None:
+    """Put the warnings so far into the record of the run; only while `only_one` holds the folder.
+
+    They do not count when a run is compared with its record.
+    """
+    path = folder / RUN_NAME
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    if recorded.get("warnings") != (summary := warnings.summary()):
+        recorded["warnings"] = summary
+        write_bytes(path, _as_file(recorded))
 
 
 def describe_run(
@@ -180,10 +206,13 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of a killed command; only while `only_one` holds the folder."""
-    for name in (".*_*.png.*.part", f".{MANIFEST_NAME}.*.part", f".{RUN_NAME}.*.part"):
-        for path in folder.rglob(name):
-            with suppress(OSError):
-                path.unlink()
+    for path in folder.rglob(TEMPORARY_NAMES):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _as_file(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
 
 
 def _changed_nodes(before: Prompt, now: Prompt) -> list[str]:

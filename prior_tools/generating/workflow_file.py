@@ -68,6 +68,11 @@ def title_of(node: Mapping[str, Any]) -> str:
     return str((node.get("_meta") or {}).get("title") or node["class_type"])
 
 
+def node_of(prompt: Prompt, node_id: str) -> dict[str, Any] | None:
+    """The node of an id that a server tells; of "7.0.0.1" that which was expanded to it, "7"."""
+    return prompt.get(node_id) or prompt.get(node_id.split(".")[0])
+
+
 def _is_api_format(workflow: Any) -> bool:
     return (
         isinstance(workflow, dict)

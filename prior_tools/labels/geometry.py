@@ -9,6 +9,10 @@ from .ids import MAX_CLASS_ID
 
 LABEL_METHODS = ("majority", "nearest")
 
+# How an image and its label map are brought to a size: "stretch" changes the aspect ratio, "crop"
+# cuts off what lies outside `crop_box`.
+RESIZE_POLICIES = ("stretch", "crop")
+
 
 def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority") -> Tensor:
     """Class ids on another grid.
@@ -70,14 +74,23 @@ def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     tensor([[1, 2],
             [5, 6]])
     """
-    width, height = size
+    width, height = (int(side) for side in size)
     old_height, old_width = labels.shape[-2:]
+    if min(width, height, old_width, old_height) < 1:
+        raise PriorError(
+            f"labels of {old_width}x{old_height} pixels cannot be fitted to {width}x{height}; "
+            "expected at least one pixel each way"
+        )
     if (old_width, old_height) == (width, height):
         return labels
     left, top, right, bottom = crop_box((old_width, old_height), size)
     cropped = labels[..., top:bottom, left:right]
-    rows, columns = _nearest_exact(bottom - top, height), _nearest_exact(right - left, width)
-    return cropped[..., rows[:, None], columns]
+    # Asked of torch in two dimensions, as ComfyUI asks it: where a centre falls between two pixels
+    # its float32 arithmetic decides, and that of one side depends on the other.
+    at = torch.meshgrid(*(torch.arange(float(n)) for n in cropped.shape[-2:]), indexing="ij")
+    resized = interpolate(torch.stack(at)[None], size=(height, width), mode="nearest-exact")
+    rows, columns = resized[0].long()
+    return cropped[..., rows, columns]
 
 
 def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -98,15 +111,6 @@ def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, 
         y = round((height - height * (aspect / target_aspect)) / 2)
     x, y = min(x, (width - 1) // 2), min(y, (height - 1) // 2)
     return x, y, width - x, height - y
-
-
-def _nearest_exact(old: int, new: int) -> Tensor:
-    """Source index of each of `new` pixels in torch's "nearest-exact" resizing of float32 images.
-
-    Asked of torch: where a centre falls between two pixels its float32 arithmetic decides.
-    """
-    indices = torch.arange(old, dtype=torch.float32)[None, None]
-    return interpolate(indices, size=new, mode="nearest-exact")[0, 0].long()
 
 
 def _centres(old: int, new: int) -> Tensor:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import PriorError
+from ..json_values import by_id, integer, items, table, text
 from . import tables
 from .ids import MAX_CLASS_ID
 
@@ -19,6 +19,9 @@ Color = tuple[int, int, int]
 
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
+
+# In a file. A palette is compared color by color with itself and with a label image's.
+_MOST_COLORS = 4096
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,22 @@ class Palette:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Palette:
-        """The palette that `to_json` wrote."""
+    def from_json(cls, data: object) -> Palette:
+        """The palette that `to_json` wrote; ValueError says why it is none."""
+        data = table(data, ("name", "colors", "names", "void", "ignore_ids"), "the palette")
+        colors = by_id(data["colors"], _color, "the palette's colors", ids=range(2**16))
+        void = [_color(color, "a void color") for color in items(data["void"], "void")]
+        if len(colors) + len(void) > _MOST_COLORS:
+            raise ValueError(f"the palette has more than {_MOST_COLORS} colors")
         return cls(
-            name=str(data["name"]),
-            colors={int(i): _color(c) for i, c in data["colors"].items()},
-            names={int(i): str(n) for i, n in data["names"].items()},
-            void=tuple(_color(c) for c in data["void"]),
-            ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
+            name=text(data["name"], "the palette's name"),
+            colors=colors,
+            names=by_id(data["names"], text, "the palette's names"),
+            void=tuple(void),
+            ignore_ids=tuple(
+                integer(class_id, 0, 2**31, "an ignored id")
+                for class_id in items(data["ignore_ids"], "ignore_ids")
+            ),
         )
 
 
@@ -236,16 +247,20 @@ def _code(colors: Tensor) -> Tensor:
     return (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
 
 
-def _color(values: Iterable[str | int]) -> Color:
-    r, g, b = (int(v) for v in values)
-    if not all(0 <= v <= 255 for v in (r, g, b)):
-        raise PriorError(f"color {(r, g, b)} is outside 0..255")
+def _color(values: object, what: str) -> Color:
+    """A color out of a file's plain data."""
+    r, g, b = (integer(level, 0, 255, f"a level of {what}") for level in items(values, what))
+    return r, g, b
+
+
+def _levels(color: str) -> Color:
+    r, g, b = map(int, color.split())
     return r, g, b
 
 
 def _rows(table: str) -> list[tuple[str, Color]]:
     lines = (line.rpartition(": ") for line in table.strip().splitlines())
-    return [(name, _color(color.split())) for name, _, color in lines]
+    return [(name, _levels(color)) for name, _, color in lines]
 
 
 @cache
@@ -269,9 +284,7 @@ def _palettes() -> dict[str, Palette]:
             "cityscapes",
             {i: color for i, (_, color) in cityscapes.items()},
             {i: name for i, (name, _) in cityscapes.items()},
-            void=tuple(
-                _color(line.split()) for line in tables.CITYSCAPES_VOID.strip().splitlines()
-            ),
+            void=tuple(_levels(line) for line in tables.CITYSCAPES_VOID.strip().splitlines()),
             ignore_ids=(255,),
         ),
         Palette(

@@ -84,7 +84,7 @@ def test_generated_scenes_have_the_moments_of_the_vaes_latents(server, street):
     assert metadata.source_size == (128, 64) and metadata.grid == (8, 16)
     assert metadata.palette == PALETTES["cityscapes"]
     assert metadata.class_names[10] == "sky" and metadata.ignore_ids == (255,)
-    assert len(metadata.vae_hash) == 64 and prior.num_images == 12
+    assert metadata.vae.scales and prior.num_images == 12
 
 
 def test_100_real_images_have_the_moments_of_the_vaes_latents(server, build, shared_dir):

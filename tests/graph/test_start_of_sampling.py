@@ -234,6 +234,9 @@ def cut_as_the_hint(h, w, height, width):
     assert tuple(map(int, box)) == crop_box((w, h), (width, height))
     done.append(1)
 
+# Torch's float32 arithmetic decides between two pixels, and not alike for each other side.
+as_the_hint(1, 68, 20, 47)
+as_the_hint(2, 90, 41, 51)
 for sides, count in ((few, 2000), (many, 20)):
     chosen = settings(max_examples=count, deadline=None, database=None)
     chosen(given(sides, sides, sides, sides)(as_the_hint))()

@@ -1,6 +1,5 @@
 """Laws of building from folders: every image once, every failure by name, nothing left running."""
 
-import json
 import pickle
 import threading
 
@@ -8,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save as tensors_to_bytes
 
+from dev.fuzz.limits import memory_limit, offence
+from dev.fuzz.tensor_files import damaged_files
 from prior_tools import (
     PALETTES,
     BuildCancelled,
@@ -18,12 +18,11 @@ from prior_tools import (
     PriorError,
     build_prior,
 )
-from prior_tools.atomic import write_bytes
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import choose_subset, find_pairs
 from prior_tools.labels.geometry import resize_labels
-from prior_tools.prior_file import read_header
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 SIZE = (48, 32)
 
@@ -67,32 +66,15 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
             )
 
 
-def test_a_checkpoint_holds_what_was_saved_and_a_damaged_one_is_named(tmp_path):
+def test_a_checkpoint_holds_what_was_saved(tmp_path):
     state = PriorAccumulator(2, (3, 4), (11,))
     state.update(torch.randn(2, 2, 3, 4), torch.randint(0, 12, (2, 3, 4)))
-    checkpoint = Checkpoint(tmp_path / "out.checkpoint", {"size": "32x24"})
+    vae = fingerprint_weights({"w": torch.ones(3)})
+    checkpoint = Checkpoint(tmp_path / "out.checkpoint", {"size": "32x24"}, vae)
     checkpoint.save(Progress(state, 1, [("007", "cut short")]))
     at = checkpoint.load()
     assert (at.next_batch, at.skipped) == (1, [("007", "cut short")])
     assert all(torch.equal(t, state.to_state()[name]) for name, t in at.state.to_state().items())
-
-    whole, tensors = (
-        json.loads(read_header(checkpoint.path.read_bytes())[HEADER_KEY]),
-        state.to_state(),
-    )
-    progress = whole["progress"]
-    damages = [
-        ([], tensors),
-        ({**whole, "identity": 5}, tensors),
-        ({**whole, "progress": {**progress, "next_batch": None}}, tensors),
-        ({**whole, "progress": {**progress, "skipped": [5]}}, tensors),
-        (whole, {name: t for name, t in tensors.items() if name != "shape"}),
-        (whole, {**tensors, "class_ids": tensors["class_ids"] + 2**20}),
-    ]
-    for header, kept in damages:
-        write_bytes(checkpoint.path, tensors_to_bytes(kept, {HEADER_KEY: json.dumps(header)}))
-        with pytest.raises(PriorError, match=r"out\.checkpoint cannot be read.*remove it"):
-            checkpoint.load()
 
 
 def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):
@@ -351,3 +333,50 @@ def test_an_image_is_not_turned_away_from_a_label_drawn_on_it_unturned(tmp_path)
     dataset = one_pair(tmp_path, PHOTO, Image.fromarray(IDS), "jpg", exif=exif, quality=95)
     unturned = PHOTO.resize(SIZE, Image.Resampling.BICUBIC)
     assert np.abs(dataset[0].image.numpy() - np.asarray(unturned).astype(int)).mean() < 30
+
+
+def checkpoint(folder, weights=None, **identity) -> Checkpoint:
+    """The checkpoint of 6 images in `folder`, saved after batch 3 if it was not there."""
+    generator = torch.Generator().manual_seed(0)
+    own = {"a": torch.randn(50, 9, generator=generator), "b": torch.randn(3, generator=generator)}
+    vae = fingerprint_weights(own if weights is None else weights(own))
+    found = Checkpoint(folder / "p.checkpoint", {"size": "48x32", **identity}, vae)
+    if not found.path.exists():
+        state = PriorAccumulator(4, (3, 5), (255,))
+        labels = torch.randint(-1, 9, (6, 3, 5), generator=generator)
+        state.update(torch.randn(6, 4, 3, 5, generator=generator), labels)
+        found.save(Progress(state, 3, [("007", "it is no picture")]))
+    return found
+
+
+def test_a_checkpoint_is_of_its_vae_in_any_precision(tmp_path):
+    checkpoint(tmp_path)
+    halves = checkpoint(tmp_path, lambda own: {name: own[name].half() for name in own})
+    assert halves.load().next_batch == 3
+    with pytest.raises(PriorError, match=r"build that differs: the VAE \(.* differ by up to 9"):
+        checkpoint(tmp_path, lambda own: {**own, "b": own["b"] * 1.1}).load()
+    with pytest.raises(PriorError, match="size was 48x32 and is 8x8"):
+        checkpoint(tmp_path, size="8x8").load()
+
+
+def test_a_damaged_checkpoint_is_refused_whatever_is_wrong(tmp_path):
+    """2,000 files with bits flipped and headers rewritten; those that load can be gone on from."""
+    whole = checkpoint(tmp_path).path.read_bytes()
+    loaded = []
+
+    def use():
+        progress = checkpoint(tmp_path).load()
+        loaded.append(progress)
+        if progress.state:
+            grid, channels = progress.state.grid, progress.state.latent_channels
+            progress.state.update(torch.ones(1, channels, *grid), torch.full((1, *grid), 3))
+            progress.state.finalize()
+
+    use()
+    with memory_limit(100):
+        found = {}
+        for seed, data in damaged_files(whole, HEADER_KEY, range(2000)):
+            (tmp_path / "p.checkpoint").write_bytes(data)
+            found[seed] = offence(use)
+    assert {seed: told for seed, told in found.items() if told} == {}
+    assert 100 < len(loaded) < 700

@@ -15,6 +15,7 @@ from PIL import Image
 from prior_tools import PALETTES, Palette, Prior, PriorAccumulator, cli, load_prior, save_prior
 from prior_tools.cli import main
 from prior_tools.cli.output import named
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 ROOT = Path(__file__).parents[2]
 GRID = (3, 5)
@@ -29,9 +30,10 @@ TENSORS = (
     "class_std",
     "class_image_count",
 )
+VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "latent_format": "sd15",
-    "vae_hash": "ab" * 32,
+    "vae": VAE,
     "source_size": (40, 24),
     "dataset_name": "streets",
     "class_names": dict(PALETTES["camvid"].names),
@@ -108,7 +110,7 @@ def test_shards_merge_to_the_whole_in_every_order(tmp_path, capsys, order):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"vae": OTHER_VAE}, "VAE differs"),
         ({"class_names": {0: "road"}}, "class 0 is 'sky' in one and 'road' in another"),
         ({"palette": PALETTES["ade20k"]}, "palette differs"),
         ({"ignore_ids": (4,)}, "ignore ids differs"),
@@ -147,11 +149,24 @@ def test_merging_needs_two_different_files(tmp_path, capsys):
         assert "are the same file; its images would count twice" in text
 
 
-def test_an_unknown_vae_merges_with_a_warning(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("unknown", "says"),
+    [
+        ({"vae": None}, "the VAE of b.safetensors is not known"),
+        ({"latent_format": "unknown"}, "the latent format of b.safetensors is not known"),
+        ({"palette": None}, "the palette of b.safetensors is not known"),
+    ],
+)
+def test_what_a_prior_does_not_tell_merges_with_a_warning(tmp_path, capsys, unknown, says):
     files = [make(tmp_path / "a.safetensors", **FULL)]
-    files.append(make(tmp_path / "b.safetensors", 1, **{**FULL, "vae_hash": ""}))
-    assert main(["merge", *map(str, files), "--out", str(tmp_path / "c.safetensors")]) == 0
-    assert "warning: which VAE made b.safetensors is not known" in capsys.readouterr().err
+    files.append(make(tmp_path / "b.safetensors", 1, **{**FULL, **unknown}))
+    out = tmp_path / "c.safetensors"
+    assert main(["merge", *map(str, files), "--out", str(out)]) == 0
+    warned = capsys.readouterr().err
+    assert f"warning: {says}; it must be that of the others" in warned and warned.count("\n") == 1
+    assert load_prior(out).metadata == load_prior(files[0]).metadata
+    assert main(["merge", *map(str, [files[0], out]), "--out", str(tmp_path / "d")]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_nothing_is_replaced_unasked(tmp_path, capsys):
@@ -190,7 +205,7 @@ def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
             *(f"{v:.3f}" for v in prior.class_mean[row].tolist()),
             *(f"{v:.3f}" for v in prior.class_std[row].tolist()),
         ]
-    for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", "ab" * 32, "camvid"):
+    for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", str(VAE), "camvid"):
         assert expected in facts
     assert "images       6\n" in facts
 
@@ -200,7 +215,7 @@ def test_json_holds_the_same(tmp_path, capsys):
     prior = load_prior(path)
     data = json.loads(succeeds(capsys, "inspect", path, "--json"))
     assert data["num_images"] == 6 and data["grid"] == [3, 5] and data["ignore_ids"] == [4]
-    assert data["vae_hash"] == FULL["vae_hash"] and data["source_size"] == [40, 24]
+    assert data["vae"] == str(VAE) and data["source_size"] == [40, 24]
     assert data["labelled_fraction"] == pytest.approx(int(prior.joint_count.sum()) / 6 / 15)
     assert [c["id"] for c in data["classes"]] == prior.class_ids.tolist()
     for row, entry in enumerate(data["classes"]):

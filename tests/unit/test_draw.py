@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from prior_tools import (
     draw_prior_sample,
     prior_moments,
 )
-from prior_tools.draw import coverage
+from prior_tools.draw import coverage, resize_moments
 
 GRID = (4, 6)
 
@@ -209,6 +210,76 @@ def test_interpolation_matches_mean_and_second_moment():
     torch.testing.assert_close(std**2 + mean**2, second, atol=1e-5, rtol=1e-5)
 
 
+def covered(old: int, new: int) -> torch.Tensor:
+    """Share of each old cell in each new one along an axis, [new, old], in exact fractions."""
+    size = Fraction(old, new)
+    return torch.tensor(
+        [
+            [
+                float(max(Fraction(0), min((i + 1) * size, j + 1) - max(i * size, j)) / size)
+                for j in range(old)
+            ]
+            for i in range(new)
+        ],
+        dtype=torch.float64,
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [((64, 64), (8, 8)), ((9, 13), (4, 5)), ((7, 5), (1, 5))])
+def test_a_coarser_grid_has_the_moments_of_all_cells_that_it_covers(old, new):
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(2, 3, *old, generator=generator) * 3
+    std = torch.rand(2, 3, *old, generator=generator)
+    rows, columns = (covered(a, b) for a, b in zip(old, new, strict=True))
+    first = rows @ mean.double() @ columns.T
+    second = rows @ (mean.double() ** 2 + std.double() ** 2) @ columns.T
+    got_mean, got_std = resize_moments(mean, std, new)
+    torch.testing.assert_close(got_mean, first.float())
+    torch.testing.assert_close(got_std, (second - first**2).sqrt().float())
+
+
+def test_no_cell_is_lost_on_a_coarser_grid():
+    """One cell in eight each way holds all there is."""
+    mean = torch.zeros(1, 64, 64)
+    mean[:, ::8, ::8] = 64.0
+    small, std = resize_moments(mean, torch.zeros_like(mean), (8, 8))
+    torch.testing.assert_close(small, torch.ones(1, 8, 8))
+    torch.testing.assert_close(std, torch.full((1, 8, 8), 63.0**0.5))
+
+
+@given(
+    st.sampled_from([(1, 1), (2, 6), (4, 3), (8, 2)]),
+    st.sampled_from([(1, 1), (3, 2), (1, 4), (5, 1)]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=30, deadline=None)
+def test_shrinking_by_whole_factors_keeps_both_moments_over_the_grid(new, factors, seed):
+    old = (new[0] * factors[0], new[1] * factors[1])
+    generator = torch.Generator().manual_seed(seed)
+    mean, std = torch.randn(2, 4, *old, generator=generator)
+    small_mean, small_std = resize_moments(mean, std.abs(), new)
+    for was, now in ((mean, small_mean), (mean**2 + std**2, small_mean**2 + small_std**2)):
+        torch.testing.assert_close(now.mean((1, 2)), was.mean((1, 2)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(3, 3), (8, 12), (3, 40), (40, 3), (64, 1)])
+def test_constant_maps_stay_constant(grid):
+    mean, std = torch.full((2, 11, 7), -1.5), torch.full((2, 11, 7), 0.25)
+    mean, std = resize_moments(mean, std, grid)
+    torch.testing.assert_close(mean, torch.full((2, *grid), -1.5))
+    torch.testing.assert_close(std, torch.full((2, *grid), 0.25))
+
+
+def test_one_axis_may_grow_while_the_other_shrinks():
+    mean = torch.arange(4.0).expand(1, 8, 4).contiguous()
+    wide, std = resize_moments(mean, torch.zeros_like(mean), (2, 8))
+    want = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    torch.testing.assert_close(wide, want.expand(1, 2, 8))
+    tall, std = resize_moments(mean, torch.zeros_like(mean), (16, 2))
+    torch.testing.assert_close(tall, torch.tensor([0.5, 2.5]).expand(1, 16, 2))
+    torch.testing.assert_close(std, torch.full((1, 16, 2), 0.5))
+
+
 def test_one_image_makes_a_prior_that_can_be_drawn_from():
     prior = prior_of(LATENTS[:1], LABELS[:1])
     drawn = draw_prior_sample(prior, LABELS[:1])
@@ -245,3 +316,14 @@ def test_a_prior_without_classes_draws_the_spatial_one():
 def test_wrong_arguments_are_named(arguments, says):
     with pytest.raises(PriorError, match=says):
         draw_prior_sample(PRIOR, **{"labels": LABELS[:2], **arguments})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.zeros(3, 5, dtype=torch.int64), torch.zeros(1, 3, 5), torch.zeros(0, 3, 5).long()],
+)
+def test_labels_of_another_kind_are_refused_by_draw_and_coverage(labels):
+    prior = prior_of(*street())
+    for ask in (draw_prior_sample, coverage):
+        with pytest.raises(PriorError, match=r"expected integer class ids \[N, h, w\]"):
+            ask(prior, labels)

@@ -33,10 +33,12 @@ def test_grey_ids_are_the_grey_values():
 @pytest.mark.parametrize("class_id", [-1, 65536, 2_000_000_000])
 def test_a_palette_of_ids_that_would_take_a_table_of_gigabytes_is_refused(class_id):
     data = PALETTES["camvid"].to_json()
-    for field, entry in (("colors", [1, 2, 3]), ("names", "moon")):
-        wrong = {**data, field: {**data[field], str(class_id): entry}}
+    for field, entry in (("colors", (1, 2, 3)), ("names", "moon")):
+        given = {"colors": {0: (0, 0, 0)}, field: {class_id: entry}}
         with pytest.raises(PriorError, match=f"has a class id {class_id}; expected 0..65535"):
-            Palette.from_json(wrong)
+            Palette("moons", **given)
+        with pytest.raises(ValueError, match="class id"):
+            Palette.from_json({**data, field: {**data[field], str(class_id): entry}})
 
 
 def test_class_counts_and_well_known_colors():

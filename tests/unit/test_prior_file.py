@@ -14,16 +14,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.fuzz.limits import memory_limit, offence
+from dev.fuzz.tensor_files import damaged_files
 from prior_tools import (
     PALETTES,
     Prior,
     PriorAccumulator,
     PriorError,
+    draw_prior_sample,
     load_prior,
     merge_priors,
     save_prior,
 )
+from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.merge import taken_on_trust
+from prior_tools.picture import prior_card
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
 
@@ -36,10 +43,11 @@ def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, **metadata) -> Pr
     return state.finalize(**metadata)
 
 
+VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "downscale_factor": 8,
     "latent_format": "sd15",
-    "vae_hash": "ab" * 32,
+    "vae": VAE,
     "source_size": (40, 24),
     "dataset_name": "Straßen",
     "class_names": {0: "road", 3: "wall"},
@@ -117,12 +125,56 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     save_prior(state.finalize(), {str(path)!r})
 except OSError as error:
+    print(error.filename)
     sys.exit(error.errno)
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
-    assert ended.returncode == errno.EFBIG
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (errno.EFBIG, f"{path}\n")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_name_may_be_as_long_as_the_folder_takes(tmp_path, write):
+    path = tmp_path / ("p" * 243 + ".safetensors")
+    write(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    too_long = tmp_path / ("p" * 244 + ".safetensors")
+    with pytest.raises(OSError, match="name too long") as caught:
+        write(too_long, b"whole")
+    assert caught.value.filename == str(too_long)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_file_in_place_of_the_folder_is_not_taken_for_the_file(tmp_path, write):
+    (tmp_path / "priors").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as caught:
+        write(tmp_path / "priors" / "p.safetensors", b"whole")
+    assert caught.value.filename == str(tmp_path / "priors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no umask here")
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_new_file_is_as_readable_as_any_and_so_are_those_made_meanwhile(tmp_path, write):
+    """What another thread makes between any two steps of the write has the usual mode, too."""
+    theirs, modes = tmp_path / "theirs", []
+
+    def make_one(_frame=None, _event=None, _argument=None):
+        os.close(os.open(theirs, os.O_CREAT | os.O_WRONLY, 0o666))
+        modes.append(theirs.stat().st_mode)
+        theirs.unlink()
+
+    make_one()
+    sys.setprofile(make_one)
+    try:
+        write(tmp_path / "ours", b"whole")
+    finally:
+        sys.setprofile(None)
+    assert len(modes) > 20
+    assert {*modes, (tmp_path / "ours").stat().st_mode} == {modes[0]}
 
 
 def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
@@ -136,19 +188,14 @@ def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
     return path
 
 
-def with_header(path: Path, text: str) -> None:
-    """The file with another text as its safetensors header."""
-    data = path.read_bytes()
-    rest = data[8 + int.from_bytes(data[:8], "little") :]
-    path.write_bytes(len(text.encode()).to_bytes(8, "little") + text.encode() + rest)
-
-
-def with_metadata(path: Path, **changes) -> Path:
-    """The file with other fields in the prior's own metadata."""
+def with_metadata(path: Path, **changed) -> Path:
+    """The file with its metadata changed, or without those named with a `_` at the end."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])
-    return rewritten(path, metadata={**header["metadata"], **changes})
+    old = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])["metadata"]
+    lost = {name[:-1] for name in changed if name.endswith("_")}
+    kept = {name: value for name, value in {**old, **changed}.items() if name[-1] != "_"}
+    return rewritten(path, metadata={n: v for n, v in kept.items() if n not in lost})
 
 
 def with_tensor(name, value):
@@ -199,21 +246,61 @@ DAMAGE = {
         lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "class_std"}),
         "class_std",
     ),
-    "no table": (lambda p: with_header(p, "[]"), "not a table of tensors"),
-    "no tensors": (lambda p: with_header(p, '{"a": 3}'), "not a table of tensors"),
-    "endless": (lambda p: with_header(p, '{"a": {"data_offsets": [0, 1e999]}}'), "not a table"),
-    "deep": (lambda p: with_header(p, "[" * 100_000), "not a table of tensors"),
-    "number for texts": (lambda p: with_header(p, '{"__metadata__": 5}'), "not a table of texts"),
-    "number for a text": (
-        lambda p: with_header(p, json.dumps({"__metadata__": {HEADER_KEY: 5}})),
-        "not a table of texts",
+    "bad json": (
+        lambda p: rewritten(p, metadata="{"),
+        "damaged: metadata is '{', expected a table",
     ),
-    "endless version": (lambda p: rewritten(p, format_version=float("inf")), "damaged"),
-    "list of names": (lambda p: with_metadata(p, class_names=["sky"]), "damaged"),
-    # More cells than any machine has memory for.
-    "huge grid": (lambda p: with_metadata(p, grid=[2**30, 2**30]), "occupied has shape"),
-    "bad json": (lambda p: rewritten(p, metadata="{"), "damaged"),
-    "no images": (lambda p: rewritten(p, num_images=0), "0 images"),
+    "no images": (lambda p: rewritten(p, num_images=0), "num_images is 0, expected 1..2147483647"),
+    "more": (lambda p: rewritten(p, lambda t: {**t, "more": t["class_ids"].clone()}), "'more'"),
+    "many classes": (
+        lambda p: rewritten(p, with_tensor("class_ids", lambda t: torch.arange(4097))),
+        "4097 classes",
+    ),
+    "no id": (
+        lambda p: rewritten(p, with_tensor("class_ids", lambda t: t - 1)),
+        "class ids run from -1 to 7",
+    ),
+    "ignored": (lambda p: with_metadata(p, ignore_ids=[3]), "class ids that it ignores"),
+    "count 0": (
+        lambda p: rewritten(p, with_tensor("joint_count", lambda t: t * 0)),
+        "joint_count holds values below 1",
+    ),
+    "no image of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t * 0)),
+        "class_image_count holds values below 1",
+    ),
+    "more images of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t + 6)),
+        "counts do not fit its 6 images",
+    ),
+    "fewer images of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t * 0 + 1)),
+        "counts do not fit its 6 images",
+    ),
+    "two classes at a place": (
+        lambda p: rewritten(p, with_tensor("joint_count", lambda t: t * 0 + 1), num_images=5),
+        "counts do not fit its 5 images",
+    ),
+    "vast grid": (lambda p: with_metadata(p, grid=[20_000, 20_000]), "occupied is torch.uint8"),
+    "factor": (lambda p: with_metadata(p, downscale_factor=0), "downscale_factor is 0"),
+    "fraction": (lambda p: with_metadata(p, latent_channels=4.0), "latent_channels is 4.0"),
+    "names": (lambda p: with_metadata(p, class_names=["road"]), r"class_names is \['road'\]"),
+    "no names": (lambda p: with_metadata(p, class_names=None), "class_names is None"),
+    "infinity": (lambda p: with_metadata(p, grid=[float("inf"), 5]), "it holds Infinity"),
+    "lost field": (lambda p: with_metadata(p, palette_=None), "metadata lacks, or should not hold"),
+    "resizing": (lambda p: with_metadata(p, resize_policy="zoom"), "resize_policy is 'zoom'"),
+    "labelling": (lambda p: with_metadata(p, label_method="mean"), "label_method is 'mean'"),
+    "format": (lambda p: with_metadata(p, latent_format=["sd15"]), r"latent_format is \['sd15'\]"),
+    "colors": (
+        lambda p: with_metadata(
+            p, palette={**PALETTES["camvid"].to_json(), "colors": {"2000000000": [0, 0, 0]}}
+        ),
+        "the palette's colors holds '2000000000'",
+    ),
+    "vae": (
+        lambda p: with_metadata(p, vae={**VAE.to_json(), "scales": []}),
+        "scales and projections of the VAE",
+    ),
 }
 
 
@@ -225,6 +312,62 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
     assert "streets.safetensors" in str(caught.value)
+
+
+def test_no_damage_gives_another_error_or_takes_time_or_memory(tmp_path):
+    """2,000 files with bits flipped and headers rewritten; what loads can be shown and used."""
+    path = save_prior(make(**FULL), tmp_path / "p.safetensors")
+    whole = path.read_bytes()
+    loaded = []
+
+    def use():
+        prior = load_prior(path)
+        loaded.append(json.dumps(prior_card(prior)))
+        draw_prior_sample(prior, torch.full((1, *prior.grid), 3))
+        merge_priors([prior, prior])
+
+    use()
+    with memory_limit(100):
+        found = {}
+        for seed, data in damaged_files(whole, HEADER_KEY, range(2000)):
+            path.write_bytes(data)
+            found[seed] = offence(use)
+    assert {seed: told for seed, told in found.items() if told} == {}
+    # Damage of the statistics themselves often cannot be told.
+    assert 100 < len(loaded) < 500
+
+
+def test_a_file_made_to_fill_the_memory_is_refused(tmp_path):
+    """4096 classes on 64x64 cells: 2 MB that say which cells were seen, 600 MB of cells."""
+    state = PriorAccumulator(4, (64, 64), ())
+    state.update(torch.zeros(1, 4, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64))
+    path = save_prior(state.finalize(), tmp_path / "p.safetensors")
+
+    def grown(tensors):
+        marks = torch.zeros(4096, 512, dtype=torch.uint8)
+        marks[0] = 255
+        return {
+            **tensors,
+            "class_ids": torch.arange(4096),
+            "occupied": marks.flatten(),
+            "class_mean": torch.zeros(4096, 4),
+            "class_std": torch.zeros(4096, 4),
+            "class_image_count": torch.ones(4096, dtype=torch.int32),
+        }
+
+    with memory_limit(100), pytest.raises(PriorError, match=r"would take 0\.6 GB of memory"):
+        load_prior(rewritten(path, grown))
+
+
+def test_of_a_file_that_is_no_prior_only_the_header_is_read(tmp_path):
+    """A model in the wrong folder: 8 GB, nearly all of it a hole."""
+    path = tmp_path / "model.safetensors"
+    table = {"w": {"dtype": "U8", "shape": [2**33], "data_offsets": [0, 2**33]}}
+    header = json.dumps(table).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, path.stat().st_size + 2**33)
+    with memory_limit(100), pytest.raises(PriorError, match="not a prior"):
+        load_prior(path)
 
 
 def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
@@ -255,7 +398,7 @@ def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
     [
         ({"class_names": {0: "street"}}, "class 0 is 'road' in one and 'street'"),
         ({"palette": PALETTES["camvid"]}, "palette differs"),
-        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"vae": OTHER_VAE}, r"VAE differs \(.*, whose weights differ by up to 50\.0%\)"),
         ({"latent_format": "sdxl"}, "latent format differs"),
         ({"resize_policy": "stretch"}, "resize policy differs"),
         ({"ignore_ids": ()}, "ignore ids differs"),
@@ -269,10 +412,19 @@ def test_priors_that_contradict_each_other_do_not_merge(other, says):
 
 
 def test_what_one_prior_does_not_know_is_taken_from_the_other():
-    unknown = {**FULL, "vae_hash": "", "latent_format": "unknown", "palette": None}
+    unknown = {**FULL, "vae": None, "latent_format": "unknown", "palette": None}
     unknown |= {"class_names": {4: "fence"}, "source_size": (80, 48), "dataset_name": "b"}
-    merged = merge_priors([make(1, **unknown), make(2, **FULL)])
-    assert merged.metadata.vae_hash == FULL["vae_hash"]
+    priors = [make(1, **unknown), make(2, **FULL)]
+    merged = merge_priors(priors)
+    # Not silently: who merges is told what the result claims of both.
+    told = taken_on_trust(priors, ["b", "a"])
+    assert [text.partition(" of b is not known")[0] for text in told] == [
+        "the VAE",
+        "the latent format",
+        "the palette",
+    ]
+    assert not taken_on_trust(priors[:1], ["b"]) and not taken_on_trust(priors[1:], ["a"])
+    assert merged.metadata.vae == VAE
     assert merged.metadata.latent_format == "sd15"
     assert merged.metadata.palette == PALETTES["cityscapes"]
     assert merged.metadata.class_names == {0: "road", 3: "wall", 4: "fence"}

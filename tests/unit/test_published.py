@@ -21,6 +21,7 @@ from prior_tools import (
     PriorAccumulator,
     PriorError,
     load_prior,
+    merge_priors,
     resize_labels,
     save_prior,
 )
@@ -283,7 +284,13 @@ def test_classes_of_one_file_only_are_kept_and_reported(tmp_path):
     assert got.joint_count[3:].sum() == 0 and got.class_image_count[3:].tolist() == [2, 1]
     assert (got.class_std[4] == 0).all()
     save_prior(got, tmp_path / "p.safetensors")
-    assert load_prior(tmp_path / "p.safetensors").class_ids.tolist() == [0, 5, 10, 99, 200]
+    loaded = load_prior(tmp_path / "p.safetensors")
+    assert loaded.class_ids.tolist() == [0, 5, 10, 99, 200]
+    # Other images add to what the categorical file says of a class, and take nothing away.
+    merged = merge_priors([imported(files[:1], palette=PALETTES["cityscapes"])[0], loaded])
+    assert merged.class_image_count[3:].tolist() == [2, 1]
+    close(merged.class_mean[3:], got.class_mean[3:])
+    close(merged.class_std[3:], got.class_std[3:])
 
 
 def test_counts_are_bounds_from_the_cells(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prior_tools import partial_schedule
+from prior_tools import PriorError, partial_schedule
 from prior_tools.schedule import (
     SD_STEPS,
     below_maximum,
@@ -55,6 +55,30 @@ def test_below_maximum_touches_only_a_first_sigma_at_the_maximum(sigmas):
     assert 0.99985 * top < lowered[0] < 0.99995 * top
     assert torch.equal(lowered[1:], sigmas[1:])
     assert torch.equal(below_maximum(sigmas, 2 * top), sigmas)
+
+
+@pytest.mark.parametrize("start", [0.0, -1.0, math.nan, math.inf])
+def test_a_start_that_is_no_noise_level_is_refused(start):
+    with pytest.raises(PriorError, match="expected sigma"):
+        partial_schedule(torch.tensor([10.0, 5.0, 0.0]), start)
+
+
+@pytest.mark.parametrize("sigmas", [[0.0, 5.0], [5.0, math.nan], [[5.0, 1.0], [4.0, 0.0]]])
+def test_sigmas_that_do_not_fall_are_refused(sigmas):
+    with pytest.raises(PriorError, match="do not fall"):
+        partial_schedule(torch.tensor(sigmas), 1.0)
+
+
+@pytest.mark.parametrize("mu", [-0.1, 1.1, math.nan])
+def test_a_mu_that_is_no_fraction_is_refused(mu):
+    with pytest.raises(PriorError, match="expected a fraction of training time"):
+        stable_diffusion_noise(mu)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])
+def test_noise_that_is_no_ratio_is_refused(noise):
+    with pytest.raises(PriorError, match="expected noise to signal"):
+        sigma_of_noise(lambda sigma: (1.0, sigma), noise, 14.6)
 
 
 fractions = st.floats(0, 1)
