@@ -55,16 +55,12 @@ class Start:
         mu, mu_of: what was asked for.
         sigma: the first noise level; 0 where nothing is to be done.
         full: whether it is the model's sigma_max, so that the full schedule is run.
-        time: the same start as a fraction of the model's own time, 0..1.
-        kept: the share of the latent in the start, see `schedule.latent_kept`.
     """
 
     mu: float
     mu_of: str
     sigma: float
     full: bool
-    time: float
-    kept: float
 
 
 def sampler_names() -> list[str]:
@@ -87,20 +83,26 @@ def find_start(model: Any, mu: float, mu_of: str) -> Start:
     check_mu(mu)
     if mu_of not in MU_OF:
         raise PriorError(f"mu_of is {mu_of!r}; expected one of {', '.join(MU_OF)}")
+    sigma_max = float(model.get_model_object("model_sampling").sigma_max)
     if mu == 0:
-        return Start(mu, mu_of, sigma=0.0, full=False, time=0.0, kept=1.0)
-    sampling = model.get_model_object("model_sampling")
-    sigma_max, sigma, time = float(sampling.sigma_max), 0.0, mu
-    full = mu == 1
-    if not full and mu_of == STABLE_DIFFUSION:
+        sigma = 0.0
+    elif mu == 1:
+        sigma = sigma_max
+    elif mu_of == STABLE_DIFFUSION:
         sigma = sigma_of_noise(partial(_gains, model), stable_diffusion_noise(mu), sigma_max)
-        full = sigma >= sigma_max
-        time = first_where(lambda part: _sigma_at(model, part) >= sigma, 0.0, 1.0)
-    elif not full:
+    else:
         sigma = _sigma_at(model, mu)
-    if full:
-        sigma, time = sigma_max, 1.0
-    return Start(mu, mu_of, sigma, full, time, kept=latent_kept(*_gains(model, sigma)))
+    return Start(mu, mu_of, sigma, full=sigma >= sigma_max)
+
+
+def own_time(model: Any, sigma: float) -> float:
+    """The fraction of the model's own time at which it has this noise level."""
+    return first_where(lambda mu: _sigma_at(model, mu) >= sigma, 0.0, 1.0)
+
+
+def kept_at(model: Any, sigma: float) -> float:
+    """The share of the latent in a start at this noise level: see `schedule.latent_kept`."""
+    return latent_kept(*_gains(model, sigma))
 
 
 def scheduler_sigmas(
@@ -126,23 +128,27 @@ def as_empty_latents_are(samples: Tensor) -> Tensor:
     return samples.to(management.intermediate_device(), dtype)
 
 
-def report_start(node_id: str | None, start: Start, run: int, steps: int, empty: bool) -> None:
+def report_start(
+    node_id: str | None, model: Any, start: Start, sigmas: Tensor, steps: int, empty: bool
+) -> None:
     """Say in the log where sampling starts, and warn on the node where that is not as one thinks.
 
-    run: steps that are run, of `steps`. empty: of a latent with nothing in it, or not known.
+    sigmas: the schedule that is run, of a full one of `steps`; a full one may begin below sigma_max
+    (ddim_uniform). empty: of a latent with nothing in it, or not known.
     """
-    if start.sigma <= 0:
+    if len(sigmas) == 0:
         return
-    kept = "" if empty else f"; the start keeps {start.kept:.2%} of the latent"
+    sigma = float(sigmas[0])
+    time, kept = own_time(model, sigma), kept_at(model, sigma)
     _log.info(
         "SCP-Diff: sampling starts at sigma %.4g, mu %.3f of the model's own time (start_percent "
         "%.3f of a ControlNet), and runs %d of %d steps%s",
-        start.sigma,
-        start.time,
-        1 - start.time,
-        run,
+        sigma,
+        time,
+        1 - time,
+        len(sigmas) - 1,
         steps,
-        kept,
+        "" if empty else f"; the start keeps {kept:.2%} of the latent",
     )
     if start.full and start.mu < 1:
         notify(
@@ -151,9 +157,9 @@ def report_start(node_id: str | None, start: Start, run: int, steps: int, empty:
             f"Diffusion at mu {start.mu:g}; take a smaller mu, or mu_of 'model'",
             "a start as at mu 1",
         )
-    if empty or start.kept >= WORTH_KEEPING:
+    if empty or kept >= WORTH_KEEPING:
         return
-    if start.kept < NOTHING:
+    if kept < NOTHING:
         notify(
             node_id,
             f"nothing of the latent is left: at mu {start.mu:g} this model starts from noise "
@@ -164,7 +170,7 @@ def report_start(node_id: str | None, start: Start, run: int, steps: int, empty:
         other = " or mu_of 'stable diffusion'" if start.mu_of != STABLE_DIFFUSION else ""
         notify(
             node_id,
-            f"only {start.kept:.1%} of the latent is left at the start, against 19% in Stable "
+            f"only {kept:.1%} of the latent is left at the start, against 19% in Stable "
             f"Diffusion at mu 0.8; take a smaller mu{other}",
             "a start with little of the latent",
         )
@@ -217,7 +223,7 @@ def sample_from(
         model_options=model.model_options,
     )
     sigmas = _cut(model, ksampler.sigmas, start, stock=empty and start.full)
-    report_start(node_id, start, len(sigmas) - 1, steps, empty)
+    report_start(node_id, model, start, sigmas, steps, empty)
     if empty and not start.full:
         # The host gives the noise its larger gain only at sigma_max. A plain start at a smaller
         # sigma needs it too, since it has no data to add to.

@@ -86,7 +86,7 @@ class PartialDenoiseScheduler(io.ComfyNode):
             notify(node_id, warning, "a prior that may not fit the model")
         sigmas = scheduler_sigmas(model, scheduler, steps, start, latent_image)
         empty = latent_image is None or is_empty(latent_image)
-        report_start(node_id, start, len(sigmas) - 1, steps, empty)
+        report_start(node_id, model, start, sigmas, steps, empty)
         return io.NodeOutput(sigmas, _NotGiven() if latent_image is None else latent_image)
 
 
