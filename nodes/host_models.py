@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..prior_tools.errors import PriorError
 from ..prior_tools.generating.node_warnings import UI_KEY
-from ..prior_tools.latent_formats import channels_of, format_of_host_class
+from ..prior_tools.latent_formats import check_channels, format_of_host_class
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
 
 # Raised wherever a person cancelled a prompt.
@@ -96,7 +96,6 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
 
     PriorError if the latents are not those of single images, or not of the format's channels.
     """
-    wanted = channels_of(latent_format)
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -109,12 +108,7 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
                 f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
                 "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
             )
-        if wanted is not None and latents.shape[1] != wanted:
-            raise PriorError(
-                f"the VAE has {latents.shape[1]} latent channels, but latent_format "
-                f"'{latent_format}' has {wanted}; choose the format of the model that the prior "
-                "is for"
-            )
+        check_channels(latent_format, latents.shape[1])
         return latents
 
     return encode

@@ -15,16 +15,8 @@ from .prior import Prior, PriorMetadata
 
 MAX_CLASSES = 4096
 
-_STATE = (
-    "spatial_mean",
-    "spatial_m2",
-    "joint_n",
-    "joint_mean",
-    "joint_m2",
-    "class_images",
-    "class_mean",
-    "class_m2",
-)
+_SPATIAL = ("spatial_mean", "spatial_m2")
+_CLASS_ROWS = ("joint_n", "joint_mean", "joint_m2", "class_images", "class_mean", "class_m2")
 
 _UNKNOWN = -1
 _NEVER_SEEN = -2
@@ -81,13 +73,15 @@ class PriorAccumulator:
     def update(self, latents: Tensor, labels: Tensor) -> None:
         """Take in a batch: latents [N, C, h, w] in raw VAE units, labels [N, h, w] integer ids.
 
-        A label of -1 is an unknown cell. Raises PriorError on other shapes, NaN or infinite
-        latents, ids outside 0..65535, or more than 4096 different ids; the accumulator is then
-        unchanged.
+        A label of -1 is an unknown cell; a batch of no images changes nothing. Raises PriorError on
+        other shapes, NaN or infinite latents, ids outside 0..65535, or more than 4096 different
+        ids; the accumulator is then unchanged.
         """
         latents = latents.detach().to("cpu").to(torch.float64)
         labels = labels.detach().to("cpu")
         self._check(latents, labels)
+        if len(latents) == 0:
+            return
         rows = self._rows(labels.to(torch.int64).flatten(1))
         values = latents.flatten(2).transpose(1, 2).contiguous()
         self._update_spatial(values)
@@ -202,7 +196,7 @@ class PriorAccumulator:
             "shape": torch.tensor([self.latent_channels, *self.grid, self.num_images]),
             "ignore_ids": torch.tensor(self.ignore_ids, dtype=torch.int64),
             "class_ids": torch.tensor(self.class_ids, dtype=torch.int64),
-            **{name: getattr(self, f"_{name}").contiguous() for name in _STATE},
+            **{name: getattr(self, f"_{name}").contiguous() for name in (*_SPATIAL, *_CLASS_ROWS)},
         }
 
     @classmethod
@@ -213,17 +207,36 @@ class PriorAccumulator:
         >>> PriorAccumulator.from_state(state.to_state()).num_images
         2
         """
-        channels, height, width, images = tensors["shape"].tolist()
-        state = cls(channels, (height, width), tensors["ignore_ids"].tolist())
+        channels, height, width, images = _entry(tensors, "shape", torch.int64, (4,)).tolist()
+        ignored = _entry(tensors, "ignore_ids", torch.int64, (None,)).tolist()
+        class_ids = _entry(tensors, "class_ids", torch.int64, (None,))
+        # Before anything of this shape is allocated: a damaged file may ask for any size.
+        _entry(tensors, "spatial_mean", torch.float64, (height * width, channels))
+        state = cls(channels, (height, width), ignored)
+        if images < 0 or len(class_ids) > MAX_CLASSES or not state._takes_as_new(class_ids):
+            raise PriorError(
+                f"{images} images with class ids {class_ids.tolist()[:20]} are no state"
+            )
         state.num_images = images
         # Rows in their old order: sums over rows then go on in the same order.
-        for class_id in tensors["class_ids"].tolist():
-            state._rows(torch.tensor([[class_id]]))
-        for name in _STATE:
-            if tensors[name].shape != getattr(state, f"_{name}").shape:
-                raise PriorError(f"{name} has shape {tuple(tensors[name].shape)}")
-            setattr(state, f"_{name}", tensors[name].clone())
+        state._row_of_id[class_ids + 1] = torch.arange(len(class_ids))
+        state.class_ids = class_ids.tolist()
+        for name in (*_SPATIAL, *_CLASS_ROWS):
+            rows, *sides = getattr(state, f"_{name}").shape
+            shape = (len(class_ids) if name in _CLASS_ROWS else rows, *sides)
+            setattr(state, f"_{name}", _entry(tensors, name, torch.float64, shape).clone())
         return state
+
+    def _takes_as_new(self, class_ids: Tensor) -> bool:
+        """Whether all of these ids are possible, different, not ignored and not here yet."""
+        if len(class_ids) == 0:
+            return True
+        inside = int(class_ids.min()) >= 0 and int(class_ids.max()) <= MAX_CLASS_ID
+        return (
+            inside
+            and len(class_ids.unique()) == len(class_ids)
+            and bool((self._row_of_id[class_ids + 1] == _NEVER_SEEN).all())
+        )
 
     def _check(self, latents: Tensor, labels: Tensor) -> None:
         want = (self.latent_channels, *self.grid)
@@ -266,14 +279,11 @@ class PriorAccumulator:
             )
         self._row_of_id[new + 1] = torch.arange(known, known + len(new))
         self.class_ids += new.tolist()
-        for name in ("_joint_n", "_joint_mean", "_joint_m2", "_class_images", "_class_mean"):
-            self._add_rows(name, len(new))
-        self._add_rows("_class_m2", len(new))
+        for name in _CLASS_ROWS:
+            rows = getattr(self, f"_{name}")
+            added = rows.new_zeros(len(new), *rows.shape[1:])
+            setattr(self, f"_{name}", torch.cat([rows, added]))
         return self._rows(labels)
-
-    def _add_rows(self, name: str, count: int) -> None:
-        state = getattr(self, name)
-        setattr(self, name, torch.cat([state, state.new_zeros(count, *state.shape[1:])]))
 
     def _update_spatial(self, values: Tensor) -> None:
         mean = values.mean(0)
@@ -330,3 +340,21 @@ class PriorAccumulator:
         """[..., cells, C] to float32 [..., C, h, w], a view."""
         maps = to_float32(cells).transpose(-1, -2)
         return maps.view(*maps.shape[:-1], *self.grid)
+
+
+def _entry(
+    tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype, shape: tuple[int | None, ...]
+) -> Tensor:
+    """A tensor of a state; PriorError if it is not of this type and shape (None: any length)."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise PriorError(f"the state lacks {name}")
+    fits = tensor.ndim == len(shape) and all(
+        want in (None, side) for want, side in zip(shape, tensor.shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits:
+        raise PriorError(
+            f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected {dtype} of "
+            f"{tuple('any' if want is None else want for want in shape)}"
+        )
+    return tensor

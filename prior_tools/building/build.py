@@ -17,9 +17,9 @@ from ..prior import Prior
 from .checkpoint import Checkpoint, Progress
 from .reading import (
     GridItems,
+    HelperThreads,
     Item,
     LabelledDataset,
-    helper_threads,
     read_in_processes,
     read_in_threads,
     stack_batch,
@@ -48,7 +48,7 @@ class BuildOptions:
         label_method: see `resize_labels`.
         batch_size: images that are encoded at once.
         on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
-        workers: number of threads or processes that read.
+        workers: number of threads or processes that read; 0 is one thread.
         processes: read in processes; only outside ComfyUI.
 
     >>> options = BuildOptions(batch_size=1, label_method="nearest")
@@ -70,6 +70,8 @@ class BuildOptions:
             )
         if self.batch_size < 1:
             raise PriorError(f"batch_size is {self.batch_size}; expected at least 1")
+        if self.workers < 0:
+            raise PriorError(f"workers is {self.workers}; expected 0 or more")
 
 
 def build_prior(
@@ -138,16 +140,16 @@ def collect_moments(
             caller to remove.
         progress: called as progress(done, total) at the start, where done is what the checkpoint
             holds, and after each batch, in this thread; what it raises ends the build.
-        cancelled: asked between batches; if it returns True, the checkpoint is saved and
-            BuildCancelled raised.
+        cancelled: asked between batches and while reading is waited for; if it returns True, the
+            checkpoint is saved and BuildCancelled raised.
         skipped: called as skipped(name, reason) for each item left out.
 
     Returns:
         None if the share of one of several ranks holds nothing that could be used.
 
     Raises:
-        PriorError: nothing to read or to use, an item that cannot be used, NaN in latents, or
-            latents of another size than images // factor.
+        PriorError: nothing to read or to use, an item that cannot be used, NaN in latents, latents
+            of another size than images // factor, or a reading process that was killed.
     """
     batch_size, factor = options.batch_size, options.downscale_factor
     if len(dataset) == 0:
@@ -183,27 +185,32 @@ def collect_moments(
         while adding:
             adding.pop().result()
 
-    read = read_in_processes if options.processes else read_in_threads
+    def look() -> None:
+        if cancelled and cancelled():
+            raise BuildCancelled(f"cancelled after {done} of {total} images")
+
+    read = read_in_processes if options.processes and options.workers else read_in_threads
     left = batches[at.next_batch :]
     items = read(
         GridItems(dataset, factor, options.label_method),
         [i for batch in left for i in batch],
-        options.workers,
+        max(1, options.workers),
         2 * batch_size + options.workers,
+        look,
     )
     adding: list[Future[None]] = []
-    adder = helper_threads(1, "scp-add")
+    adder = HelperThreads(1, "scp-add")
     try:
         for batch in left:
-            if cancelled and cancelled():
-                raise BuildCancelled(f"cancelled after {done} of {total} images")
+            look()
             usable, left_out = [], []
             for index, item in zip(batch, islice(items, len(batch)), strict=True):
                 if not isinstance(item, PriorError):
                     usable.append(item)
                     continue
                 if options.on_error == "stop":
-                    raise PriorError(f"{item}. To leave such files out, set on_error to skip")
+                    said = str(item).rstrip(".")
+                    raise PriorError(f"{said}. To leave such files out, set on_error to skip")
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None
             settle()
@@ -221,13 +228,13 @@ def collect_moments(
                 progress(done, total)
         settle()
     except BuildCancelled:
-        # Raised between batches only, where the moments and the count of batches agree.
+        # Raised before a batch is taken in, where the moments and the count of batches agree.
         settle()
         if checkpoint:
             checkpoint.save(at)
         raise
     finally:
-        adder.shutdown(wait=True, cancel_futures=True)
+        adder.end()
         close(items)
     if at.state is None and ranks == 1:
         name, reason = at.skipped[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from ..accumulator import MAX_CLASSES, PriorAccumulator
+from ..accumulator import PriorAccumulator
 from ..atomic import write_bytes
 from ..errors import PriorError
 from ..json_values import integer, items, parsed, table, text
-from ..labels.ids import MAX_CLASS_ID
 from ..tensor_file import read_tensors
 from ..vae_fingerprint import VaeFingerprint
 
@@ -47,13 +46,18 @@ class Checkpoint:
     Args:
         path: the file.
         identity: all that the result depends on, as texts by name: a build goes on from a
-            checkpoint only if every one of them is the same.
-        vae: of the VAE that encodes, which has to be the same, too.
+            checkpoint only if every one of them is the same. May grow until `load`.
+        vae: of the VAE that encodes, which has to be the same, too. May come until `load`; None
+            where nothing else than this build's own encoder is meant.
         every: seconds between two saves.
     """
 
     def __init__(
-        self, path: Path, identity: Mapping[str, str], vae: VaeFingerprint, every: float = 60.0
+        self,
+        path: Path,
+        identity: Mapping[str, str],
+        vae: VaeFingerprint | None = None,
+        every: float = 60.0,
     ) -> None:
         self.path = Path(path)
         self.identity = dict(identity)
@@ -61,45 +65,62 @@ class Checkpoint:
         self.every = every
         self._saved_at = time.monotonic()
 
+    def check(self) -> None:
+        """Raise PriorError as `load` would, for as much of the identity as is known so far."""
+        if self.path.exists():
+            identity, vae, _ = self._read()
+            self._check(identity, self.identity.keys(), vae if self.vae else None)
+
     def load(self) -> Progress:
         """Where to go on; from the beginning if there is no file.
 
         Raises PriorError if the file is of another build, saying what differs, or damaged.
         """
+        if not self.path.exists():
+            return Progress()
+        identity, vae, progress = self._read()
+        self._check(identity, identity.keys() | self.identity.keys(), vae)
+        return progress
+
+    def _read(self) -> tuple[dict[str, str], VaeFingerprint | None, Progress]:
+        """(identity, vae, progress) as the file has them."""
         try:
             written, tensors = read_tensors(self.path, HEADER_KEY, _MAX_HEADER)
             if written is None:
                 raise ValueError("it is not a checkpoint")
             header = table(parsed(written), ("identity", "vae", "progress"), "the header")
             identity = table(header["identity"], header["identity"], "identity")
-            vae = VaeFingerprint.from_json(header["vae"])
-            progress = _progress(header["progress"], tensors)
-        except FileNotFoundError:
-            return Progress()
+            vae = None if header["vae"] is None else VaeFingerprint.from_json(header["vae"])
+            return identity, vae, _progress(header["progress"], tensors)
         except ValueError as error:
             raise PriorError(
                 f"{self.path.name} cannot be read ({error}); remove it to begin anew"
             ) from error
+
+    def _check(
+        self, theirs: Mapping[str, str], names: Iterable[str], vae: VaeFingerprint | None
+    ) -> None:
         changed = [
-            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
-            for name in sorted({*identity, *self.identity})
-            if identity.get(name) != self.identity.get(name)
+            f"{name} was {theirs.get(name)} and is {self.identity.get(name)}"
+            for name in sorted(names)
+            if theirs.get(name) != self.identity.get(name)
         ]
-        if not vae.fits(self.vae):
+        if vae is None or self.vae is None:
+            changed += ["the VAE"] if vae is not self.vae else []
+        elif not vae.fits(self.vae):
             changed.append(f"the VAE ({vae.against(self.vae)})")
         if changed:
             raise PriorError(
                 f"{self.path.name} is of a build that differs: {'; '.join(changed)}. Give the "
                 "same dataset and options to resume, or remove the file to begin anew"
             )
-        return progress
 
     def save(self, progress: Progress) -> None:
         """Write `progress` in one step."""
         tensors = progress.state.to_state() if progress.state else {}
         header = {
             "identity": self.identity,
-            "vae": self.vae.to_json(),
+            "vae": None if self.vae is None else self.vae.to_json(),
             "progress": {"next_batch": progress.next_batch, "skipped": progress.skipped},
         }
         data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
@@ -131,42 +152,9 @@ def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:
 
 
 def _check_state(tensors: Mapping[str, Tensor]) -> None:
-    """ValueError if the tensors are not those of a state.
-
-    Before an accumulator is made of the sizes that they claim.
-    """
-    whole = ("shape", "ignore_ids", "class_ids")
-    means = ("spatial_mean", "joint_mean", "class_mean")
-    m2s = tuple(name.replace("_mean", "_m2") for name in means)
-    table(tensors, (*whole, *means, *m2s, "joint_n", "class_images"), "the file")
-    for name, tensor in tensors.items():
-        if tensor.dtype != (torch.int64 if name in whole else torch.float64):
-            raise ValueError(f"{name} is of {tensor.dtype}")
-    if tensors["shape"].shape != (4,) or tensors["ignore_ids"].ndim != 1:
-        raise ValueError("its shape is none")
-    channels, height, width, images = tensors["shape"].tolist()
-    if min(channels, height, width) < 1 or images < 0:
-        raise ValueError(f"its shape is {(channels, height, width, images)}")
-    cells, classes = height * width, tensors["class_ids"].numel()
-    for name, shape in (
-        ("class_ids", (classes,)),
-        ("spatial_mean", (cells, channels)),
-        ("joint_n", (classes, cells)),
-        ("joint_mean", (classes, cells, channels)),
-        ("class_images", (classes,)),
-        ("class_mean", (classes, channels)),
-    ):
-        for same in (name, name.replace("_mean", "_m2")):
-            if tensors[same].shape != shape:
-                raise ValueError(f"{same} has shape {tuple(tensors[same].shape)}, not {shape}")
-    ids = tensors["class_ids"]
-    known = ids.numel() == 0 or 0 <= int(ids.min()) <= int(ids.max()) <= MAX_CLASS_ID
-    if not known or len(ids.unique()) < classes or classes > MAX_CLASSES:
-        raise ValueError("its class ids are none")
-    if torch.isin(ids, tensors["ignore_ids"]).any():
-        raise ValueError("it has statistics of class ids that it ignores")
+    """ValueError if the tensors hold what no moments can be; their shapes are not looked at."""
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds NaN or infinity")
-        if name not in (*means, "ignore_ids") and (tensor < 0).any():
+        if not name.endswith("_mean") and name != "ignore_ids" and (tensor < 0).any():
             raise ValueError(f"{name} holds negative values")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
@@ -25,10 +24,12 @@ from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
-from ..latent_formats import LATENT_FORMATS
+from ..latent_formats import LATENT_FORMATS, check_channels
 from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
+from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
+from .text_files import read_class_names
 
 CANCELLED = 130
 
@@ -44,7 +45,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     data = parser.add_argument_group("dataset")
     data.add_argument("--dataset", choices=LAYOUTS, required=True, help="how it lies on disk")
-    data.add_argument("--root", type=Path, required=True, metavar="DIR", help="its folder")
+    data.add_argument(
+        "--root", type=Path, metavar="DIR", help="its folder; for pairs the default is this folder"
+    )
     data.add_argument("--split", default="train", help="default: train")
     data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
     data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
@@ -65,7 +68,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
     work.add_argument("--batch-size", type=int, default=8, metavar="N", help="images at once")
-    work.add_argument("--workers", type=int, default=4, metavar="N", help="processes that read")
+    work.add_argument(
+        "--workers", type=int, default=4, metavar="N", help="processes that read, 0: none"
+    )
     work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     work.add_argument("--dtype", choices=list(DTYPES), default="auto")
     work.add_argument("--on-error", choices=ON_ERROR, default="stop", help="files that fail")
@@ -83,38 +88,55 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, ranks: Ranks) -> int:
+    # All that can be wrong is said before the VAE is loaded, and of the VAE before it encodes.
+    if args.limit < 0:
+        raise PriorError(f"--limit is {args.limit}; expected a number of images, or 0 for all")
+    if not args.checkpoint_every >= 0:
+        raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
     layout = _layout(args)
-    device = f"cuda:{ranks.local}" if args.device == "cuda" and ranks.size > 1 else args.device
-    vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    width, height = args.size
-    if width % vae.downscale_factor or height % vae.downscale_factor:
-        raise PriorError(
-            f"{width}x{height} pixels are not whole latent cells; expected multiples of "
-            f"{vae.downscale_factor} for this VAE"
-        )
-    names = _class_names(args.class_names) if args.class_names else dict(layout.palette.names)
-    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
-    dataset = layout.dataset(args.size, args.resize).subset(subset)
-    checkpoint = Checkpoint(
-        _checkpoint_path(args.out, ranks),
-        _identity(args, layout, vae, ranks),
-        vae.fingerprint,
-        args.checkpoint_every,
-    )
+    if args.class_names:
+        names = read_class_names(args.class_names, "--class-names")
+    else:
+        names = dict(layout.palette.names)
+    known = LATENT_FORMATS[args.latent_format]
     options = BuildOptions(
-        downscale_factor=vae.downscale_factor,
+        downscale_factor=known.downscale_factor if known else 1,
         label_method=args.label_method,
         batch_size=args.batch_size,
         on_error=args.on_error,
         workers=args.workers,
         processes=True,
     )
+    _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
+    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
+    dataset = layout.dataset(args.size, args.resize).subset(subset)
+    checkpoint = Checkpoint(
+        _checkpoint_path(args.out, ranks),
+        _identity(args, layout, ranks),
+        every=args.checkpoint_every,
+    )
+    checkpoint.check()
+    device = choose_device(args.device, ranks, *seen_by_torch())
+
+    vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
+    check_channels(args.latent_format, vae.latent_channels)
+    _check_size(args.size, vae.downscale_factor, "this VAE")
+    options = replace(options, downscale_factor=vae.downscale_factor)
+    checkpoint.identity |= _identity_of_vae(vae)
+    checkpoint.vae = vae.fingerprint
+
+    def encode(images: Tensor) -> Tensor:
+        latents = vae.encode(images)
+        # What a VAE gives is certain only now.
+        check_channels(args.latent_format, latents.shape[1])
+        return latents
+
     skipped: list[str] = []
     with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
         try:
             state = collect_moments(
                 dataset,
-                vae.encode,
+                encode,
                 options,
                 share=(ranks.rank, ranks.size),
                 checkpoint=checkpoint,
@@ -150,8 +172,13 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
+    root = args.root
+    if root is None:
+        if args.dataset != "pairs":
+            raise PriorError(f"--root is missing; give the folder of the {args.dataset} dataset")
+        root = Path.cwd()
     layout = find_dataset(
-        args.dataset, args.root, args.split, images=args.images_dir, labels=args.labels_dir
+        args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
     )
     if args.palette:
         layout = layout.with_palette(args.palette)
@@ -160,10 +187,17 @@ def _layout(args: argparse.Namespace) -> Layout:
     return layout
 
 
-def _identity(
-    args: argparse.Namespace, layout: Layout, vae: ComfyVAE, ranks: Ranks
-) -> dict[str, str]:
-    """All that the moments depend on, for the checkpoint."""
+def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
+    width, height = size
+    if width % factor or height % factor:
+        raise PriorError(
+            f"{width}x{height} pixels are not whole latent cells; expected multiples of {factor} "
+            f"for {of}"
+        )
+
+
+def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
+    """All that the moments depend on beside the VAE, for the checkpoint."""
     files, names = hashlib.sha256(), hashlib.sha256()
     for pair in layout.pairs:
         names.update(f"{pair.name}\n".encode())
@@ -178,10 +212,15 @@ def _identity(
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
         "sizes or dates of the files": files.hexdigest()[:12],
-        "device": vae.device.partition(":")[0],
-        "dtype": vae.dtype,
         "on error": args.on_error,
         "number of ranks": str(ranks.size),
+    }
+
+
+def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
+    return {
+        "device": vae.device.partition(":")[0],
+        "dtype": vae.dtype,
     }
 
 
@@ -228,9 +267,7 @@ def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, _frame: object) -> None:
         if os.getpid() != process:
-            # A forked reader: Ctrl-C reaches it too, but the build ends it when it is done.
-            if number == signal.SIGTERM:
-                os._exit(1)
+            # A reader just forked, which leaves signals to the build from its first line on.
             return
         if stopped:
             raise KeyboardInterrupt
@@ -253,22 +290,3 @@ def _size(text: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x512")
     return width, height
-
-
-def _class_names(path: Path) -> dict[int, str]:
-    """Class names from a JSON object {id: name} or list, or from lines of 'ID NAME'."""
-    items: Iterable[Sequence[Any]]
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            data = json.loads(text)
-            items = data.items() if isinstance(data, dict) else enumerate(data)
-        else:
-            lines = [line for line in text.splitlines() if line.strip()]
-            items = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-        return {int(class_id): str(name).strip() for class_id, name in items}
-    except (ValueError, TypeError) as error:
-        raise PriorError(
-            f"{path.name} is no list of class names ({error}); expected lines such as '3 road', or "
-            'JSON such as {"3": "road"}'
-        ) from error

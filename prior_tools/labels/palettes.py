@@ -197,7 +197,7 @@ def check_matched(
     raise PriorError(
         f"{what} matches no class color of palette '{palette.name}' in {unmatched:.1%} of its "
         f"pixels; {hint}. Choose the palette that the label map was drawn with, and avoid JPEG "
-        "and smooth resizing of label maps."
+        "and smooth resizing of label maps"
     )
 
 

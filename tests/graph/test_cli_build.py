@@ -1,6 +1,7 @@
 """`python -m prior_tools build` in processes of its own, with ComfyUI's own VAE loader."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -76,14 +77,19 @@ def batches_done(checkpoint: Path) -> int:
     return json.loads(written)["progress"]["next_batch"]
 
 
-def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) -> int:
-    """Start, send the signal once `batch` batches are in the checkpoint; returns the exit code."""
-    process = subprocess.Popen(
+def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) -> tuple[int, str]:
+    """Start, send a signal once `batch` batches are in the checkpoint: (exit code, stderr).
+
+    To the whole process group, as `timeout`, systemd and a terminal's Ctrl-C do. SIGKILL finds the
+    main process alone, or torchrun and all of its ranks.
+    """
+    process = psutil.Popen(
         command,
         cwd=REPOSITORY,
         env=environment(),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
@@ -91,13 +97,17 @@ def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) ->
         assert time.monotonic() < deadline, "the build did not get on"
         time.sleep(0.005)
     assert process.poll() is None, "the build ended before it could be stopped"
+    started = process.children(recursive=True)
     if number == signal.SIGKILL:
-        # With all that it started: torchrun's ranks are sessions of their own.
-        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+        for each in [process, *(started if "--nproc_per_node" in command else [])]:
             each.kill()
     else:
-        process.send_signal(number)
-    return process.wait(60)
+        os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    # Those that read end by themselves.
+    _, left = psutil.wait_procs(started, timeout=20)
+    assert not left
+    return process.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +139,14 @@ def test_ctrl_c_and_sigterm_end_cleanly_and_the_same_command_goes_on(
     out = tmp_path / "p.safetensors"
     checkpoint = out.with_name(out.name + ".checkpoint")
     for batch, number in ((3, signal.SIGINT), (9, signal.SIGTERM)):
-        stopped = stopped_at(command(out, "--checkpoint-every", "0"), checkpoint, batch, number)
-        assert stopped == 130
-        assert batches_done(checkpoint) >= batch
-    run(command(out))
+        code, said = stopped_at(command(out, "--checkpoint-every", "0"), checkpoint, batch, number)
+        assert code == 130 and "Traceback" not in said
+        done = batches_done(checkpoint)
+        assert (
+            done >= batch
+            and f"cancelled after {done * BATCH} of {COUNT} images; start the same" in said
+        )
+    run(command(out, "--workers", "0"))
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
@@ -231,12 +245,9 @@ def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, unint
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--size", "63x64"), "63x64 pixels are not whole latent cells; expected multiples of 8"),
         (("--vae", "nothing.safetensors"), "there is no VAE file nothing.safetensors"),
-        (("--comfyui", "nowhere"), "ComfyUI is not in nowhere"),
         (("--device", "cuda:7"), "device cuda:7 is not there"),
-        (("--device", "gpu"), "device is 'gpu'; expected auto, cpu, cuda"),
-        (("--ignore-ids", "road"), "--ignore-ids is 'road'"),
+        (("--latent-format", "flux"), "the VAE has 4 latent channels, but latent_format 'flux'"),
     ],
 )
 def test_wrong_options_end_in_one_line(command, tmp_path, more, says):
@@ -244,6 +255,18 @@ def test_wrong_options_end_in_one_line(command, tmp_path, more, says):
     (line,) = [x for x in ended.stderr.splitlines() if "error" in x]
     assert says in line
     assert "Traceback" not in ended.stderr
+
+
+def test_a_vae_of_other_channels_is_refused_before_an_image_is_read(command, tmp_path, scenes):
+    root = tmp_path / "copy"
+    shutil.copytree(scenes, root)
+    for path in (root / "images").iterdir():
+        path.write_bytes(b"no picture")
+    vae = ("--vae", str(weights.tiny_vae(16)))
+    says = run(command(tmp_path / "p.safetensors", *vae, root=root), 2).stderr
+    assert "the VAE has 16 latent channels, but latent_format 'sd15' has 4" in says
+    says = run(command(tmp_path / "p.safetensors", *vae, "--latent-format", "sd3", root=root), 2)
+    assert "cannot be read" in says.stderr
 
 
 def test_class_names_come_from_a_file(command, tmp_path):
@@ -256,5 +279,5 @@ def test_class_names_come_from_a_file(command, tmp_path):
     # As PowerShell writes a file by default.
     names.write_text("0: Fahrbahn", encoding="utf-16")
     ended = run(command(tmp_path / "q.safetensors", "--class-names", str(names)), code=2)
-    assert "names.txt is no list of class names" in ended.stderr
+    assert "names.txt is not text in UTF-8" in ended.stderr
     assert prior.num_images == 8

@@ -1,12 +1,24 @@
 """Laws of building from folders: every image once, every failure by name, nothing left running."""
 
+import json
+import multiprocessing
+import os
 import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save as tensors_to_bytes
 
 from dev.fuzz.limits import memory_limit, offence
 from dev.fuzz.tensor_files import damaged_files
@@ -18,13 +30,17 @@ from prior_tools import (
     PriorError,
     build_prior,
 )
+from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
+from prior_tools.cli.build import _stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
-from prior_tools.datasets.pairs import choose_subset, find_pairs
+from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
 from prior_tools.labels.geometry import resize_labels
 from prior_tools.vae_fingerprint import fingerprint_weights
 
 SIZE = (48, 32)
+REPOSITORY = Path(__file__).parents[2]
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals and pipes")
 
 
 def encode(images: torch.Tensor) -> torch.Tensor:
@@ -58,8 +74,12 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
         item = dataset[i]
         state.update(encode(as_floats(item.image)[None]), resize_labels(item.labels[None], (4, 6)))
     want = state.finalize()
-    for batch_size, workers in ((1, 1), (3, 4), (100, 2)):
-        got = build_prior(dataset, encode, BuildOptions(batch_size=batch_size, workers=workers))
+    for batch_size, workers, processes in (
+        *((1, 1, False), (3, 4, False), (100, 0, False)),
+        *((3, 0, True), (3, 2, True), (100, 1, True)),
+    ):
+        options = BuildOptions(batch_size=batch_size, workers=workers, processes=processes)
+        got = build_prior(dataset, encode, options)
         for name in ("joint_mean", "joint_std", "class_std", "spatial_std", "joint_count"):
             torch.testing.assert_close(
                 getattr(got, name), getattr(want, name), atol=1e-6, rtol=1e-6
@@ -126,6 +146,13 @@ def test_an_error_comes_back_from_a_process_that_reads():
     assert type(error) is PriorError and str(error) == "a file is damaged"
 
 
+def test_what_to_do_follows_the_reason_after_one_full_stop(tmp_path):
+    folder = write_pairs(tmp_path, count=1, palette="cityscapes")
+    with pytest.raises(PriorError, match=r"of label maps\. To leave such files out") as refused:
+        build_prior(dataset_of(folder), encode)
+    assert ".." not in str(refused.value)
+
+
 def test_if_nothing_can_be_used_the_first_reason_is_told(tmp_path):
     folder = write_pairs(tmp_path, count=3)
     for path in (folder / "labels").iterdir():
@@ -134,8 +161,9 @@ def test_if_nothing_can_be_used_the_first_reason_is_told(tmp_path):
         build_prior(dataset_of(folder), encode, BuildOptions(on_error="skip"))
 
 
+@pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("way", ["cancelled", "progress", "encode"])
-def test_cancel_between_batches_leaves_no_thread_behind(tmp_path, way):
+def test_cancel_between_batches_leaves_no_reader_behind(tmp_path, way, processes):
     dataset = dataset_of(write_pairs(tmp_path, count=12))
     calls = []
 
@@ -155,9 +183,212 @@ def test_cancel_between_batches_leaves_no_thread_behind(tmp_path, way):
     }[way]
     with pytest.raises(BuildCancelled if way == "cancelled" else Stop):
         build_prior(
-            dataset, stop if way == "encode" else encode, BuildOptions(batch_size=2), **options
+            dataset,
+            stop if way == "encode" else encode,
+            BuildOptions(batch_size=2, workers=2, processes=processes),
+            **options,
         )
-    assert not [t for t in threading.enumerate() if t.name.startswith("scp-read")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("scp-")]
+    assert not multiprocessing.active_children()
+
+
+# A build as a script of its own: images of 0.4 MB, of which more are read ahead than fit into 4 MB.
+IN_PROCESSES = """
+import torch
+from prior_tools import BuildOptions, build_prior
+from prior_tools.datasets.dataset import LabelledImage
+
+class Noise:
+    ignored, metadata = (), {}
+    def __len__(self): return 24
+    def name(self, index): return str(index)
+    def __getitem__(self, index):
+        image = torch.full((256, 512, 3), index, dtype=torch.uint8)
+        return LabelledImage(image, torch.zeros(256, 512, dtype=torch.int64))
+
+def encode(images):
+    return torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
+
+if __name__ == "__main__":
+    options = BuildOptions(batch_size=8, workers=2, processes=True)
+    print("mean", build_prior(Noise(), encode, options).spatial_mean.mean().item() * 255)
+"""
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare"), reason="no unshare to give a process its own mounts"
+)
+@pytest.mark.parametrize("kilobytes", [4096, 4])
+def test_processes_need_no_shared_memory(tmp_path, kilobytes):
+    """4 kB hold not even a lock: Docker's default is 64 MB for all that a container runs."""
+    mounted = f"mount -t tmpfs -o size={kilobytes}k tmpfs /dev/shm"
+    probe = subprocess.run(["unshare", "-m", "sh", "-c", mounted], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"a /dev/shm of its own is not allowed here: {probe.stderr.strip()}")
+    script = tmp_path / "script.py"
+    script.write_text(IN_PROCESSES)
+    full = "head -c 4096 /dev/zero > /dev/shm/full" if kilobytes == 4 else "true"
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f"{mounted} && {full} && exec {sys.executable} {script}"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert float(ended.stdout.split()[-1]) == pytest.approx(sum(range(24)) / 24, abs=1e-3)
+
+
+def with_a_hanging_image(folder, at: int) -> PairDataset:
+    """Pairs of which one image is a pipe that nobody writes to, as a drive that has gone."""
+    dataset = dataset_of(write_pairs(folder))
+    os.mkfifo(folder / "hanging")
+    pairs = list(dataset.pairs)
+    pairs[at] = Pair("hanging", folder / "hanging", pairs[at].label)
+    return PairDataset(pairs, dataset.size, dataset.palette)
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
+    tmp_path, workers, number
+):
+    dataset = with_a_hanging_image(tmp_path, 5)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", {})
+    options = BuildOptions(batch_size=2, workers=workers, processes=True)
+
+    def soon(done: int, _total: int) -> None:
+        if done == 4:
+            threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+
+    before = set(threading.enumerate())
+    with _stopped_by_signal() as cancelled, pytest.raises(BuildCancelled, match="after 4 of 7"):
+        collect_moments(
+            dataset, encode, options, checkpoint=checkpoint, progress=soon, cancelled=cancelled
+        )
+    assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
+    assert not multiprocessing.active_children()
+    # One's own thread cannot be ended while it waits for the system; it keeps nothing waiting.
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
+    os.close(os.open(tmp_path / "hanging", os.O_RDWR | os.O_NONBLOCK))
+
+
+@posix
+def test_readers_leave_signals_to_the_build(tmp_path):
+    """A signal to the process group reaches them as well."""
+    dataset = dataset_of(write_pairs(tmp_path))
+    signalled = []
+
+    def signalling(images):
+        for reader in psutil.Process().children():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                reader.send_signal(number)
+                signalled.append(number)
+        time.sleep(0.2)
+        return encode(images)
+
+    options = BuildOptions(batch_size=1, workers=2, processes=True)
+    assert build_prior(dataset, signalling, options).num_images == 7 and signalled
+
+
+@posix
+def test_a_reader_that_is_killed_ends_the_build_by_name(tmp_path):
+    dataset = with_a_hanging_image(tmp_path, 3)
+
+    def killing(images):
+        for reader in psutil.Process().children():
+            reader.kill()
+        return encode(images)
+
+    options = BuildOptions(batch_size=1, workers=1, processes=True)
+    with pytest.raises(PriorError, match=r"read \w+ was ended by SIGKILL.*short of memory.*fewer"):
+        build_prior(dataset, killing, options)
+
+
+def test_a_fault_in_a_reader_is_shown_with_its_traceback(tmp_path):
+    dataset = dataset_of(write_pairs(tmp_path, 2))
+    broken = PairDataset([*dataset.pairs, Pair("strange", 3, 4)], SIZE, dataset.palette)
+    with pytest.raises(RuntimeError, match=r"reading strange failed:\nTraceback"):
+        build_prior(broken, encode, BuildOptions(workers=1, processes=True))
+
+
+@posix
+def test_readers_end_when_the_build_is_killed(tmp_path):
+    with_a_hanging_image(tmp_path, 2)
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            from pathlib import Path
+            from prior_tools import PALETTES, BuildOptions, build_prior
+            from prior_tools.datasets.dataset import PairDataset
+            from prior_tools.datasets.pairs import Pair
+
+            hanging = Path({str(tmp_path / "hanging")!r})
+            if __name__ == "__main__":
+                pairs = [Pair(str(i), hanging, hanging) for i in range(9)]
+                dataset = PairDataset(pairs, (48, 32), PALETTES["camvid"])
+                build_prior(dataset, None, BuildOptions(workers=3, processes=True))
+            """
+        )
+    )
+    build = psutil.Popen(
+        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    )
+    deadline = time.monotonic() + 60
+    while len(readers := build.children()) < 3:
+        assert time.monotonic() < deadline and build.is_running()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    build.kill()
+    build.wait(10)
+    _, left = psutil.wait_procs(readers, timeout=10)
+    assert not left
+
+
+def damaged(change) -> bytes:
+    """A checkpoint's bytes, its header or its tensors changed."""
+    state = PriorAccumulator(2, (2, 3))
+    state.update(torch.ones(1, 2, 2, 3), torch.zeros(1, 2, 3, dtype=torch.int64))
+    tensors = state.to_state()
+    progress = {"next_batch": 1, "skipped": []}
+    header = {"identity": {"size": "8x8"}, "vae": None, "progress": progress}
+    change(header, tensors)
+    return tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, tensors: header.pop("progress"),
+        lambda header, tensors: header.update(identity=[]),
+        lambda header, tensors: header["progress"].update(next_batch=-1),
+        lambda header, tensors: header["progress"].update(next_batch=None),
+        lambda header, tensors: header["progress"].update(next_batch=float("inf")),
+        lambda header, tensors: header["progress"].update(skipped=[1]),
+        lambda header, tensors: tensors.pop("joint_n"),
+        lambda header, tensors: tensors.update(shape=torch.tensor([2, 20000, 20000, 1])),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, change):
+    path = tmp_path / "p.checkpoint"
+    path.write_bytes(damaged(lambda header, tensors: None))
+    assert Checkpoint(path, {"size": "8x8"}).load().next_batch == 1
+    path.write_bytes(damaged(change))
+    with pytest.raises(PriorError, match=r"p\.checkpoint cannot be read.*remove it"):
+        Checkpoint(path, {"size": "8x8"}).load()
+
+
+def test_a_checkpoint_tells_of_another_build_before_all_is_known(tmp_path):
+    path = tmp_path / "p.checkpoint"
+    Checkpoint(path, {"size": "8x8", "vae": "ab"}).save(Progress())
+    known = Checkpoint(path, {"size": "8x8"})
+    known.check()
+    with pytest.raises(PriorError, match="vae was ab and is None"):
+        known.load()
+    with pytest.raises(PriorError, match="size was 8x8 and is 9x9"):
+        Checkpoint(path, {"size": "9x9"}).check()
 
 
 def test_nan_and_other_sizes_of_latents_are_refused(tmp_path):
