@@ -75,7 +75,7 @@ def test_a_single_map_needs_no_batch():
     ("labels", "grid", "method", "says"),
     [
         (torch.zeros(4, dtype=torch.int64), (2, 2), "majority", "shape"),
-        (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", "at least one cell"),
+        (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", r"grid is \(0, 2\); expected"),
         (torch.zeros(4, 4, dtype=torch.int64), (2, 2), "bilinear", "expected one of majority"),
         # A table with an entry for each id would take gigabytes.
         (torch.tensor([[0, 200_000_000]]), (1, 1), "majority", "from 0 to 200000000"),

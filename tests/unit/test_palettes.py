@@ -35,7 +35,9 @@ def test_a_palette_of_ids_that_would_take_a_table_of_gigabytes_is_refused(class_
     data = PALETTES["camvid"].to_json()
     for field, entry in (("colors", (1, 2, 3)), ("names", "moon")):
         given = {"colors": {0: (0, 0, 0)}, field: {class_id: entry}}
-        with pytest.raises(PriorError, match=f"has a class id {class_id}; expected 0..65535"):
+        with pytest.raises(
+            PriorError, match=f"id of palette 'moons' is {class_id}; expected 0..65535"
+        ):
             Palette("moons", **given)
         with pytest.raises(ValueError, match="class id"):
             Palette.from_json({**data, field: {**data[field], str(class_id): entry}})
@@ -82,18 +84,18 @@ def test_void_colors_are_unknown_but_not_unmatched():
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(COLORED), st.integers(0, 10**6), st.tuples(*[st.integers(-9, 9)] * 3))
 def test_a_color_matches_within_half_the_smallest_distance(palette, pick, off):
-    colors, ids = palette.table
+    colors, ids = palette._table
     at = pick % len(colors)
     moved = (colors[at] + torch.tensor(off)).clamp(0, 255)
     distance = (moved - colors[at]).double().norm()
     decoded, unmatched = decode_label_image(moved.view(1, 1, 3), palette)
-    if distance > 0 and ids[at] < 0 and distance < palette.tolerance:
+    if distance > 0 and ids[at] < 0 and distance < palette._tolerance:
         # Void colors match exactly or not at all.
         assert decoded.item() == -1 and unmatched == 1
-    elif distance < palette.tolerance:
+    elif distance < palette._tolerance:
         assert decoded.item() == ids[at] and unmatched == 0
     nearest = (colors - moved).double().norm(dim=1)
-    if nearest.min() >= palette.tolerance:
+    if nearest.min() >= palette._tolerance:
         assert decoded.item() == -1 and unmatched == 1
 
 
