@@ -110,9 +110,13 @@ def load_prior(path: Path | str) -> Prior:
 
 def _to_bytes(prior: Prior) -> bytes:
     """The file's content; ValueError says what of the prior cannot be."""
-    classes, channels, grid = prior.class_ids.numel(), prior.latent_channels, prior.grid
-    own = {name: getattr(prior, name).detach().to("cpu") for name in (*_SPARSE, *_DENSE)}
-    own["class_ids"] = prior.class_ids.detach().to("cpu")
+    own = {}
+    for name in ("class_ids", *_SPARSE, *_DENSE):
+        tensor = getattr(prior, name)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+        own[name] = tensor.detach().to("cpu")
+    classes, channels, grid = own["class_ids"].numel(), prior.latent_channels, prior.grid
     # Those of cells are picked by the count, for which they have to fit.
     _check_shape("joint_count", own["joint_count"], torch.int32, (classes, *grid))
     for name in ("joint_mean", "joint_std"):
@@ -144,8 +148,7 @@ def _to_bytes(prior: Prior) -> bytes:
 
 
 def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
-    """(metadata, bool [cells of all classes]: which are in the file); ValueError says what cannot
-    be."""
+    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
     metadata = _metadata_from_json(header["metadata"])
     channels, (height, width) = metadata.latent_channels, metadata.grid
     table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")

@@ -214,8 +214,11 @@ def _read_ahead(
 
 def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items of one size."""
-    images = as_floats(torch.stack([image for image, _ in batch]))
-    return images, torch.stack([labels for _, labels in batch])
+    images = [image for image, _ in batch]
+    if len({image.dtype for image in images}) > 1:
+        # Stacked with floats, 255 would stay 255.
+        images = [as_floats(image) for image in images]
+    return as_floats(torch.stack(images)), torch.stack([labels for _, labels in batch])
 
 
 class _Reader:
