@@ -15,6 +15,7 @@ WEIGHTS = "scp_diff_demo.safetensors"
 class Start:
     """How sampling starts: a draw of the prior (see Joint Prior Noise), noised as of step mu T.
 
+    mu: of the model's own time, since the demo's models have less noise than Stable Diffusion.
     prior: mode of the draw; "normal" is an empty latent. At mu = 1 an empty latent is the stock
     start at sigma_max.
     """
@@ -89,6 +90,7 @@ class StartGraph:
             sampler_name=settings.sampler,
             scheduler=settings.scheduler,
             mu=start.mu,
+            mu_of="model",
         )
 
     def noised(self, latent: Node, start: Start, settings: Settings) -> Node:
@@ -99,6 +101,7 @@ class StartGraph:
             scheduler=settings.scheduler,
             steps=settings.steps,
             mu=start.mu,
+            mu_of="model",
         )
         return self.graph.add(
             "AddNoise",

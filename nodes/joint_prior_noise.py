@@ -8,7 +8,8 @@ from torch import Tensor
 from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
-from .host_models import between_nodes, keeps_warnings, notify
+from .host_models import keeps_warnings, notify
+from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
@@ -139,7 +140,7 @@ class JointPriorNoise(io.ComfyNode):
         samples = draw_prior_sample(
             prior, labels.repeat(batch_size, 1, 1), mode, seed, deviation, fallback, mix
         )
-        return io.NodeOutput({"samples": between_nodes(samples), KEY: prior_note(prior)})
+        return io.NodeOutput({"samples": as_empty_latents_are(samples), KEY: prior_note(prior)})
 
 
 def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:

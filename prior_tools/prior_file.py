@@ -52,43 +52,19 @@ _SPARSE = ("joint_mean", "joint_std", "joint_count")
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
     """Write `prior` to `path` (safetensors) in one step and return the path.
 
-    Raises FileExistsError if something is there and `overwrite` is off, and PriorError for what
-    `load_prior` would refuse. On any error, a full disk included, a file that was there stays as it
-    was.
+    Raises PriorError for what `load_prior` would not read again: values that no statistics can
+    have, tensors of another type or shape; FileExistsError if something is there and `overwrite` is
+    off. On any error, a full disk included, a file that was there stays as it was.
 
     >>> path = save_prior(prior, folder / "copy.safetensors", overwrite=False)
     >>> path.name
     'copy.safetensors'
     """
     path = Path(path)
-    occupied = prior.joint_count > 0
-    tensors = {
-        "class_ids": prior.class_ids,
-        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
-        "joint_mean": prior.joint_mean.movedim(1, -1)[occupied],
-        "joint_std": prior.joint_std.movedim(1, -1)[occupied],
-        "joint_count": prior.joint_count[occupied],
-    }
-    for name in _DENSE:
-        tensors[name] = getattr(prior, name)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    header = json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "num_images": prior.num_images,
-            "metadata": _metadata_to_json(prior.metadata),
-        }
-    )
     try:
-        if len(header) > _MAX_HEADER // 2:
-            raise ValueError(f"its names and colors take {len(header)} bytes")
-        integer(prior.num_images, 1, MAX_IMAGES, "num_images")
-        _check_growth(tensors, prior.metadata)
-        _check_content(tensors, prior.metadata)
-        _check_counts(prior.joint_count, prior.class_image_count, prior.num_images)
+        data = _to_bytes(prior)
     except ValueError as error:
-        raise PriorError(f"the prior cannot be saved to {path.name}: {error}") from error
-    data = tensors_to_bytes(tensors, {HEADER_KEY: header})
+        raise PriorError(f"{path.name} is not written: {error}") from error
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -130,10 +106,48 @@ def load_prior(path: Path | str) -> Prior:
     )
 
 
-def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
-    """The prior; ValueError says what cannot be."""
+def _to_bytes(prior: Prior) -> bytes:
+    """The file's content; ValueError says what of the prior cannot be."""
+    own = {}
+    for name in ("class_ids", *_SPARSE, *_DENSE):
+        tensor = getattr(prior, name)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+        own[name] = tensor.detach().to("cpu")
+    classes, channels, grid = own["class_ids"].numel(), prior.latent_channels, prior.grid
+    # Those of cells are picked by the count, for which they have to fit.
+    _check_shape("joint_count", own["joint_count"], torch.int32, (classes, *grid))
+    for name in ("joint_mean", "joint_std"):
+        _check_shape(name, own[name], torch.float32, (classes, channels, *grid))
+    if (own["joint_count"] < 0).any():
+        raise ValueError("joint_count holds values below 0")
+    occupied = own["joint_count"] > 0
+    tensors = {
+        **own,
+        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
+        "joint_mean": own["joint_mean"].movedim(1, -1)[occupied],
+        "joint_std": own["joint_std"].movedim(1, -1)[occupied],
+        "joint_count": own["joint_count"][occupied],
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "num_images": integer(prior.num_images, 1, MAX_IMAGES, "num_images"),
+        "metadata": _metadata_to_json(prior.metadata),
+    }
+    written = json.dumps(header)
+    _check(tensors, parsed(written))
+    _check_counts(own["joint_count"], own["class_image_count"], prior.num_images)
+    data = tensors_to_bytes(tensors, {HEADER_KEY: written})
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"its metadata take {length} bytes, expected at most {_MAX_HEADER}")
+    return data
+
+
+def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
+    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
     metadata = _metadata_from_json(header["metadata"])
-    num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
     channels, (height, width) = metadata.latent_channels, metadata.grid
     table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
@@ -146,7 +160,13 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     _check_shape("class_ids", class_ids, torch.int64, (classes,))
     _check_shape("occupied", marks, torch.uint8, ((cells + 7) // 8,))
     _check_shape("spatial_mean", tensors["spatial_mean"], torch.float32, (channels, height, width))
-    _check_growth(tensors, metadata)
+    in_file = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    filled = cells * (8 * channels + 4)
+    if filled > max(_MAX_FILLED, _MAX_GROWTH * in_file):
+        raise ValueError(
+            f"{classes} classes on {width}x{height} cells would take {filled / 1e9:.1f} GB of "
+            f"memory, though the file has {in_file / 1e6:.1f} MB"
+        )
     occupied = np.unpackbits(marks.numpy(), count=cells).view(bool)
     count = int(np.count_nonzero(occupied))
     for name, dtype, shape in (
@@ -159,17 +179,28 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
         ("class_image_count", torch.int32, (classes,)),
     ):
         _check_shape(name, tensors[name], dtype, shape)
-    _check_content(tensors, metadata)
+    for name in (*_SPARSE, *_DENSE):
+        _check_values(name, tensors[name])
+    _check_class_ids(class_ids, metadata.ignore_ids)
+    return metadata, occupied
+
+
+def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
+    """The prior; ValueError says what cannot be."""
+    num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
+    metadata, occupied = _check(tensors, header)
+    class_ids = tensors["class_ids"]
+    classes, (height, width) = len(class_ids), metadata.grid
 
     def dense(name: str) -> Tensor:
         """[occupied cells, ...] to [K, h, w, ...]."""
         stored = tensors[name].numpy()
-        if count == cells:
+        if len(stored) == len(occupied):
             full = stored.copy()
         else:
-            full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
+            full = np.zeros((len(occupied), *stored.shape[1:]), stored.dtype)
             # A cell's values as one: half the time of scattering them one by one.
-            cell = np.dtype((np.void, full.nbytes // cells))
+            cell = np.dtype((np.void, full.nbytes // len(occupied)))
             full.view(cell)[occupied] = stored.view(cell)
         return torch.from_numpy(full).view(classes, height, width, *stored.shape[1:])
 
@@ -193,23 +224,6 @@ def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int
         raise ValueError(
             f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
         )
-
-
-def _check_growth(tensors: dict[str, Tensor], metadata: PriorMetadata) -> None:
-    (height, width), classes = metadata.grid, tensors["class_ids"].numel()
-    in_file = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    filled = classes * height * width * (8 * metadata.latent_channels + 4)
-    if filled > max(_MAX_FILLED, _MAX_GROWTH * in_file):
-        raise ValueError(
-            f"{classes} classes on {width}x{height} cells would take {filled / 1e9:.1f} GB of "
-            f"memory, though the file has {in_file / 1e6:.1f} MB"
-        )
-
-
-def _check_content(tensors: dict[str, Tensor], metadata: PriorMetadata) -> None:
-    for name in (*_SPARSE, *_DENSE):
-        _check_values(name, tensors[name])
-    _check_class_ids(tensors["class_ids"], metadata.ignore_ids)
 
 
 def _check_values(name: str, tensor: Tensor) -> None:

@@ -20,7 +20,7 @@ from .mutation import flipped, torn
 from .priors import keep
 
 _GRID = (1, 2)
-_CHANNELS = 2
+_CHANNELS = 4
 # All instructions of a pickle, and arguments that some of them take.
 _OPCODES = [v for k, v in vars(pickle).items() if k.isupper() and type(v) is bytes and len(v) == 1]
 _ARGUMENTS = (
