@@ -24,7 +24,7 @@ from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
-from ..latent_formats import LATENT_FORMATS, check_channels
+from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
 from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
@@ -63,7 +63,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work = parser.add_argument_group("encoding")
     work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
     work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
-    work.add_argument("--latent-format", choices=list(LATENT_FORMATS), default="sd15")
+    work.add_argument(
+        "--latent-format",
+        choices=CHOICES,
+        default=AUTO,
+        help="of the model that will sample; auto, the default, stops where the VAE leaves several",
+    )
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
@@ -98,7 +103,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         names = read_class_names(args.class_names, "--class-names")
     else:
         names = dict(layout.palette.names)
-    known = LATENT_FORMATS[args.latent_format]
+    known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
         downscale_factor=known.downscale_factor if known else 1,
         label_method=args.label_method,
@@ -119,16 +124,17 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    check_channels(args.latent_format, vae.latent_channels)
-    _check_size(args.size, vae.downscale_factor, "this VAE")
-    options = replace(options, downscale_factor=vae.downscale_factor)
+    latent_format = choose_format(args.latent_format, vae.latents)
+    factor = vae.latents.downscale_factor
+    _check_size(args.size, factor, "this VAE")
+    options = replace(options, downscale_factor=factor)
     checkpoint.identity |= _identity_of_vae(vae)
     checkpoint.vae = vae.fingerprint
 
     def encode(images: Tensor) -> Tensor:
         latents = vae.encode(images)
         # What a VAE gives is certain only now.
-        check_channels(args.latent_format, latents.shape[1])
+        choose_format(latent_format, replace(vae.latents, channels=latents.shape[1]))
         return latents
 
     skipped: list[str] = []
@@ -160,7 +166,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
             state,
             dataset,
             options,
-            latent_format=args.latent_format,
+            latent_format=latent_format,
             vae=vae.fingerprint,
             dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
             class_names=names,

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import PriorError, listing
 from ..labels.ids import MAX_CLASS_ID
 from ..labels.palettes import Palette
-from ..latent_formats import SCALES
+from ..latent_formats import LATENT_FORMATS, SCALES, VaeLatents, choose_format
 from ..moments import to_float32
 from ..prior import Prior, PriorMetadata
 from .files import CATEGORICAL, JOINT, SPATIAL, PublishedStatistics
@@ -64,7 +64,7 @@ def prior_from_published(
     Args:
         statistics: see `read_published`.
         scale: what the latents were multiplied by; None takes the latent format's factor.
-        latent_format: one of LATENT_FORMATS; SD2 shares "sd15".
+        latent_format: one of LATENT_FORMATS with 8 pixels a cell; SD2 shares "sd15".
         palette: names and colors of the classes, in the numbering of `id_map`'s values.
         ignore_ids: class ids kept out of the class and joint moments, in the same numbering; None
             takes the palette's, or 255 without a palette.
@@ -74,6 +74,9 @@ def prior_from_published(
     Raises PriorError for a scale, map or statistics that no prior can be made with.
     """
     scale = _scale(scale, latent_format)
+    if known := LATENT_FORMATS.get(latent_format):
+        channels = statistics.joint_mean.shape[1]
+        choose_format(latent_format, VaeLatents(channels, known.dimensions, _DOWNSCALE_FACTOR))
     if ignore_ids is None:
         ignore_ids = palette.ignore_ids if palette else (255,)
     ignored = tuple(sorted({int(i) for i in ignore_ids}))

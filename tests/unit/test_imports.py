@@ -23,6 +23,7 @@ FLOORS = (
         "vae_fingerprint",
         "schedule",
         "latent_formats",
+        "vae_pictures",
     },
     {"labels"},
     {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
