@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
@@ -16,7 +15,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..prior_tools.generating.node_warnings import UI_KEY
-from ..prior_tools.latent_formats import ModelLatents, VaeLatents, choose_format
+from ..prior_tools.latent_formats import ModelLatents, VaeLatents
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
 from ..prior_tools.vae_pictures import decode_pictures, encode_pictures, latents_of
 
@@ -91,18 +90,15 @@ def vae_latents(vae: Any) -> VaeLatents:
     return latents_of(vae)
 
 
-def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
+def vae_encoder(vae: Any) -> Callable[[Tensor], Tensor]:
     """Images [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, as VAE Encode does.
 
-    PriorError if the latents are not those of single images, or not of the format's channels.
+    PriorError if the latents are not those of single images.
     """
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        latents = encode_pictures(vae, images)
-        # What a VAE gives is certain only now.
-        choose_format(latent_format, replace(latents_of(vae), channels=latents.shape[1]))
-        return latents
+        return encode_pictures(vae, images)
 
     return encode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import PriorError
 
@@ -116,11 +116,7 @@ def choose_format(choice: str, vae: VaeLatents) -> str:
             f"the VAE's latents have {vae.dimensions} dimensions; expected the VAE of a model of "
             "pictures or clips, not of sound or solids"
         )
-    fitting = [
-        name
-        for name, found in LATENT_FORMATS.items()
-        if found and VaeLatents(found.channels, found.dimensions, found.downscale_factor) == vae
-    ]
+    fitting = [name for name, found in LATENT_FORMATS.items() if found and _shape(found) == vae]
     if choice == AUTO:
         if len(fitting) > 1:
             raise PriorError(
@@ -143,6 +139,18 @@ def choose_format(choice: str, vae: VaeLatents) -> str:
                 f"format of the model that the prior is for: {_alternatives([*fitting, UNKNOWN])}"
             )
     return choice
+
+
+def check_channels(name: str, channels: int) -> None:
+    """Raise PriorError if latents of so many channels are not of the format `name`."""
+    if named := LATENT_FORMATS.get(name):
+        choose_format(name, replace(_shape(named), channels=channels))
+
+
+def check_shape(name: str, channels: int, downscale_factor: int) -> None:
+    """As `check_channels`, and of so many pixels per latent cell."""
+    if named := LATENT_FORMATS.get(name):
+        choose_format(name, VaeLatents(channels, named.dimensions, downscale_factor))
 
 
 def check_model(
@@ -191,6 +199,10 @@ def format_of_host_class(host_class: str) -> str:
     """The name of the format that ComfyUI has this class for, or UNKNOWN."""
     known = {c: name for name, f in LATENT_FORMATS.items() if f for c in f.host_classes}
     return known.get(host_class, UNKNOWN)
+
+
+def _shape(found: LatentFormat) -> VaeLatents:
+    return VaeLatents(found.channels, found.dimensions, found.downscale_factor)
 
 
 def _alternatives(names: list[str]) -> str:

@@ -24,6 +24,7 @@ FLOORS = (
         "schedule",
         "latent_formats",
         "vae_pictures",
+        "whole_numbers",
     },
     {"labels"},
     {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
