@@ -42,12 +42,9 @@ SHOWN = 4
 LABELS = "flicker_labels.png"
 DRAWN = "drawn scenes"
 PRIOR = Start("joint", mu=0.8)
-MEAN = Start("joint", mu=0.8, deviation=0.0)
 WAYS = {
     "prior, separate": (PRIOR, "separate"),
     "prior, shared": (PRIOR, "shared"),
-    "prior's mean, separate": (MEAN, "separate"),
-    "prior's mean, shared": (MEAN, "shared"),
     "stock start, separate": (STOCK, "separate"),
     "stock start, shared": (STOCK, "shared"),
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError
+from .memory import check_memory
 from .prior import Prior
 
 PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
@@ -66,7 +67,8 @@ def draw_prior_sample(
     Returns:
         float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
 
-    Raises PriorError for a deviation that is negative or not finite, and as `prior_moments` does.
+    Raises PriorError for a deviation that is negative or not finite, for latents that would take
+    most of the memory, and as `prior_moments` does.
 
     >>> two = draw_prior_sample(prior, labels.repeat(2, 1, 1), seed=7)
     >>> two.shape
@@ -77,6 +79,8 @@ def draw_prior_sample(
     """
     if not 0 <= deviation < math.inf:
         raise PriorError(f"deviation is {deviation}; expected a finite factor, 0 or more")
+    _check_labels(labels)
+    _check_size(prior.latent_channels, labels)
     mean, std = prior_moments(prior, labels, mode, fallback, mix)
     if mode == "normal" or deviation == 0:
         return mean
@@ -138,7 +142,7 @@ def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Te
     (align_corners=False) along one that grows: a new cell is a mixture of the old ones that it
     covers or lies between, and its deviation includes the differences of their means.
     """
-    old = tuple(mean.shape[-2:])
+    old = (mean.shape[-2], mean.shape[-1])
     if old == tuple(grid):
         return mean, std
     resize = _Resizing(old, grid)
@@ -255,6 +259,18 @@ def _check_labels(labels: Tensor) -> None:
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
             "ids [N, h, w] on the latent grid (see resize_labels)"
         )
+
+
+def _check_size(channels: int, labels: Tensor) -> None:
+    count, height, width = labels.shape
+    # Mean, deviation and noise of each, the spatial mean and deviation; and of one channel what is
+    # interpolated, in float64.
+    latents = 4 * channels * (3 * count + 2)
+    check_memory(
+        height * width * (latents + 16 * count + 100),
+        f"drawing {count} latents of {channels} channels on {width}x{height} cells",
+        "take fewer or smaller label maps",
+    )
 
 
 def _joint(

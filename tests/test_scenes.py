@@ -25,6 +25,14 @@ def test_same_seed_same_arrays(scenes: list[Scene]) -> None:
     assert np.array_equal(again.labels, scenes[3].labels)
 
 
+def test_a_camera_a_little_aside_sees_the_same_street(scenes: list[Scene]) -> None:
+    for seed in (0, 3, 8):
+        aside = generate_scene(seed, 192, 96, aside=0.1)
+        changed = (aside.labels != scenes[seed].labels).mean()
+        assert 0.005 < changed < 0.1
+        assert (aside.labels != scenes[seed + 1].labels).mean() > 3 * changed
+
+
 def test_different_seeds_differ(scenes: list[Scene]) -> None:
     for a, b in pairwise(scenes):
         assert not np.array_equal(a.image, b.image)

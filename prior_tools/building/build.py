@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accumulator import PriorAccumulator
+from ..accumulator import PriorAccumulator, state_bytes
 from ..errors import PriorError
+from ..memory import too_much
 from ..prior import Prior
 from .checkpoint import Checkpoint, Progress
 from .reading import (
@@ -26,6 +28,8 @@ from .reading import (
 )
 
 ON_ERROR = ("stop", "skip")
+
+_log = logging.getLogger("scp-diff")
 
 
 class BuildCancelled(Exception):
@@ -177,6 +181,7 @@ def collect_moments(
             )
         if at.state is None:
             _, height, width = labels.shape
+            _say_memory(dataset, latents.shape[1], (height, width))
             at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
 
@@ -242,6 +247,18 @@ def collect_moments(
     if checkpoint:
         checkpoint.save(at)
     return at.state
+
+
+def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) -> None:
+    """Warn where all classes of the dataset's palette would take most of the memory.
+
+    Which of them there are is known only as they come; the accumulator stops at those.
+    """
+    palette = dataset.metadata.get("palette")
+    classes = set(palette.colors or palette.names) - set(dataset.ignored) if palette else set()
+    what = f"collecting all {len(classes)} classes of the palette {getattr(palette, 'name', '')}"
+    if said := too_much(state_bytes(len(classes), channels, grid), what):
+        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
 
 
 def close(items: Iterator[Item]) -> None:
