@@ -15,7 +15,7 @@ from dev.comfyui import REPOSITORY
 TITLE = "draws of large pictures"
 SIZES = ((1024, 512), (2048, 1024), (4096, 2048))
 FEW, MANY = 18, 182
-# What else a process takes for the first time moves by some MB; all maps would be ten times as much.
+# What else a process takes for the first time moves by some MB; all maps would take ten times.
 MOST_GROWTH = 1.25
 
 

@@ -234,7 +234,7 @@ class BuildPrior(io.ComfyNode):
         show = progress_bar(len(pairs))
         prior = build_prior(
             PairDataset(pairs, (width, height), colors, resize, ignored),
-            vae_encoder(vae, latent_format),
+            vae_encoder(vae),
             BuildOptions(factor, label_method, batch_size, on_error),
             progress=lambda done, _total: show(done),
             skipped=lambda _name, reason: left_out.append(reason),

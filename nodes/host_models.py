@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..prior_tools.errors import PriorError
 from ..prior_tools.generating.node_warnings import UI_KEY
-from ..prior_tools.latent_formats import check_channels, format_of_host_class
+from ..prior_tools.latent_formats import format_of_host_class
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
 
 # Raised wherever a person cancelled a prompt.
@@ -91,10 +91,10 @@ def vae_downscale_factor(vae: Any) -> int:
     return int(vae.spacial_compression_encode())
 
 
-def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
+def vae_encoder(vae: Any) -> Callable[[Tensor], Tensor]:
     """Images [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, as VAE Encode does.
 
-    PriorError if the latents are not those of single images, or not of the format's channels.
+    PriorError if the latents are not those of single images.
     """
 
     def encode(images: Tensor) -> Tensor:
@@ -108,7 +108,6 @@ def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
                 f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
                 "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
             )
-        check_channels(latent_format, latents.shape[1])
         return latents
 
     return encode

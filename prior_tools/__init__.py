@@ -34,6 +34,7 @@ torch.Size([1, 3, 2, 4])
 
 from .accumulator import PriorAccumulator
 from .building.build import BuildCancelled, BuildOptions, build_prior
+from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
 from .datasets.layouts import LAYOUTS, Layout, find_dataset
 from .datasets.pairs import Pair, find_pairs
@@ -54,6 +55,7 @@ __all__ = [
     "BuildCancelled",
     "BuildOptions",
     "Coverage",
+    "LabelledDataset",
     "LabelledImage",
     "Layout",
     "Pair",

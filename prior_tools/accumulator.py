@@ -12,12 +12,19 @@ from .errors import PriorError
 from .labels.ids import MAX_CLASS_ID
 from .memory import check_memory
 from .moments import combine, deviation, grouped, to_float32
-from .prior import Prior, PriorMetadata
+from .prior import Prior, PriorMetadata, check_told
+from .whole_numbers import two_sides, whole, whole_numbers
 
 MAX_CLASSES = 4096
 
 _SPATIAL = ("spatial_mean", "spatial_m2")
 _CLASS_ROWS = ("joint_n", "joint_mean", "joint_m2", "class_images", "class_mean", "class_m2")
+
+_TOLD = {
+    "latent_channels": "the latents",
+    "grid": "the latents",
+    "ignore_ids": "the accumulator, which has left those classes out",
+}
 
 _UNKNOWN = -1
 _NEVER_SEEN = -2
@@ -35,6 +42,8 @@ class PriorAccumulator:
         grid: (h, w) of the latents.
         ignore_ids: class ids that count as unknown; their cells enter the spatial moments only.
 
+    Raises PriorError for numbers below 1, and for what is no whole number.
+
     >>> state = PriorAccumulator(latent_channels=4, grid=(1, 3), ignore_ids=(255,))
     >>> state.update(torch.full((2, 4, 1, 3), 0.5), torch.tensor([[[0, 0, 1]], [[0, 1, 255]]]))
     >>> state.finalize().joint_count.tolist()  # [K, h, w]: images that have the class there
@@ -44,14 +53,10 @@ class PriorAccumulator:
     def __init__(
         self, latent_channels: int, grid: tuple[int, int], ignore_ids: Iterable[int] = ()
     ) -> None:
-        height, width = (int(side) for side in grid)
-        if latent_channels < 1 or height < 1 or width < 1:
-            raise PriorError(
-                f"latent_channels {latent_channels} and grid {tuple(grid)} must be positive"
-            )
-        self.latent_channels = int(latent_channels)
-        self.grid = (height, width)
-        self.ignore_ids = tuple(sorted({int(i) for i in ignore_ids}))
+        height, width = self.grid = two_sides(grid, "grid", "(h, w) in latent cells")
+        self.latent_channels = whole(latent_channels, "latent_channels", 1)
+        ignored = whole_numbers(ignore_ids, "an ignored id", -(2**31), 2**31)
+        self.ignore_ids = tuple(sorted(set(ignored)))
         self.num_images = 0
         self.class_ids: list[int] = []
 
@@ -77,6 +82,11 @@ class PriorAccumulator:
         A label of -1 is an unknown cell; a batch of no images changes nothing. Raises PriorError on
         other shapes, NaN or infinite latents, ids outside 0..65535, more than 4096 different ids,
         or classes whose moments would take most of the memory; the accumulator is then unchanged.
+
+        >>> state = PriorAccumulator(latent_channels=3, grid=(2, 4))
+        >>> state.update(latent, labels)
+        >>> state.num_images, state.class_ids
+        (1, [0, 3, 8])
         """
         latents = latents.detach().to("cpu").to(torch.float64)
         labels = labels.detach().to("cpu")
@@ -136,8 +146,13 @@ class PriorAccumulator:
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
 
-        Raises PriorError if no image was taken in.
+        Raises PriorError if no image was taken in, and for metadata that are none, or are told by
+        the latents.
+
+        >>> PriorAccumulator.from_prior(prior).finalize(palette="camvid").metadata.palette
+        Palette('camvid', 12 colors)
         """
+        check_told(metadata, _TOLD)
         if self.num_images == 0:
             raise PriorError("no image was taken in, so there is no prior")
         order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
@@ -192,7 +207,11 @@ class PriorAccumulator:
         return state
 
     def to_state(self) -> dict[str, Tensor]:
-        """All of the state, exactly, as tensors by name; see `from_state`."""
+        """All of the state, exactly, as tensors by name; see `from_state`.
+
+        >>> PriorAccumulator.from_prior(prior).to_state()["class_ids"]
+        tensor([0, 3, 8])
+        """
         return {
             "shape": torch.tensor([self.latent_channels, *self.grid, self.num_images]),
             "ignore_ids": torch.tensor(self.ignore_ids, dtype=torch.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from .latent_formats import UNKNOWN
 from .prior import Prior, PriorMetadata
 
 
-def merge_priors(priors: Sequence[Prior]) -> Prior:
+def merge_priors(priors: Iterable[Prior]) -> Prior:
     """The prior of all images of `priors` together, in any order, to 1e-6.
 
     Classes are united. What some of the priors do not know, it takes from those that do: see
@@ -25,9 +25,10 @@ def merge_priors(priors: Sequence[Prior]) -> Prior:
     >>> merged.num_images, torch.allclose(merged.joint_std, prior.joint_std, atol=1e-6)
     (2, True)
     """
-    if not priors:
+    given = list(priors)
+    if not given:
         raise PriorError("no prior is given; expected at least one to merge")
-    first, *others = priors
+    first, *others = given
     total = PriorAccumulator.from_prior(first)
     metadata = first.metadata
     for other in others:

@@ -54,31 +54,19 @@ _SPARSE = ("joint_mean", "joint_std", "joint_count")
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
     """Write `prior` to `path` (safetensors) in one step and return the path.
 
-    Raises FileExistsError if something is there and `overwrite` is off. On any error, a full disk
-    included, a file that was there stays as it was.
+    Raises PriorError for what `load_prior` would not read again: values that no statistics can
+    have, tensors of another type or shape; FileExistsError if something is there and `overwrite` is
+    off. On any error, a full disk included, a file that was there stays as it was.
 
     >>> path = save_prior(prior, folder / "copy.safetensors", overwrite=False)
     >>> path.name
     'copy.safetensors'
     """
     path = Path(path)
-    occupied = prior.joint_count > 0
-    tensors = {
-        "class_ids": prior.class_ids,
-        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
-        "joint_mean": prior.joint_mean.movedim(1, -1)[occupied],
-        "joint_std": prior.joint_std.movedim(1, -1)[occupied],
-        "joint_count": prior.joint_count[occupied],
-    }
-    for name in _DENSE:
-        tensors[name] = getattr(prior, name)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    header = {
-        "format_version": FORMAT_VERSION,
-        "num_images": prior.num_images,
-        "metadata": _metadata_to_json(prior.metadata),
-    }
-    data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
+    try:
+        data = _to_bytes(prior)
+    except ValueError as error:
+        raise PriorError(f"{path.name} is not written: {error}") from error
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -120,10 +108,48 @@ def load_prior(path: Path | str) -> Prior:
     )
 
 
-def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
-    """The prior; ValueError says what cannot be."""
+def _to_bytes(prior: Prior) -> bytes:
+    """The file's content; ValueError says what of the prior cannot be."""
+    own = {}
+    for name in ("class_ids", *_SPARSE, *_DENSE):
+        tensor = getattr(prior, name)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+        own[name] = tensor.detach().to("cpu")
+    classes, channels, grid = own["class_ids"].numel(), prior.latent_channels, prior.grid
+    # Those of cells are picked by the count, for which they have to fit.
+    _check_shape("joint_count", own["joint_count"], torch.int32, (classes, *grid))
+    for name in ("joint_mean", "joint_std"):
+        _check_shape(name, own[name], torch.float32, (classes, channels, *grid))
+    if (own["joint_count"] < 0).any():
+        raise ValueError("joint_count holds values below 0")
+    occupied = own["joint_count"] > 0
+    tensors = {
+        **own,
+        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
+        "joint_mean": own["joint_mean"].movedim(1, -1)[occupied],
+        "joint_std": own["joint_std"].movedim(1, -1)[occupied],
+        "joint_count": own["joint_count"][occupied],
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "num_images": integer(prior.num_images, 1, _MAX_IMAGES, "num_images"),
+        "metadata": _metadata_to_json(prior.metadata),
+    }
+    written = json.dumps(header)
+    _check(tensors, parsed(written))
+    _check_counts(own["joint_count"], own["class_image_count"], prior.num_images)
+    data = tensors_to_bytes(tensors, {HEADER_KEY: written})
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"its metadata take {length} bytes, expected at most {_MAX_HEADER}")
+    return data
+
+
+def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
+    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
     metadata = _metadata_from_json(header["metadata"])
-    num_images = integer(header["num_images"], 1, _MAX_IMAGES, "num_images")
     channels, (height, width) = metadata.latent_channels, metadata.grid
     table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
@@ -158,16 +184,25 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     for name in (*_SPARSE, *_DENSE):
         _check_values(name, tensors[name])
     _check_class_ids(class_ids, metadata.ignore_ids)
+    return metadata, occupied
+
+
+def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
+    """The prior; ValueError says what cannot be."""
+    num_images = integer(header["num_images"], 1, _MAX_IMAGES, "num_images")
+    metadata, occupied = _check(tensors, header)
+    class_ids = tensors["class_ids"]
+    classes, (height, width) = len(class_ids), metadata.grid
 
     def dense(name: str) -> Tensor:
         """[occupied cells, ...] to [K, h, w, ...]."""
         stored = tensors[name].numpy()
-        if count == cells:
+        if len(stored) == len(occupied):
             full = stored.copy()
         else:
-            full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
+            full = np.zeros((len(occupied), *stored.shape[1:]), stored.dtype)
             # A cell's values as one: half the time of scattering them one by one.
-            cell = np.dtype((np.void, full.nbytes // cells))
+            cell = np.dtype((np.void, full.nbytes // len(occupied)))
             full.view(cell)[occupied] = stored.view(cell)
         return torch.from_numpy(full).view(classes, height, width, *stored.shape[1:])
 

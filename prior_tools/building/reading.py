@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import signal
 import traceback
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.dataset import LabelledImage, as_floats
+from ..datasets.dataset import LabelledImage, as_floats, check_image
 from ..errors import PriorError
 from ..labels.geometry import resize_labels
 
@@ -36,22 +37,55 @@ _PIECE = 128 * 1024
 
 
 class LabelledDataset(Protocol):
-    """What a prior is built from, such as `PairDataset`; items are read in several threads."""
+    """What a prior is built from, such as `PairDataset`; items are read in several threads.
+
+    A subclass needs `__len__` and `__getitem__` only; what is no subclass needs all of it. An item
+    that cannot be used is a PriorError, which a build may leave out (see `BuildOptions.on_error`).
+
+    >>> class Greys(LabelledDataset):
+    ...     metadata = {"palette": "camvid", "source_size": (16, 8)}
+    ...     def __len__(self):
+    ...         return 2
+    ...     def __getitem__(self, index):  # the sky, bright and dark
+    ...         image = torch.full((8, 16, 3), 0.75 - 0.5 * index)
+    ...         return LabelledImage(image, labels=torch.zeros(8, 16, dtype=torch.int64))
+    >>> Greys().name(1), Greys().ignored
+    ('item 1', ())
+    >>> build_prior(Greys(), encode).class_mean
+    tensor([[0.5000, 0.5000, 0.5000]])
+    """
 
     @property
     def ignored(self) -> tuple[int, ...]:
         """Class ids that labels may hold and that class and joint moments leave out."""
+        return ()
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The fields of `PriorMetadata` that the dataset tells."""
+        return {}
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, index: int) -> LabelledImage: ...
 
     def name(self, index: int) -> str:
         """What to call item `index` in a message."""
+        return f"item {index}"
+
+
+def check_dataset(dataset: LabelledDataset) -> None:
+    """Raise PriorError if it lacks something that a LabelledDataset has."""
+    needed = ("__len__", "__getitem__", "ignored", "metadata", "name")
+    if lacking := [name for name in needed if not hasattr(dataset, name)]:
+        raise PriorError(
+            f"the dataset, {type(dataset).__name__}, lacks {', '.join(lacking)}; derive its class "
+            "from LabelledDataset, which has defaults for all but __len__ and __getitem__"
+        )
+    if not isinstance(dataset.metadata, Mapping):
+        raise PriorError(f"the dataset's metadata are {dataset.metadata!r}; expected a table")
 
 
 # What reading one item gives: the image, uint8 or float [H, W, 3], and its class ids [h, w] on
@@ -74,10 +108,19 @@ class GridItems:
         # An error is an answer: what becomes of it is the caller's to say.
         try:
             item = self.dataset[index]
-            height, width = (side // self.downscale_factor for side in item.image.shape[:2])
-            return item.image, resize_labels(item.labels, (height, width), self.label_method)
         except PriorError as error:
             return error
+        try:
+            return self._on_grid(item)
+        except PriorError as error:
+            return PriorError(f"{self.dataset.name(index)}: {error}")
+
+    def _on_grid(self, item: LabelledImage) -> tuple[Tensor, Tensor]:
+        if not isinstance(item, LabelledImage):
+            raise PriorError(f"the item is a {type(item).__name__}; expected a LabelledImage")
+        check_image(item.image)
+        height, width = (side // self.downscale_factor for side in item.image.shape[:2])
+        return item.image, resize_labels(item.labels, (height, width), self.label_method)
 
 
 def read_in_threads(
@@ -170,9 +213,12 @@ def _read_ahead(
 
 
 def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items."""
-    images = as_floats(torch.stack([image for image, _ in batch]))
-    return images, torch.stack([labels for _, labels in batch])
+    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items of one size."""
+    images = [image for image, _ in batch]
+    if len({image.dtype for image in images}) > 1:
+        # Stacked with floats, 255 would stay 255.
+        images = [as_floats(image) for image in images]
+    return as_floats(torch.stack(images)), torch.stack([labels for _, labels in batch])
 
 
 class _Reader:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
 from tqdm import tqdm
 
 from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
@@ -125,19 +124,14 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     checkpoint.identity |= _identity_of_vae(vae)
     checkpoint.vae = vae.fingerprint
 
-    def encode(images: Tensor) -> Tensor:
-        latents = vae.encode(images)
-        # What a VAE gives is certain only now.
-        check_channels(args.latent_format, latents.shape[1])
-        return latents
-
     skipped: list[str] = []
     with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
         try:
             state = collect_moments(
                 dataset,
-                encode,
+                vae.encode,
                 options,
+                latent_format=args.latent_format,
                 share=(ranks.rank, ranks.size),
                 checkpoint=checkpoint,
                 progress=show,

@@ -60,12 +60,20 @@ class Layout:
     id_map: Mapping[int, int] | None
 
     def with_palette(self, palette: Palette | str) -> Layout:
-        """The same files read by another palette, with the ids that this one ignores."""
+        """The same files read by another palette, with the ids that this one ignores.
+
+        >>> layout.with_palette("cityscapes").ignore_ids
+        (255,)
+        """
         palette = get_palette(palette)
         return replace(self, palette=palette, ignore_ids=palette.ignore_ids)
 
     def dataset(self, size: tuple[int, int], resize: str = "stretch") -> PairDataset:
-        """The pairs, read at `size` (width, height) in pixels; see `PairDataset`."""
+        """The pairs, read at `size` (width, height) in pixels; see `PairDataset`.
+
+        >>> layout.dataset((16, 16), resize="crop")[0].image.shape
+        torch.Size([16, 16, 3])
+        """
         return PairDataset(self.pairs, size, self.palette, resize, self.ignore_ids, self.id_map)
 
 

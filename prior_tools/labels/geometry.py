@@ -5,13 +5,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import PriorError
-from .ids import MAX_CLASS_ID
+from ..whole_numbers import two_sides
+from .ids import MAX_CLASS_ID, check_integers
 
 LABEL_METHODS = ("majority", "nearest")
 
 # How an image and its label map are brought to a size: "stretch" changes the aspect ratio, "crop"
 # cuts off what lies outside `crop_box`.
 RESIZE_POLICIES = ("stretch", "crop")
+
+
+def check_label_method(method: str) -> None:
+    """Raise PriorError for a name that is none of LABEL_METHODS."""
+    if method not in LABEL_METHODS:
+        raise PriorError(f"label_method is {method!r}; expected one of {', '.join(LABEL_METHODS)}")
 
 
 def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority") -> Tensor:
@@ -28,7 +35,7 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     Returns:
         int64 ids [h, w] or [N, h, w].
 
-    Raises PriorError for ids outside -1..MAX_CLASS_ID, and for other shapes and methods.
+    Raises PriorError for ids outside -1..MAX_CLASS_ID, and for other types, shapes and methods.
 
     >>> ids = torch.tensor([[3, 0, 8, 8], [0, 0, 8, 8]])
     >>> resize_labels(ids, (1, 2))
@@ -38,11 +45,9 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     """
     if labels.ndim not in (2, 3) or 0 in labels.shape:
         raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [H, W] or [N, H, W]")
-    if method not in LABEL_METHODS:
-        raise PriorError(f"label method is {method!r}; expected one of {', '.join(LABEL_METHODS)}")
-    height, width = (int(side) for side in grid)
-    if height < 1 or width < 1:
-        raise PriorError(f"grid is {(height, width)}; expected at least one cell each way")
+    check_integers(labels)
+    check_label_method(method)
+    height, width = two_sides(grid, "grid", "(h, w) in latent cells")
     ids = labels.to("cpu").to(torch.int64)
     low, high = (int(i) for i in ids.aminmax())
     if low < -1 or high > MAX_CLASS_ID:
@@ -70,17 +75,16 @@ def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         [..., height, width].
 
+    Raises PriorError for labels without a pixel, and for another size.
+
     >>> fit_labels(torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]]), size=(2, 2))
     tensor([[1, 2],
             [5, 6]])
     """
-    width, height = (int(side) for side in size)
+    width, height = size = two_sides(size, "size", "(width, height) in pixels")
+    if labels.ndim < 2 or 0 in labels.shape[-2:]:
+        raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [..., H, W]")
     old_height, old_width = labels.shape[-2:]
-    if min(width, height, old_width, old_height) < 1:
-        raise PriorError(
-            f"labels of {old_width}x{old_height} pixels cannot be fitted to {width}x{height}; "
-            "expected at least one pixel each way"
-        )
     if (old_width, old_height) == (width, height):
         return labels
     left, top, right, bottom = crop_box((old_width, old_height), size)

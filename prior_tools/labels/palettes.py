@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,16 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..json_values import by_id, integer, items, table, text
+from ..whole_numbers import whole, whole_numbers
 from . import tables
-from .ids import MAX_CLASS_ID
+from .ids import MAX_CLASS_ID, check_integers
 
 Color = tuple[int, int, int]
 
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
 
-# In a file. A palette is compared color by color with itself and with a label image's.
+# A palette is compared color by color with itself and with a label image's.
 _MOST_COLORS = 4096
 
 
@@ -37,7 +39,8 @@ class Palette:
             unmatched.
         ignore_ids: classes that statistics leave out unless told otherwise.
 
-    Raises PriorError for class ids outside 0..MAX_CLASS_ID.
+    Raises PriorError for class ids outside 0..MAX_CLASS_ID, colors that are none, more than 4096
+    colors, and names that are no texts.
 
     >>> roofs = Palette("roofs", {0: (0, 0, 0), 1: (255, 0, 0)}, {0: "ground", 1: "roof"})
     >>> roofs.paint(torch.tensor([0, 1])).tolist()
@@ -51,22 +54,46 @@ class Palette:
     ignore_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for class_id in (*self.colors, *self.names):
-            if not 0 <= class_id <= MAX_CLASS_ID:
-                raise PriorError(
-                    f"palette {self.name!r} has a class id {class_id}; expected 0..{MAX_CLASS_ID}"
-                )
+        this = f"of palette {self.name!r}"
+
+        def by_class(given: Mapping[int, Any], take: Callable[[Any], Any]) -> dict[int, Any]:
+            return {
+                whole(i, f"a class id {this}", 0, MAX_CLASS_ID): take(v) for i, v in given.items()
+            }
+
+        def color(levels: Any) -> Color:
+            rgb = whole_numbers(levels, f"a level of a color {this}", 0, 255)
+            if len(rgb) != 3:
+                raise PriorError(f"a color {this} is {levels!r}; expected (r, g, b)")
+            return rgb[0], rgb[1], rgb[2]
+
+        if not all(isinstance(text, str) for text in (self.name, *self.names.values())):
+            raise PriorError(f"a name {this} is no text; expected texts in names and in name")
+        taken = {
+            "colors": by_class(self.colors, color),
+            "names": by_class(self.names, str),
+            "void": tuple(color(levels) for levels in self.void),
+            "ignore_ids": whole_numbers(self.ignore_ids, f"an ignored id {this}", 0, 2**31),
+        }
+        if len(taken["colors"]) + len(taken["void"]) > _MOST_COLORS:
+            raise PriorError(f"palette {self.name!r} has more than {_MOST_COLORS} colors")
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return f"Palette({self.name!r}, {len(self.colors)} colors)"
 
     @property
     def is_grey(self) -> bool:
-        """Whether a pixel's grey value is its class id (r = g = b)."""
+        """Whether a pixel's grey value is its class id (r = g = b).
+
+        >>> [name for name, palette in PALETTES.items() if palette.is_grey]
+        ['grey_ids']
+        """
         return not self.colors
 
     @cached_property
-    def table(self) -> tuple[Tensor, Tensor]:
+    def _table(self) -> tuple[Tensor, Tensor]:
         """(colors int64 [M, 3], class ids int64 [M]): distinct colors, void ones with id -1."""
         ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
         for color in self.void:
@@ -74,25 +101,37 @@ class Palette:
         return torch.tensor(list(ids), dtype=torch.int64), torch.tensor(list(ids.values()))
 
     @cached_property
-    def tolerance(self) -> float:
+    def _tolerance(self) -> float:
         """Half the smallest distance between two colors; a match lies strictly closer."""
-        colors = self.table[0].double()
+        colors = self._table[0].double()
         if len(colors) < 2:
             return 255.0
         return float(torch.pdist(colors).min()) / 2
 
     @cached_property
     def _exact(self) -> tuple[Tensor, Tensor]:
-        colors, ids = self.table
+        colors, ids = self._table
         codes, order = _code(colors).sort()
         return codes, ids[order]
 
     def holds(self, class_id: int) -> bool:
-        """Whether the palette has this class."""
+        """Whether the palette has this class.
+
+        >>> PALETTES["camvid"].holds(11), PALETTES["camvid"].holds(12)
+        (True, False)
+        """
         return 0 <= class_id <= 255 if self.is_grey else class_id in self.colors
 
     def paint(self, ids: Tensor) -> Tensor:
-        """Class ids [...] to colors uint8 [..., 3]; black where an id has none."""
+        """Class ids [...] to colors uint8 [..., 3]; black where an id has none.
+
+        Raises PriorError for ids that are no integers.
+
+        >>> PALETTES["camvid"].paint(torch.tensor([[3, -1]]))  # road
+        tensor([[[128,  64, 128],
+                 [  0,   0,   0]]], dtype=torch.uint8)
+        """
+        check_integers(ids)
         if self.is_grey:
             return ids.clamp(0, 255).to(torch.uint8).unsqueeze(-1).expand(*ids.shape, 3)
         lookup = torch.zeros(max(self.colors) + 2, 3, dtype=torch.uint8)
@@ -101,7 +140,11 @@ class Palette:
         return lookup[torch.where(ids < 0, len(lookup) - 1, ids).clamp(max=len(lookup) - 1)]
 
     def to_json(self) -> dict[str, object]:
-        """Plain data for a file's header."""
+        """Plain data for a file's header.
+
+        >>> PALETTES["camvid"].to_json()["names"]["3"]
+        'road'
+        """
         return {
             "name": self.name,
             "colors": {str(i): list(c) for i, c in self.colors.items()},
@@ -112,12 +155,14 @@ class Palette:
 
     @classmethod
     def from_json(cls, data: object) -> Palette:
-        """The palette that `to_json` wrote; ValueError says why it is none."""
+        """The palette that `to_json` wrote; ValueError says why it is none.
+
+        >>> Palette.from_json(PALETTES["camvid"].to_json()) == PALETTES["camvid"]
+        True
+        """
         data = table(data, ("name", "colors", "names", "void", "ignore_ids"), "the palette")
         colors = by_id(data["colors"], _color, "the palette's colors", ids=range(2**16))
         void = [_color(color, "a void color") for color in items(data["void"], "void")]
-        if len(colors) + len(void) > _MOST_COLORS:
-            raise ValueError(f"the palette has more than {_MOST_COLORS} colors")
         return cls(
             name=text(data["name"], "the palette's name"),
             colors=colors,
@@ -209,14 +254,14 @@ def get_palette(palette: Palette | str) -> Palette:
     """
     if isinstance(palette, Palette):
         return palette
-    if palette not in PALETTES:
+    if not isinstance(palette, str) or palette not in PALETTES:
         raise PriorError(f"no palette is named {palette!r}; expected one of {', '.join(PALETTES)}")
     return PALETTES[palette]
 
 
 def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
     """Class id and whether it matches, for distinct color codes [U]."""
-    colors, color_ids = palette.table
+    colors, color_ids = palette._table
     pixels = torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).double()
     ids = torch.empty(len(codes), dtype=torch.int64)
     matched = torch.empty(len(codes), dtype=torch.bool)
@@ -225,7 +270,7 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
         distance, index = torch.cdist(pixels[part], colors.double()).min(1)
         # Void colors match exactly or not at all: around black lie the small ids of files whose
         # grey values are ids, and those files must not pass for unlabelled.
-        matched[part] = (distance < palette.tolerance) & (color_ids[index] >= 0)
+        matched[part] = (distance < palette._tolerance) & (color_ids[index] >= 0)
         ids[part] = torch.where(matched[part], color_ids[index], -1)
     return ids, matched
 

@@ -26,10 +26,14 @@ from prior_tools import (
     PALETTES,
     BuildCancelled,
     BuildOptions,
+    LabelledDataset,
+    LabelledImage,
     PriorAccumulator,
     PriorError,
     build_prior,
+    load_prior,
     memory,
+    save_prior,
 )
 from prior_tools.accumulator import state_bytes
 from prior_tools.building.build import collect_moments
@@ -413,6 +417,176 @@ def test_nan_and_other_sizes_of_latents_are_refused(tmp_path):
         build_prior(dataset, lambda images: encode(images) / 0 * 0)
     with pytest.raises(PriorError, match="downscale factor of 16"):
         build_prior(dataset, encode, BuildOptions(downscale_factor=16))
+
+
+class Scenes(LabelledDataset):
+    """A dataset of one's own, with these images [H, W, 3], all of one class."""
+
+    def __init__(self, *images, labels=None):
+        self.images, self.labels = images, torch.zeros(8, 8).long() if labels is None else labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return LabelledImage(self.images[index], self.labels)
+
+
+def grey(level=0.5, size=(32, 48), dtype=torch.float32) -> torch.Tensor:
+    return torch.full((*size, 3), level, dtype=dtype)
+
+
+def never(*_):
+    raise AssertionError("something was read or encoded")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"datasetname": "x"}, "datasetname is given as metadata; expected fields of PriorMeta"),
+        ({"latent_format": "sd1"}, "latent_format is 'sd1'; expected one of sd15"),
+        ({"ignore_ids": (1,)}, "ignore_ids is given .* told by the dataset: give them to PairD"),
+        ({"grid": (4, 6)}, "grid is given as metadata; it is told by the latents"),
+        ({"downscale_factor": 4}, "told by the options: give it to BuildOptions"),
+        ({"palette": "camvit"}, "no palette is named 'camvit'"),
+        ({"vae": "vae.safetensors"}, "vae is 'vae.safetensors'"),
+        ({"source_size": (0, 32)}, "source_size is"),
+    ],
+)
+def test_wrong_metadata_is_told_before_anything_is_read(metadata, says):
+    class Unread(Scenes):
+        __getitem__ = never
+
+    with pytest.raises(PriorError, match=says):
+        build_prior(Unread(grey()), never, **metadata)
+
+    class TellsWrong(Unread):
+        @property
+        def metadata(self):
+            return metadata
+
+    with pytest.raises(PriorError, match=says):
+        build_prior(TellsWrong(grey()), never)
+
+
+def test_a_palettes_name_is_the_palette_in_the_file(tmp_path):
+    prior = build_prior(Scenes(grey()), encode, palette="camvid")
+    loaded = load_prior(save_prior(prior, tmp_path / "p.safetensors"))
+    assert loaded.metadata.palette == PALETTES["camvid"]
+
+
+def test_latents_of_another_format_end_the_build_with_the_first_batch():
+    batches = []
+
+    def three_channels(images):
+        batches.append(len(images))
+        return encode(images)[:, :3]
+
+    with pytest.raises(PriorError, match=r"3 latent channels, but latent_format 'sd15' has 4"):
+        build_prior(
+            Scenes(*[grey()] * 9), three_channels, BuildOptions(batch_size=2), latent_format="sd15"
+        )
+    assert batches == [2]
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (grey(200.0), r"holds floats from 200 to 200; expected 0\.\.1"),
+        (grey(1.01), "holds floats"),
+        (grey(-0.01), "holds floats"),
+        (grey(float("nan")), "holds floats from nan"),
+        (grey(200, dtype=torch.int64), r"is torch\.int64; expected uint8"),
+        (grey().movedim(-1, 0), r"is \(3, 32, 48\); expected a tensor \[H, W, 3\]"),
+        (grey().numpy(), "is ndarray"),
+        (grey(size=(4, 48)), "grid is"),
+    ],
+)
+@pytest.mark.parametrize("processes", [False, True])
+def test_an_item_that_is_no_image_is_named_or_left_out(image, says, processes):
+    dataset, left_out = Scenes(grey(), image), []
+    with pytest.raises(PriorError, match=f"^item 1: .*{says}"):
+        build_prior(dataset, encode, BuildOptions(workers=1, processes=processes))
+    options = BuildOptions(on_error="skip", workers=1, processes=processes)
+    prior = build_prior(dataset, encode, options, skipped=lambda *told: left_out.append(told))
+    assert prior.num_images == 1 and left_out[0][0] == "item 1"
+
+
+def test_labels_of_floats_are_named():
+    with pytest.raises(PriorError, match=r"^item 0: labels are torch\.float32; expected integer"):
+        build_prior(Scenes(grey(), labels=torch.full((8, 8), 3.7)), encode)
+
+
+def test_floats_a_hair_out_of_range_and_bytes_are_images_in_one_batch():
+    dataset = Scenes(grey(1 + 1e-5), grey(1.0), grey(255, dtype=torch.uint8))
+    latents = build_prior(dataset, encode).spatial_mean
+    torch.testing.assert_close(latents, encode(grey(1.0)[None])[0], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_images_of_several_sizes_are_told_by_name(batch_size, on_error):
+    dataset = Scenes(grey(), grey(), grey(size=(33, 49)))
+    with pytest.raises(PriorError, match="item 2 has 49x33 pixels, that of item 0 48x32"):
+        build_prior(dataset, encode, BuildOptions(batch_size=batch_size, on_error=on_error))
+
+
+def test_what_a_dataset_lacks_is_told():
+    class Bare:
+        def __len__(self):
+            return 1
+
+        __getitem__ = name = never
+
+    with pytest.raises(PriorError, match="Bare, lacks ignored, metadata; derive its class from"):
+        build_prior(Bare(), never)
+    Bare.ignored, Bare.metadata = (), None
+    with pytest.raises(PriorError, match="the dataset's metadata are None"):
+        build_prior(Bare(), never)
+    Bare.metadata, Bare.__getitem__ = {}, lambda self, index: (grey(), torch.zeros(8, 8))
+    Bare.name = lambda self, index: "scene"
+    with pytest.raises(PriorError, match="scene: the item is a tuple; expected a LabelledImage"):
+        build_prior(Bare(), never)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"downscale_factor": 0}, r"downscale_factor is 0; expected 1\.\.128"),
+        ({"downscale_factor": 8.5}, r"downscale_factor is 8\.5; expected a whole number"),
+        ({"label_method": "mean"}, "label_method is 'mean'; expected one of majority, nearest"),
+        ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
+        ({"batch_size": 2.5}, "batch_size is 2"),
+        ({"workers": -1}, "workers is -1; expected at least 0"),
+        ({"on_error": "go on"}, "on_error is 'go on'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_at_once(option, says):
+    with pytest.raises(PriorError, match=says):
+        BuildOptions(**option)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"size": (0, 32)}, r"size is \(0, 32\); expected \(width, height\) in pixels"),
+        ({"size": 32}, "size is 32"),
+        ({"size": (48.5, 32)}, "size is"),
+        ({"palette": "camvit"}, "no palette is named 'camvit'"),
+        ({"palette": None}, "no palette is named None"),
+        ({"ignore_ids": ("11",)}, "an ignored id is '11'"),
+    ],
+)
+def test_pairs_are_read_at_a_size_by_a_palette(wrong, says):
+    with pytest.raises(PriorError, match=says):
+        PairDataset([], **{"size": SIZE, "palette": "camvid", **wrong})
+
+
+def test_a_palettes_name_does_for_pairs(tmp_path):
+    ours = dataset_of(write_pairs(tmp_path, 1))
+    theirs = PairDataset(ours.pairs, np.array(SIZE), "camvid", ignore_ids=np.array([11]))
+    assert torch.equal(theirs[0].labels, ours[0].labels)
+    assert (theirs.metadata, theirs.ignored) == (ours.metadata, ours.ignored)
 
 
 def test_metadata_is_kept(tmp_path):

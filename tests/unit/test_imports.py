@@ -24,6 +24,7 @@ FLOORS = (
         "vae_fingerprint",
         "schedule",
         "latent_formats",
+        "whole_numbers",
     },
     {"labels"},
     {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},

@@ -1,5 +1,7 @@
 """Laws of label images: every class color decodes to its class, and what is near to it."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,10 +37,49 @@ def test_a_palette_of_ids_that_would_take_a_table_of_gigabytes_is_refused(class_
     data = PALETTES["camvid"].to_json()
     for field, entry in (("colors", (1, 2, 3)), ("names", "moon")):
         given = {"colors": {0: (0, 0, 0)}, field: {class_id: entry}}
-        with pytest.raises(PriorError, match=f"has a class id {class_id}; expected 0..65535"):
+        with pytest.raises(
+            PriorError, match=f"id of palette 'moons' is {class_id}; expected 0..65535"
+        ):
             Palette("moons", **given)
         with pytest.raises(ValueError, match="class id"):
             Palette.from_json({**data, field: {**data[field], str(class_id): entry}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"colors": {0: (0, 0, 300)}},
+        {"colors": {0: (0, 0, -1)}},
+        {"colors": {0: (0, 0)}},
+        {"colors": {0: (0, 0, 0.5)}},
+        {"colors": {i: (i // 256, i % 256, 0) for i in range(4097)}},
+        {"void": ((0, 0, 256),)},
+        {"names": {0: 7}},
+        {"name": 7},
+        {"ignore_ids": (-1,)},
+        {"ignore_ids": (0.5,)},
+    ],
+)
+def test_what_a_file_cannot_hold_is_no_palette_in_a_script(wrong):
+    given = {"name": "x", "colors": {0: (1, 2, 3)}, **wrong}
+    with pytest.raises(PriorError, match=r"palette ('x'|7)"):
+        Palette(**given)
+    data = json.loads(json.dumps({**Palette("x", {0: (1, 2, 3)}).to_json(), **wrong}))
+    with pytest.raises(ValueError):
+        Palette.from_json(data)
+
+
+def test_a_palette_of_lists_and_other_numbers_is_that_of_ints():
+    ours = Palette("x", {0: (1, 2, 3)}, {0: "moon"}, ((4, 5, 6),), (255,))
+    row = torch.tensor([[1, 2, 3]]).numpy()[0]
+    theirs = Palette("x", {row[0] - 1: row}, {0: "moon"}, [[4, 5, 6]], [row[0] + 254])
+    assert theirs == ours == Palette.from_json(theirs.to_json())
+    assert torch.equal(theirs.paint(torch.tensor([0])), ours.paint(torch.tensor([0])))
+
+
+def test_floats_are_not_painted_as_ids():
+    with pytest.raises(PriorError, match="float32; expected integer class ids"):
+        PALETTES["grey_ids"].paint(torch.tensor([3.7]))
 
 
 def test_class_counts_and_well_known_colors():
@@ -82,18 +123,18 @@ def test_void_colors_are_unknown_but_not_unmatched():
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(COLORED), st.integers(0, 10**6), st.tuples(*[st.integers(-9, 9)] * 3))
 def test_a_color_matches_within_half_the_smallest_distance(palette, pick, off):
-    colors, ids = palette.table
+    colors, ids = palette._table
     at = pick % len(colors)
     moved = (colors[at] + torch.tensor(off)).clamp(0, 255)
     distance = (moved - colors[at]).double().norm()
     decoded, unmatched = decode_label_image(moved.view(1, 1, 3), palette)
-    if distance > 0 and ids[at] < 0 and distance < palette.tolerance:
+    if distance > 0 and ids[at] < 0 and distance < palette._tolerance:
         # Void colors match exactly or not at all.
         assert decoded.item() == -1 and unmatched == 1
-    elif distance < palette.tolerance:
+    elif distance < palette._tolerance:
         assert decoded.item() == ids[at] and unmatched == 0
     nearest = (colors - moved).double().norm(dim=1)
-    if nearest.min() >= palette.tolerance:
+    if nearest.min() >= palette._tolerance:
         assert decoded.item() == -1 and unmatched == 1
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -35,12 +36,16 @@ from prior_tools.vae_fingerprint import fingerprint_weights
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
 
 
-def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, **metadata) -> Prior:
+def collected(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)):
     generator = torch.Generator().manual_seed(seed)
-    state = PriorAccumulator(channels, grid, metadata.pop("ignore_ids", (255,)))
+    state = PriorAccumulator(channels, grid, ignore_ids)
     labels = torch.randint(-1, classes, (images, *grid), generator=generator)
     state.update(torch.randn(images, channels, *grid, generator=generator) * 5, labels)
-    return state.finalize(**metadata)
+    return state
+
+
+def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,), **metadata):
+    return collected(seed, images, grid, channels, classes, ignore_ids).finalize(**metadata)
 
 
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
@@ -68,7 +73,8 @@ def assert_equal(a: Prior, b: Prior) -> None:
 @given(st.integers(0, 1000), st.integers(1, 6), st.sampled_from([1, 4, 16]), st.integers(0, 30))
 def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, classes):
     path = tmp_path_factory.mktemp("prior") / "sub" / "p.safetensors"
-    prior = make(seed, images, channels=channels, classes=classes, **FULL)
+    told = {**FULL, "latent_format": {1: "unknown", 4: "sd15", 16: "flux"}[channels]}
+    prior = make(seed, images, channels=channels, classes=classes, **told)
     save_prior(prior, path)
     assert_equal(load_prior(path), prior)
 
@@ -290,6 +296,10 @@ DAMAGE = {
     "lost field": (lambda p: with_metadata(p, palette_=None), "metadata lacks, or should not hold"),
     "resizing": (lambda p: with_metadata(p, resize_policy="zoom"), "resize_policy is 'zoom'"),
     "labelling": (lambda p: with_metadata(p, label_method="mean"), "label_method is 'mean'"),
+    "other channels": (
+        lambda p: with_metadata(p, latent_format="flux"),
+        "4 latent channels, but latent_format 'flux' has 16",
+    ),
     "format": (lambda p: with_metadata(p, latent_format=["sd15"]), r"latent_format is \['sd15'\]"),
     "colors": (
         lambda p: with_metadata(
@@ -312,6 +322,46 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
     assert "streets.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("class_mean", lambda t: t.double(), "class_mean is torch.float64"),
+        ("class_mean", lambda t: t / 0, "class_mean holds NaN"),
+        ("class_mean", lambda t: t[:, :3], "class_mean is torch.float32 .*expected"),
+        ("class_mean", lambda t: t.numpy(), "class_mean is a ndarray"),
+        ("joint_mean", lambda t: t[:, :, :2], r"joint_mean is torch.float32 \(9, 4, 2, 5\)"),
+        ("joint_mean", lambda t: t / 0, "joint_mean holds NaN"),
+        ("joint_count", lambda t: t - 1, "joint_count holds values below 0"),
+        ("joint_count", lambda t: t + 10, "counts do not fit"),
+        ("joint_count", lambda t: t.long(), "joint_count is torch.int64"),
+        ("spatial_std", lambda t: -t, "spatial_std holds negative"),
+        ("class_ids", lambda t: t.flip(0), "ascending"),
+        ("num_images", lambda n: 0, "num_images is 0"),
+        ("num_images", lambda n: float(n), "num_images is 6.0"),
+        (
+            "metadata",
+            lambda m: dataclasses.replace(m, dataset_name="x" * 2**22),
+            "metadata take 4.* bytes, expected at most 4194304",
+        ),
+    ],
+)
+def test_what_would_not_load_is_not_written(tmp_path, name, change, says):
+    prior = make(**FULL)
+    path = save_prior(prior, tmp_path / "streets.safetensors")
+    before = path.read_bytes()
+    wrong = dataclasses.replace(prior, **{name: change(getattr(prior, name))})
+    with pytest.raises(PriorError, match=rf"streets\.safetensors is not written: .*{says}"):
+        save_prior(wrong, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_prior_of_tensors_with_gradients_is_saved_as_any_other(tmp_path):
+    prior = make()
+    learned = dataclasses.replace(prior, joint_mean=prior.joint_mean.clone().requires_grad_())
+    assert_equal(load_prior(save_prior(learned, tmp_path / "p.safetensors")), prior)
 
 
 def test_no_damage_gives_another_error_or_takes_time_or_memory(tmp_path):
@@ -403,7 +453,7 @@ def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
         ({"resize_policy": "stretch"}, "resize policy differs"),
         ({"ignore_ids": ()}, "ignore ids differs"),
         ({"grid": (5, 3)}, "grid differs"),
-        ({"channels": 16}, "latent channels differs"),
+        ({"channels": 16, "latent_format": "unknown"}, "latent channels differs"),
     ],
 )
 def test_priors_that_contradict_each_other_do_not_merge(other, says):
@@ -433,6 +483,48 @@ def test_what_one_prior_does_not_know_is_taken_from_the_other():
     assert merged.num_images == 12
 
 
-def test_an_unknown_latent_format_name_is_refused():
-    with pytest.raises(PriorError, match="latent_format is 'sd9'"):
-        make(latent_format="sd9")
+def test_of_no_priors_none_is_merged():
+    for none in ([], iter([])):
+        with pytest.raises(PriorError, match="no prior is given"):
+            merge_priors(none)
+    assert merge_priors(iter([make(1), make(2)])).num_images == 12
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("latent_format", "sd9", "latent_format is 'sd9'"),
+        ("latent_format", ["sd15"], r"latent_format is \['sd15'\]"),
+        ("latent_format", "flux", "4 latent channels, but latent_format 'flux' has 16"),
+        ("palette", "camvit", "no palette is named 'camvit'"),
+        ("palette", {0: (0, 0, 0)}, "no palette is named"),
+        ("vae", "vae.safetensors", "vae is 'vae.safetensors'"),
+        ("dataset_name", Path("streets"), "dataset_name is .*expected a text"),
+        ("class_names", ["road"], r"class_names is \['road'\]"),
+        ("class_names", {0: 1}, "class_names is {0: 1}"),
+        ("class_names", {"0": "road"}, "class id of class_names is '0'"),
+        ("source_size", 512, r"source_size is 512; expected \(width, height\)"),
+        ("source_size", (512.5, 512), "source_size is"),
+        ("source_size", (512, 0), "source_size is"),
+        ("downscale_factor", 0, "downscale_factor is 0; expected 1..128"),
+        ("downscale_factor", 8.0, "downscale_factor is 8.0; expected a whole number"),
+        ("datasetname", "x", "datasetname is given as metadata; expected fields"),
+        ("grid", (3, 5), "grid is given as metadata; it is told by the latents"),
+    ],
+)
+def test_metadata_that_are_none_are_refused(field, value, says):
+    with pytest.raises(PriorError, match=says):
+        make(**{field: value}) if field != "grid" else collected().finalize(grid=value)
+
+
+def test_metadata_of_other_types_of_number_are_those_of_ints(tmp_path):
+    ours = make(source_size=(40, 24), class_names={3: "wall"}, palette=PALETTES["camvid"])
+    theirs = make(
+        source_size=np.array([40, 24]),
+        downscale_factor=np.int64(8),
+        class_names={np.int64(3): "wall"},
+        palette="camvid",
+        ignore_ids=np.array([255]),
+    )
+    assert theirs.metadata == ours.metadata
+    assert_equal(load_prior(save_prior(theirs, tmp_path / "p.safetensors")), ours)

@@ -168,10 +168,10 @@ def test_the_categorical_file_agrees_with_the_image_weighted_moments(camvid):
 
 
 @pytest.mark.parametrize("extra", [(), ("spatial",), ("categorical",), ("spatial", "categorical")])
-def test_what_is_missing_is_derived_from_the_joint_file(camvid, extra):
-    want = collected(*camvid.inputs())
-    full, _ = imported(camvid.files())
-    got, report = imported(camvid.files("spatial_class", *extra))
+def test_what_is_missing_is_derived_from_the_joint_file(official, extra):
+    want = collected(*official.inputs())
+    full, _ = imported(official.files())
+    got, report = imported(official.files("spatial_class", *extra))
     assert report.derived == tuple(k for k in ("spatial", "categorical") if k not in extra)
     if "spatial" in extra:
         assert torch.equal(got.spatial_mean, full.spatial_mean)
@@ -183,16 +183,16 @@ def test_what_is_missing_is_derived_from_the_joint_file(camvid, extra):
         assert torch.equal(got.class_std, full.class_std)
     else:
         for row, class_id in enumerate(got.class_ids.tolist()):
-            values = camvid.pixels_of(class_id)
+            values = official.pixels_of(class_id)
             close(got.class_mean[row], values.mean(0))
             close(got.class_std[row], values.std(0, correction=0))
     assert torch.equal(got.joint_mean, full.joint_mean)
 
 
-def test_content_and_not_name_or_order_tells_which_file_is_which(camvid, tmp_path):
-    want, _ = imported(camvid.files())
+def test_content_and_not_name_or_order_tells_which_file_is_which(official, tmp_path):
+    want, _ = imported(official.files())
     renamed = []
-    for index, path in enumerate(camvid.files()):
+    for index, path in enumerate(official.files()):
         renamed.append(tmp_path / f"{index}.npy")
         renamed[-1].write_bytes(path.read_bytes())
     for order in itertools.permutations(renamed):
@@ -202,19 +202,25 @@ def test_content_and_not_name_or_order_tells_which_file_is_which(camvid, tmp_pat
         assert torch.equal(got.class_mean, want.class_mean)
 
 
-def test_ignored_classes_stay_in_the_spatial_moments_only(camvid):
-    latents, labels = camvid.inputs()
-    want = collected(latents, labels, ignore_ids=(11,))
-    got, report = imported(camvid.files("spatial_class"), palette=PALETTES["camvid"])
-    assert torch.equal(got.class_ids, want.class_ids) and report.left_out == (11,)
+def test_ignored_classes_stay_in_the_spatial_moments_only(official):
+    latents, labels = official.inputs()
+    ignored = (int(labels.max()),)
+    want = collected(latents, labels, ignore_ids=ignored)
+    got, report = imported(official.files("spatial_class"), ignore_ids=ignored)
+    assert torch.equal(got.class_ids, want.class_ids) and report.left_out == ignored
     close(got.spatial_mean, want.spatial_mean)
     close(got.joint_mean, want.joint_mean)
-    assert got.num_images == 40 and got.metadata.ignore_ids == (11,)
-    assert got.metadata.class_names[3] == "road"
+    assert got.num_images == official.images and got.metadata.ignore_ids == ignored
 
 
-def test_an_imported_prior_survives_its_file(camvid, tmp_path):
-    got, _ = imported(camvid.files(), palette=PALETTES["camvid"])
+def test_a_palette_names_the_classes_and_those_to_ignore(official):
+    got, _ = imported(official.files(), palette="camvid")
+    assert got.metadata.palette == PALETTES["camvid"] and got.metadata.ignore_ids == (11,)
+    assert got.metadata.class_names[3] == "road" and 11 not in got.class_ids
+
+
+def test_an_imported_prior_survives_its_file(official, tmp_path):
+    got, _ = imported(official.files(), palette=PALETTES["camvid"])
     loaded = load_prior(save_prior(got, tmp_path / "p.safetensors"))
     assert torch.equal(loaded.joint_std, got.joint_std) and loaded.metadata == got.metadata
 
