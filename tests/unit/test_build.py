@@ -32,8 +32,10 @@ from prior_tools import (
     PriorError,
     build_prior,
     load_prior,
+    memory,
     save_prior,
 )
+from prior_tools.accumulator import state_bytes
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
@@ -276,6 +278,20 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
     # One's own thread cannot be ended while it waits for the system; it keeps nothing waiting.
     assert all(thread.daemon for thread in set(threading.enumerate()) - before)
     os.close(os.open(tmp_path / "hanging", os.O_RDWR | os.O_NONBLOCK))
+
+
+def test_what_all_classes_of_the_palette_would_take_is_said_before_they_come(
+    tmp_path, monkeypatch, caplog
+):
+    dataset = dataset_of(write_pairs(tmp_path))
+    # Of the palette's eleven classes five are in the label maps.
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * state_bytes(8, 4, (4, 6)))
+    build_prior(dataset, encode)
+    assert "collecting all 11 classes of the palette camvid" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * state_bytes(11, 4, (4, 6)))
+    build_prior(dataset, encode)
+    assert not caplog.text
 
 
 @posix

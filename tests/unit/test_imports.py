@@ -16,6 +16,7 @@ PACKAGE = "prior_tools"
 FLOORS = (
     {
         "errors",
+        "memory",
         "atomic",
         "json_values",
         "tensor_file",
