@@ -11,7 +11,7 @@ from torch import Tensor
 from .errors import PriorError
 from .labels.ids import MAX_CLASS_ID
 from .memory import check_memory
-from .moments import combine, deviation, grouped, to_float32
+from .moments import MAX_IMAGES, MAX_VALUE, combine, deviation, grouped, to_float32
 from .prior import Prior, PriorMetadata, check_told
 from .whole_numbers import two_sides, whole, whole_numbers
 
@@ -146,8 +146,8 @@ class PriorAccumulator:
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
 
-        Raises PriorError if no image was taken in, and for metadata that are none, or are told by
-        the latents.
+        Raises PriorError if no image was taken in, or more than a prior counts, and for metadata
+        that are none, or are told by the latents.
 
         >>> PriorAccumulator.from_prior(prior).finalize(palette="camvid").metadata.palette
         Palette('camvid', 12 colors)
@@ -155,6 +155,8 @@ class PriorAccumulator:
         check_told(metadata, _TOLD)
         if self.num_images == 0:
             raise PriorError("no image was taken in, so there is no prior")
+        if self.num_images > MAX_IMAGES:
+            raise PriorError(f"{self.num_images} images are more than a prior's {MAX_IMAGES}")
         order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
         class_ids = torch.tensor(self.class_ids, dtype=torch.int64)[order]
         joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]
@@ -233,7 +235,8 @@ class PriorAccumulator:
         # Before anything of this shape is allocated: a damaged file may ask for any size.
         _entry(tensors, "spatial_mean", torch.float64, (height * width, channels))
         state = cls(channels, (height, width), ignored)
-        if images < 0 or len(class_ids) > MAX_CLASSES or not state._takes_as_new(class_ids):
+        too_many = images > MAX_IMAGES or len(class_ids) > MAX_CLASSES
+        if images < 0 or too_many or not state._takes_as_new(class_ids):
             raise PriorError(
                 f"{images} images with class ids {class_ids.tolist()[:20]} are no state"
             )
@@ -245,6 +248,9 @@ class PriorAccumulator:
             rows, *sides = getattr(state, f"_{name}").shape
             shape = (len(class_ids) if name in _CLASS_ROWS else rows, *sides)
             setattr(state, f"_{name}", _entry(tensors, name, torch.float64, shape).clone())
+        counts = torch.cat([state._joint_n.flatten(), state._class_images])
+        if (counts > images).any():
+            raise PriorError(f"counts above the {images} images are no state")
         return state
 
     def _takes_as_new(self, class_ids: Tensor) -> bool:
@@ -272,11 +278,14 @@ class PriorAccumulator:
             )
         if labels.is_floating_point() or labels.is_complex():
             raise PriorError(f"labels are {labels.dtype}; expected integer class ids, -1 = unknown")
-        if not torch.isfinite(latents).all():
-            bad = (~torch.isfinite(latents.flatten(1)).all(1)).nonzero().flatten().tolist()
+        # Of NaN, too, this is not true.
+        fits = latents.abs() <= MAX_VALUE
+        if not fits.all():
+            bad = (~fits.flatten(1).all(1)).nonzero().flatten().tolist()
             raise PriorError(
-                f"the latents of image {bad[0]} of this batch hold NaN or infinity; a VAE in half "
-                "precision may overflow: run it in bfloat16 or float32"
+                f"the latents of image {bad[0]} of this batch hold NaN, infinity or values beyond "
+                f"{MAX_VALUE:g}; a VAE in half precision may overflow: run it in bfloat16 or "
+                "float32"
             )
         if labels.numel():
             low, high = int(labels.min()), int(labels.max())

@@ -13,13 +13,25 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# Copying, comparing and showing a value go down into it, and Python into itself only so far.
+_DEEPEST = 100
 
-def parsed(text: str) -> Any:
-    """The value that a JSON text describes; NaN and Infinity are none."""
+
+def parsed(text: str | bytes, constants: bool = False) -> Any:
+    """The value that a JSON text describes, at most 100 tables and lists deep.
+
+    constants: whether NaN and Infinity are numbers.
+    """
     try:
-        return json.loads(text, parse_constant=_refused)
+        value = json.loads(text, parse_constant=None if constants else _refused)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise ValueError("it is nested too deeply")
 
 
 def table(value: object, names: Iterable[str], what: str) -> dict[str, Any]:
@@ -70,6 +82,12 @@ def _of_kind(value: object, kind: type[Any], what: str) -> Any:
 
 
 _KINDS: dict[type[Any], str] = {dict: "a table", list: "a list", str: "a text"}
+
+
+def _inside(value: object) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refused(constant: str) -> float:

@@ -18,6 +18,7 @@ from .errors import PriorError
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
+from .moments import MAX_IMAGES, MAX_VALUE
 from .prior import Prior, PriorMetadata
 from .tensor_file import read_tensors
 from .vae_fingerprint import VaeFingerprint
@@ -31,9 +32,6 @@ HEADER_KEY = "scp_prior"
 # Far above a real header (COCO-Stuff's names and colors take 20 kB, a VAE's fingerprint as much),
 # and little enough that nothing written in it can take much memory.
 _MAX_HEADER = 4 * 2**20
-
-# What int32 counts.
-_MAX_IMAGES = 2**31 - 1
 
 # Empty cells take a bit in the file and are filled in when it is read. Beyond this many bytes of
 # memory they may not outweigh the file so many times: only files made to fill the memory do.
@@ -134,7 +132,7 @@ def _to_bytes(prior: Prior) -> bytes:
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
-        "num_images": integer(prior.num_images, 1, _MAX_IMAGES, "num_images"),
+        "num_images": integer(prior.num_images, 1, MAX_IMAGES, "num_images"),
         "metadata": _metadata_to_json(prior.metadata),
     }
     written = json.dumps(header)
@@ -189,7 +187,7 @@ def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMet
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     """The prior; ValueError says what cannot be."""
-    num_images = integer(header["num_images"], 1, _MAX_IMAGES, "num_images")
+    num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
     metadata, occupied = _check(tensors, header)
     class_ids = tensors["class_ids"]
     classes, (height, width) = len(class_ids), metadata.grid
@@ -233,8 +231,8 @@ def _check_values(name: str, tensor: Tensor) -> None:
         return
     # numpy's extremes are NaN where there is one, and much faster than asking each value.
     least, greatest = tensor.numpy().min(), tensor.numpy().max()
-    if not (np.isfinite(least) and np.isfinite(greatest)):
-        raise ValueError(f"{name} holds NaN or infinity")
+    if tensor.is_floating_point() and not (least >= -MAX_VALUE and greatest <= MAX_VALUE):
+        raise ValueError(f"{name} holds NaN, infinity or values beyond {MAX_VALUE:g}")
     if name.endswith("_std") and least < 0:
         raise ValueError(f"{name} holds negative values")
     if name.endswith("_count") and least < 1:

@@ -16,6 +16,7 @@ from ..accumulator import PriorAccumulator
 from ..atomic import write_bytes
 from ..errors import PriorError
 from ..json_values import integer, items, parsed, table, text
+from ..moments import MAX_VALUE
 from ..tensor_file import read_tensors
 from ..vae_fingerprint import VaeFingerprint
 
@@ -154,7 +155,8 @@ def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:
 def _check_state(tensors: Mapping[str, Tensor]) -> None:
     """ValueError if the tensors hold what no moments can be; their shapes are not looked at."""
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+        most = MAX_VALUE if name.endswith("_mean") else torch.finfo(torch.float64).max
+        if tensor.is_floating_point() and not (tensor.abs() <= most).all():
+            raise ValueError(f"{name} holds NaN, infinity or values beyond {most:g}")
         if not name.endswith("_mean") and name != "ignore_ids" and (tensor < 0).any():
             raise ValueError(f"{name} holds negative values")

@@ -134,7 +134,12 @@ def _id_map(text: str) -> dict[int, int]:
     if is_id_map(text):
         return parse_id_map(text, "--map")
     path = Path(text)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:
+        # Entries with a slip of the pen may be longer than any file's name.
+        there = False
+    if not there:
         raise PriorError(
             f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of them"
         )

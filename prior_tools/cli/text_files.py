@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import PriorError
+from ..json_values import parsed
+from ..json_values import text as shown
 from ..labels.ids import MAX_CLASS_ID
 
 
@@ -35,7 +36,7 @@ def read_class_names(path: Path, option: str) -> dict[int, str]:
     text = read_text(path, option)
     try:
         entries = list(_json_entries(text) if path.suffix.lower() == ".json" else _lines(text))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PriorError(
             f"{option} {path.name} is no list of class names ({error}); expected lines such as "
             '\'3 road\', or JSON such as {"3": "road"}'
@@ -57,13 +58,13 @@ def read_class_names(path: Path, option: str) -> dict[int, str]:
 
 
 def _json_entries(text: str) -> Iterable[tuple[int, str]]:
-    data = json.loads(text)
+    data = parsed(text)
     if not isinstance(data, (dict, list)):
         raise ValueError(f"it holds {data!r:.40}")
     for class_id, name in data.items() if isinstance(data, dict) else enumerate(data):
         if not isinstance(name, str):
             raise ValueError(f"the name of {class_id} is {name!r:.40}")
-        yield int(class_id), name.strip()
+        yield int(class_id), shown(name, "a name").strip()
 
 
 def _lines(text: str) -> Iterable[tuple[int, str]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
 from ..errors import PriorError, listing
+from ..json_values import items, parsed, table, text
 from .jobs import Job
 from .label_maps import LabelMap
 from .node_warnings import NodeWarning, WarningCounts
@@ -23,6 +25,9 @@ from .workflow_file import Prompt, title_of
 RUN_NAME = "generate.json"
 MANIFEST_NAME = "manifest.jsonl"
 _MOST_CHANGES = 5
+
+_ENTRY = ("file", "label_map", "k", "seed", "index_in_batch", "batch", "settings", "warnings")
+_WARNING = [field.name for field in fields(NodeWarning)]
 
 
 class Manifest:
@@ -47,14 +52,14 @@ class Manifest:
         for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n"):
                 entry = self._entry(line, number)
-                if (folder / entry["file"]).is_file():
+                if _is_file(folder / entry["file"]):
                     entries[entry["file"]] = line
         if list(entries.values()) != lines:
             write_bytes(self._path, b"".join(entries.values()))
         self.done = set(entries)
         self.warnings = WarningCounts()
         for line in entries.values():
-            self._count(json.loads(line))
+            self._count(parsed(line))
 
     def add(self, job: Job, images: Sequence[bytes], warnings: Sequence[NodeWarning]) -> int:
         """Write a job's images (files, one for each label map), then a line for each of them.
@@ -97,13 +102,16 @@ class Manifest:
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry: dict[str, Any] = json.loads(line)
-            [NodeWarning(**warning) for warning in entry["warnings"]]
-            if isinstance(entry["file"], str):
-                return entry
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise PriorError(f"line {number} of {self._path} is no entry of a manifest; remove it")
+            entry: dict[str, Any] = table(parsed(line), _ENTRY, "the entry")
+            text(entry["file"], "file")
+            for warning in items(entry["warnings"], "warnings"):
+                for part in table(warning, _WARNING, "a warning").values():
+                    text(part, "a warning")
+            return entry
+        except ValueError as error:
+            raise PriorError(
+                f"line {number} of {self._path} is no entry of a manifest ({error}); remove it"
+            ) from error
 
 
 def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> str:
@@ -119,7 +127,7 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
     path = folder / RUN_NAME
     if path.exists():
         try:
-            recorded = json.loads(path.read_text(encoding="utf-8"))
+            recorded = parsed(path.read_bytes(), constants=True)
             changed = changes(recorded, run)
             run_id = str(recorded["id"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -147,7 +155,7 @@ def record_warnings(folder: Path, warnings: WarningCounts) -> None:
     They do not count when a run is compared with its record.
     """
     path = folder / RUN_NAME
-    recorded = json.loads(path.read_text(encoding="utf-8"))
+    recorded = parsed(path.read_bytes(), constants=True)
     if recorded.get("warnings") != (summary := warnings.summary()):
         recorded["warnings"] = summary
         write_bytes(path, _as_file(recorded))
@@ -209,6 +217,16 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.rglob(TEMPORARY_NAMES):
         with suppress(OSError):
             path.unlink()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        # No file can have this name.
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _as_file(record: Mapping[str, Any]) -> bytes:

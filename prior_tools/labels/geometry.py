@@ -8,6 +8,9 @@ from ..errors import PriorError
 from ..whole_numbers import two_sides
 from .ids import MAX_CLASS_ID, check_integers
 
+# Pixels of label maps that are brought to the grid at once.
+_PART = 2**18
+
 LABEL_METHODS = ("majority", "nearest")
 
 # How an image and its label map are brought to a size: "stretch" changes the aspect ratio, "crop"
@@ -136,12 +139,17 @@ def _majority(ids: Tensor, grid: tuple[int, int]) -> Tensor:
 
     row = (2 * torch.arange(old_height) + 1) * height // (2 * old_height)
     column = (2 * torch.arange(old_width) + 1) * width // (2 * old_width)
-    cell = row[:, None] * width + column
-    cell = cell + (torch.arange(images) * height * width)[:, None, None]
+    first = (torch.arange(images) * height * width)[:, None, None]
     kinds = len(present)
-    votes = torch.bincount(
-        (cell * kinds + rank[ids - low]).flatten(), minlength=images * height * width * kinds
-    ).view(-1, kinds)
+    counts = torch.zeros(images * height * width * kinds, dtype=torch.int64)
+    # Some rows at a time: all that is in between takes forty bytes a pixel.
+    rows = max(1, _PART // (images * old_width))
+    for start in range(0, old_height, rows):
+        part = slice(start, start + rows)
+        cell = first + row[part, None] * width + column
+        ballots = cell * kinds + rank[ids[:, part] - low]
+        counts += torch.bincount(ballots.flatten(), minlength=len(counts))
+    votes = counts.view(-1, kinds)
     # One key orders by votes, then by rank, so that equal votes always fall the same way.
     best = (votes * kinds + torch.arange(kinds - 1, -1, -1)).argmax(1)
     winner = present[best].view(images, height, width)

@@ -22,6 +22,9 @@ Color = tuple[int, int, int]
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
 
+# Pixels of a label image that are decoded at once.
+_PART = 2**18
+
 # A palette is compared color by color with itself and with a label image's.
 _MOST_COLORS = 4096
 
@@ -193,12 +196,26 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
     (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
     palette = get_palette(palette)
-    pixels = _as_levels(image)
+    pixels = _checked(image)
+    ids = torch.empty(pixels.shape[:-1], dtype=torch.int64)
+    flat_pixels, flat_ids = pixels.reshape(-1, pixels.shape[-1]), ids.view(-1)
+    matched = 0
+    # A part at a time: all that is in between takes a hundred bytes a pixel.
+    for start in range(0, len(flat_ids), _PART):
+        part = slice(start, start + _PART)
+        flat_ids[part], known = _decoded(_as_levels(flat_pixels[part]), palette)
+        matched += known
+    return ids, 1 - matched / len(flat_ids) if len(flat_ids) else 0.0
+
+
+def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, int]:
+    """Class ids [M] of levels [M, 3], and how many match a color."""
     ids = torch.full(pixels.shape[:-1], -1)
     if palette.is_grey:
-        spread = pixels.amax(-1) - pixels.amin(-1)
-        matched = spread <= 1
-        ids[matched] = pixels[..., 1][matched]
+        # Side by side: three times as fast as the extremes of three values each.
+        r, g, b = pixels.T.contiguous()
+        matched = r.maximum(g).maximum(b) - r.minimum(g).minimum(b) <= 1
+        ids = torch.where(matched, g, ids)
     else:
         codes, code_ids = palette._exact
         pixel_codes = _code(pixels)
@@ -211,7 +228,7 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
             near_ids, near_matched = _nearest(near, palette)
             ids[~matched] = near_ids[inverse]
             matched[~matched] = near_matched[inverse]
-    return ids, 1 - float(matched.double().mean()) if matched.numel() else 0.0
+    return ids, int(matched.sum())
 
 
 def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
@@ -219,8 +236,8 @@ def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
 
     With the fractions; only those that know the class of at least half of the pixels.
     """
-    pixels = _as_levels(image).flatten(0, -2)
-    sample = pixels[:: max(1, len(pixels) // 20_000)]
+    pixels = _checked(image).flatten(0, -2)
+    sample = _as_levels(pixels[:: max(1, len(pixels) // 20_000)])
     found = []
     for name, palette in PALETTES.items():
         ids = decode_label_image(sample[None], palette)[0]
@@ -275,14 +292,18 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
     return ids, matched
 
 
-def _as_levels(image: Tensor | np.ndarray) -> Tensor:
-    """[..., H, W, 3+] in 0..1 or 0..255 to int64 levels [..., H, W, 3] in 0..255 on the CPU."""
+def _checked(image: Tensor | np.ndarray) -> Tensor:
+    """[..., H, W, 3+] as a tensor [..., H, W, 3] on the CPU."""
     image = torch.as_tensor(image).detach().to("cpu")
     if image.ndim < 3 or image.shape[-1] < 3:
         raise PriorError(
             f"a label image has shape {tuple(image.shape)}; expected [H, W, 3] or [N, H, W, 3]"
         )
-    image = image[..., :3]
+    return image[..., :3]
+
+
+def _as_levels(image: Tensor) -> Tensor:
+    """[..., 3] in 0..1 or 0..255 to int64 levels in 0..255."""
     if image.is_floating_point():
         image = (image.nan_to_num() * 255).round()
     return image.clamp(0, 255).to(torch.int64)

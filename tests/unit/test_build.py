@@ -20,8 +20,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save as tensors_to_bytes
 
-from dev.fuzz.limits import memory_limit, offence
-from dev.fuzz.tensor_files import damaged_files
 from prior_tools import (
     PALETTES,
     BuildCancelled,
@@ -388,6 +386,9 @@ def damaged(change) -> bytes:
         lambda header, tensors: header["progress"].update(next_batch=float("inf")),
         lambda header, tensors: header["progress"].update(skipped=[1]),
         lambda header, tensors: tensors.pop("joint_n"),
+        lambda header, tensors: tensors["joint_n"].fill_(2),
+        lambda header, tensors: tensors["spatial_mean"].fill_(1e10),
+        lambda header, tensors: tensors["joint_m2"].fill_(torch.inf),
         lambda header, tensors: tensors.update(shape=torch.tensor([2, 20000, 20000, 1])),
     ],
 )
@@ -778,26 +779,3 @@ def test_a_checkpoint_is_of_its_vae_in_any_precision(tmp_path):
         checkpoint(tmp_path, lambda own: {**own, "b": own["b"] * 1.1}).load()
     with pytest.raises(PriorError, match="size was 48x32 and is 8x8"):
         checkpoint(tmp_path, size="8x8").load()
-
-
-def test_a_damaged_checkpoint_is_refused_whatever_is_wrong(tmp_path):
-    """2,000 files with bits flipped and headers rewritten; those that load can be gone on from."""
-    whole = checkpoint(tmp_path).path.read_bytes()
-    loaded = []
-
-    def use():
-        progress = checkpoint(tmp_path).load()
-        loaded.append(progress)
-        if progress.state:
-            grid, channels = progress.state.grid, progress.state.latent_channels
-            progress.state.update(torch.ones(1, channels, *grid), torch.full((1, *grid), 3))
-            progress.state.finalize()
-
-    use()
-    with memory_limit(100):
-        found = {}
-        for seed, data in damaged_files(whole, HEADER_KEY, range(2000)):
-            (tmp_path / "p.checkpoint").write_bytes(data)
-            found[seed] = offence(use)
-    assert {seed: told for seed, told in found.items() if told} == {}
-    assert 100 < len(loaded) < 700

@@ -254,6 +254,13 @@ def test_a_prompt_drawn_by_chance_is_drawn_alike_when_a_run_goes_on():
     assert as_prompt(workflow, info) == first
 
 
+def test_a_node_that_cannot_be_converted_is_not_left_out():
+    pytest.importorskip("comfy_cli")
+    workflow = {"nodes": [{"id": 7, "type": "KSampler", "inputs": 2.5}], "links": []}
+    with pytest.raises(PriorError, match=r"cannot be converted: .*id=7 type=KSampler"):
+        as_prompt(workflow, {})
+
+
 # --- label maps, jobs and seeds ---
 
 

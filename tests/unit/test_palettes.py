@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.fuzz.limits import memory_limit
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_palette
+from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.palettes import check_matched, likely_palettes
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
@@ -180,3 +182,15 @@ def test_palettes_survive_json():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(PriorError, match="expected one of ade20k, ade20k_base7"):
         get_palette("ade")
+
+
+@pytest.mark.parametrize("palette", ["camvid", "grey_ids"])
+def test_a_large_label_map_takes_little_more_memory_than_its_ids(palette):
+    """Of three million pixels, 24 MB of ids."""
+    ids = torch.arange(12).repeat_interleave(125).repeat(2000, 1)
+    image = PALETTES[palette].paint(ids).contiguous()
+    with memory_limit(120):
+        decoded, unmatched = decode_label_image(image, palette)
+        on_grid = resize_labels(decoded, (2, 12))
+    assert unmatched == 0 and torch.equal(decoded, ids)
+    assert on_grid.tolist() == [list(range(12))] * 2
