@@ -155,6 +155,8 @@ def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:
 def _check_state(tensors: Mapping[str, Tensor]) -> None:
     """ValueError if the tensors hold what no moments can be; their shapes are not looked at."""
     for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.int64, torch.float64):
+            raise ValueError(f"{name} is {tensor.dtype}, expected int64 or float64")
         most = MAX_VALUE if name.endswith("_mean") else torch.finfo(torch.float64).max
         if tensor.is_floating_point() and not (tensor.abs() <= most).all():
             raise ValueError(f"{name} holds NaN, infinity or values beyond {most:g}")
