@@ -189,9 +189,11 @@ class BuildPrior(io.ComfyNode):
             pairs, _unpaired = _pairs(images or "", labels or "")
             for path in (path for pair in pairs for path in (pair.image, pair.label)):
                 state = path.stat()
-                digest.update(f"{path} {state.st_mtime_ns} {state.st_size}\n".encode())
+                line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
+                # Names on Linux are bytes, which need not be text.
+                digest.update(line.encode(errors="surrogateescape"))
         except (PriorError, OSError) as error:
-            digest.update(str(error).encode())
+            digest.update(str(error).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     @classmethod

@@ -262,9 +262,11 @@ def collect_moments(
         look,
     )
     adding: list[Future[None]] = []
+    reading = True
     adder = HelperThreads(1, "scp-add")
     try:
         for batch in left:
+            reading = True
             look()
             usable, left_out = [], []
             for index, item in zip(batch, islice(items, len(batch)), strict=True):
@@ -284,6 +286,7 @@ def collect_moments(
                     raise PriorError(f"{said}. To leave such files out, set on_error to skip")
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None
+            reading = False
             settle()
             if checkpoint:
                 checkpoint.save_if_due(at)
@@ -298,11 +301,13 @@ def collect_moments(
             if progress:
                 progress(done, total)
         settle()
-    except BuildCancelled:
-        # Raised before a batch is taken in, where the moments and the count of batches agree.
-        settle()
-        if checkpoint:
-            checkpoint.save(at)
+    except (BuildCancelled, PriorError):
+        # Before a batch is taken in the moments and the count of batches agree: then nothing of
+        # what was done is lost, be it to a person's wish or to a file or a process that failed.
+        if reading:
+            settle()
+            if checkpoint:
+                checkpoint.save(at)
         raise
     finally:
         adder.end()

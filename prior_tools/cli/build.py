@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +32,9 @@ from .output import add_output, check_output, save, say, warn
 from .text_files import read_class_names
 
 CANCELLED = 130
+
+# Seconds after which a second Ctrl-C is meant as one.
+_PATIENCE = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -200,10 +204,10 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
     """All that the moments depend on beside the VAE, for the checkpoint."""
     files, names = hashlib.sha256(), hashlib.sha256()
     for pair in layout.pairs:
-        names.update(f"{pair.name}\n".encode())
+        # Names on Linux are bytes, which need not be text.
+        names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
         for path in (pair.image, pair.label):
-            state = path.stat()
-            files.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
+            files.update(f"{_state(path)}\n".encode())
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -215,6 +219,15 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         "on error": args.on_error,
         "number of ranks": str(ranks.size),
     }
+
+
+def _state(path: Path) -> str:
+    """What changes when a file does. One that is not there is for its reader to tell of."""
+    try:
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
@@ -261,17 +274,20 @@ def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came; a second one ends at once."""
-    stopped: list[int] = []
+    """A function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
+    stopped: list[float] = []
     process = os.getpid()
 
     def note(number: int, _frame: object) -> None:
         if os.getpid() != process:
             # A reader just forked, which leaves signals to the build from its first line on.
             return
-        if stopped:
+        # Supervisors send a signal to a process and again to its group: only a person who presses
+        # Ctrl-C again, later, is out of patience.
+        again = stopped and time.monotonic() - stopped[0] >= _PATIENCE
+        if again and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stopped.append(number)
+        stopped.append(time.monotonic())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, note) for number in numbers]

@@ -278,6 +278,31 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
     os.close(os.open(tmp_path / "hanging", os.O_RDWR | os.O_NONBLOCK))
 
 
+@posix
+def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch):
+    """Supervisors send it to a process and to its group; a person presses Ctrl-C again later."""
+    with _stopped_by_signal() as stopped:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert stopped()
+        later = time.monotonic() + 2
+        monkeypatch.setattr("prior_tools.cli.build.time.monotonic", lambda: later)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, workers):
+    folder = write_pairs(tmp_path, 7)
+    (folder / "images" / "005.png").write_bytes(b"no picture")
+    checkpoint = Checkpoint(tmp_path / "p.checkpoint", {})
+    options = BuildOptions(batch_size=2, workers=workers, processes=workers > 0)
+    with pytest.raises(PriorError, match="005"):
+        collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
+    assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
+
+
 def test_what_all_classes_of_the_palette_would_take_is_said_before_they_come(
     tmp_path, monkeypatch, caplog
 ):
