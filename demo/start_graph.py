@@ -63,7 +63,7 @@ class StartGraph:
         # Guidance goes from any street to the one of the label map.
         self.positive = applied.out(0)
 
-    def drawn(self, start: Start, settings: Settings) -> Node:
+    def drawn(self, start: Start, settings: Settings, batch_noise: str = "separate") -> Node:
         """The clean latents [N, 4, h, w] of a start, one for each label map."""
         return self.graph.add(
             "SCP_JointPriorNoise",
@@ -74,6 +74,7 @@ class StartGraph:
             seed=settings.seed,
             batch_size=1,
             palette="prior",
+            batch_noise=batch_noise,
         )
 
     def sampled(self, latent: Node, start: Start, settings: Settings) -> Node:

@@ -10,15 +10,14 @@ from typing import Any
 
 import comfy.model_management
 import comfy.utils
-import torch
 from comfy_api.v0_0_2 import io
 from server import PromptServer
 from torch import Tensor
 
-from ..prior_tools.errors import PriorError
 from ..prior_tools.generating.node_warnings import UI_KEY
-from ..prior_tools.latent_formats import format_of_host_class
+from ..prior_tools.latent_formats import ModelLatents, VaeLatents
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
+from ..prior_tools.vae_pictures import decode_pictures, encode_pictures, latents_of
 
 # Raised wherever a person cancelled a prompt.
 Cancelled = comfy.model_management.InterruptProcessingException
@@ -86,9 +85,9 @@ def between_nodes(tensor: Tensor) -> Tensor:
     return tensor.to(comfy.model_management.intermediate_device())
 
 
-def vae_downscale_factor(vae: Any) -> int:
-    """Pixels per latent cell."""
-    return int(vae.spacial_compression_encode())
+def vae_latents(vae: Any) -> VaeLatents:
+    """Channels, dimensions and pixels per latent cell."""
+    return latents_of(vae)
 
 
 def vae_encoder(vae: Any) -> Callable[[Tensor], Tensor]:
@@ -99,25 +98,14 @@ def vae_encoder(vae: Any) -> Callable[[Tensor], Tensor]:
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        with torch.inference_mode():
-            latents: Tensor = vae.encode(images[..., :3])
-        if latents.ndim == 5 and latents.shape[2] == 1 and len(latents) == len(images):
-            latents = latents.squeeze(2)
-        if latents.ndim != 4 or len(latents) != len(images):
-            raise PriorError(
-                f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
-                "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
-            )
-        return latents
+        return encode_pictures(vae, images)
 
     return encode
 
 
 def vae_decode(vae: Any, latents: Tensor) -> Tensor:
     """Latents [N, C, h, w] in raw VAE units to images [N, H, W, 3] in 0..1."""
-    with torch.inference_mode():
-        images: Tensor = vae.decode(latents)
-    return images.reshape(-1, *images.shape[-3:])
+    return decode_pictures(vae, latents)
 
 
 def vae_fingerprint(vae: Any) -> VaeFingerprint:
@@ -125,8 +113,14 @@ def vae_fingerprint(vae: Any) -> VaeFingerprint:
     return fingerprint_weights(vae.get_sd())
 
 
-def model_latent_format(model: Any) -> tuple[str, str, int]:
-    """(a prior's name for the model's latent format or "unknown", the host's name, channels)."""
+def model_latents(model: Any) -> ModelLatents:
+    """What the model says of its latents."""
     latent_format = model.get_model_object("latent_format")
-    name = type(latent_format).__name__
-    return format_of_host_class(name), name, int(latent_format.latent_channels)
+    # Not in older hosts.
+    factor = getattr(latent_format, "spacial_downscale_ratio", None)
+    return ModelLatents(
+        type(latent_format).__name__,
+        int(latent_format.latent_channels),
+        int(latent_format.latent_dimensions),
+        None if factor is None else int(factor),
+    )

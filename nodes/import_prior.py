@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.ids import parse_id_map
-from ..prior_tools.latent_formats import LATENT_FORMATS
+from ..prior_tools.latent_formats import SCALES
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
@@ -71,7 +71,7 @@ class ImportPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "latent_format",
-                    options=list(LATENT_FORMATS),
+                    options=list(SCALES),
                     default="sd15",
                     optional=True,
                     tooltip="Of the VAE that the files are of; sd15 for the published ones.",
@@ -94,7 +94,7 @@ class ImportPrior(io.ComfyNode):
     def validate_inputs(cls, palette: str | None, latent_format: str | None = None) -> bool | str:
         return check_choices(
             ("palette", palette, [NO_PALETTE, *PALETTES]),
-            ("latent_format", latent_format, LATENT_FORMATS),
+            ("latent_format", latent_format, SCALES),
         )
 
     @classmethod

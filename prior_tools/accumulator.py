@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import PriorError
 from .labels.ids import MAX_CLASS_ID
+from .memory import check_memory
 from .moments import MAX_IMAGES, MAX_VALUE, combine, deviation, grouped, to_float32
 from .prior import Prior, PriorMetadata, check_told
 from .whole_numbers import two_sides, whole, whole_numbers
@@ -33,8 +34,8 @@ class PriorAccumulator:
     """Streaming moments of latents [N, C, h, w] (raw VAE units) under label maps [N, h, w].
 
     All state is float64 on the CPU, where sums do not depend on a device's order of additions.
-    Memory grows with the number of classes, never with the number of images. Class ids
-    (0..65535) are found as they come.
+    Memory grows with the number of classes, never with the number of images: see `state_bytes`.
+    Class ids (0..65535) are found as they come.
 
     Args:
         latent_channels: C.
@@ -79,8 +80,8 @@ class PriorAccumulator:
         """Take in a batch: latents [N, C, h, w] in raw VAE units, labels [N, h, w] integer ids.
 
         A label of -1 is an unknown cell; a batch of no images changes nothing. Raises PriorError on
-        other shapes, NaN or infinite latents, ids outside 0..65535, or more than 4096 different
-        ids; the accumulator is then unchanged.
+        other shapes, NaN or infinite latents, ids outside 0..65535, more than 4096 different ids,
+        or classes whose moments would take most of the memory; the accumulator is then unchanged.
 
         >>> state = PriorAccumulator(latent_channels=3, grid=(2, 4))
         >>> state.update(latent, labels)
@@ -305,6 +306,13 @@ class PriorAccumulator:
                 f"the labels hold more than {MAX_CLASSES} different class ids; are they instance "
                 "ids, or is a color image read as ids?"
             )
+        height, width = self.grid
+        check_memory(
+            state_bytes(known + len(new), self.latent_channels, self.grid),
+            f"collecting {known + len(new)} classes of {self.latent_channels} channels on "
+            f"{width}x{height} cells",
+            "take smaller images, or leave classes out by ignore_ids",
+        )
         self._row_of_id[new + 1] = torch.arange(known, known + len(new))
         self.class_ids += new.tolist()
         for name in _CLASS_ROWS:
@@ -368,6 +376,11 @@ class PriorAccumulator:
         """[..., cells, C] to float32 [..., C, h, w], a view."""
         maps = to_float32(cells).transpose(-1, -2)
         return maps.view(*maps.shape[:-1], *self.grid)
+
+
+def state_bytes(classes: int, latent_channels: int, grid: tuple[int, int]) -> int:
+    """What the moments of so many classes take while they are collected."""
+    return 8 * classes * (2 * latent_channels + 1) * grid[0] * grid[1]
 
 
 def _entry(

@@ -13,7 +13,7 @@ from .errors import PriorError, listing
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.ids import check_integers
 from .labels.palettes import Palette, get_palette
-from .latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
+from .latent_formats import LATENT_FORMATS, UNKNOWN, check_shape
 from .vae_fingerprint import VaeFingerprint
 from .whole_numbers import check_downscale_factor, two_sides, whole, whole_numbers
 
@@ -88,7 +88,7 @@ class PriorMetadata:
             taken["palette"] = get_palette(self.palette)
         for name, value in taken.items():
             object.__setattr__(self, name, value)
-        check_channels(self.latent_format, self.latent_channels)
+        check_shape(self.latent_format, self.latent_channels, self.downscale_factor)
 
 
 def _names(names: Mapping[int, str]) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accumulator import PriorAccumulator
+from ..accumulator import PriorAccumulator, state_bytes
 from ..errors import PriorError
 from ..labels.geometry import check_label_method
+from ..labels.palettes import get_palette
 from ..latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
+from ..memory import too_much
 from ..prior import Prior, PriorMetadata, check_told
 from ..whole_numbers import check_downscale_factor, whole
 from .checkpoint import Checkpoint, Progress
@@ -30,6 +33,8 @@ from .reading import (
 )
 
 ON_ERROR = ("stop", "skip")
+
+_log = logging.getLogger("scp-diff")
 
 # Fields of PriorMetadata that a build knows by itself.
 _TOLD = {
@@ -233,6 +238,7 @@ def collect_moments(
         check_channels(latent_format, latents.shape[1])
         if at.state is None:
             _, height, width = labels.shape
+            _say_memory(dataset, latents.shape[1], (height, width))
             at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
 
@@ -256,9 +262,11 @@ def collect_moments(
         look,
     )
     adding: list[Future[None]] = []
+    reading = True
     adder = HelperThreads(1, "scp-add")
     try:
         for batch in left:
+            reading = True
             look()
             usable, left_out = [], []
             for index, item in zip(batch, islice(items, len(batch)), strict=True):
@@ -278,6 +286,7 @@ def collect_moments(
                     raise PriorError(f"{said}. To leave such files out, set on_error to skip")
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None
+            reading = False
             settle()
             if checkpoint:
                 checkpoint.save_if_due(at)
@@ -292,11 +301,13 @@ def collect_moments(
             if progress:
                 progress(done, total)
         settle()
-    except BuildCancelled:
-        # Raised before a batch is taken in, where the moments and the count of batches agree.
-        settle()
-        if checkpoint:
-            checkpoint.save(at)
+    except (BuildCancelled, PriorError):
+        # Before a batch is taken in the moments and the count of batches agree: then nothing of
+        # what was done is lost, be it to a person's wish or to a file or a process that failed.
+        if reading:
+            settle()
+            if checkpoint:
+                checkpoint.save(at)
         raise
     finally:
         adder.end()
@@ -307,6 +318,21 @@ def collect_moments(
     if checkpoint:
         checkpoint.save(at)
     return at.state
+
+
+def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) -> None:
+    """Warn where all classes of the dataset's palette would take most of the memory.
+
+    Which of them there are is known only as they come; the accumulator stops at those.
+    """
+    told = dataset.metadata.get("palette")
+    if told is None:
+        return
+    palette = get_palette(told)
+    classes = set(palette.colors or palette.names) - set(dataset.ignored)
+    what = f"collecting all {len(classes)} classes of the palette {palette.name}"
+    if said := too_much(state_bytes(len(classes), channels, grid), what):
+        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
 
 
 def close(items: Iterator[Item]) -> None:

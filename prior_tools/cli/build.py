@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
-from ..latent_formats import LATENT_FORMATS, check_channels
+from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
 from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
@@ -31,6 +32,9 @@ from .output import add_output, check_output, save, say, warn
 from .text_files import read_class_names
 
 CANCELLED = 130
+
+# Seconds after which a second Ctrl-C is meant as one.
+_PATIENCE = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,7 +66,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work = parser.add_argument_group("encoding")
     work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
     work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
-    work.add_argument("--latent-format", choices=list(LATENT_FORMATS), default="sd15")
+    work.add_argument(
+        "--latent-format",
+        choices=CHOICES,
+        default=AUTO,
+        help="of the model that will sample; auto, the default, stops where the VAE leaves several",
+    )
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
@@ -97,7 +106,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         names = read_class_names(args.class_names, "--class-names")
     else:
         names = dict(layout.palette.names)
-    known = LATENT_FORMATS[args.latent_format]
+    known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
         downscale_factor=known.downscale_factor if known else 1,
         label_method=args.label_method,
@@ -118,9 +127,10 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    check_channels(args.latent_format, vae.latent_channels)
-    _check_size(args.size, vae.downscale_factor, "this VAE")
-    options = replace(options, downscale_factor=vae.downscale_factor)
+    latent_format = choose_format(args.latent_format, vae.latents)
+    factor = vae.latents.downscale_factor
+    _check_size(args.size, factor, "this VAE")
+    options = replace(options, downscale_factor=factor)
     checkpoint.identity |= _identity_of_vae(vae)
     checkpoint.vae = vae.fingerprint
 
@@ -131,7 +141,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
                 dataset,
                 vae.encode,
                 options,
-                latent_format=args.latent_format,
+                latent_format=latent_format,
                 share=(ranks.rank, ranks.size),
                 checkpoint=checkpoint,
                 progress=show,
@@ -154,7 +164,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
             state,
             dataset,
             options,
-            latent_format=args.latent_format,
+            latent_format=latent_format,
             vae=vae.fingerprint,
             dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
             class_names=names,
@@ -194,10 +204,10 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
     """All that the moments depend on beside the VAE, for the checkpoint."""
     files, names = hashlib.sha256(), hashlib.sha256()
     for pair in layout.pairs:
-        names.update(f"{pair.name}\n".encode())
+        # Names on Linux are bytes, which need not be text.
+        names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
         for path in (pair.image, pair.label):
-            state = path.stat()
-            files.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
+            files.update(f"{_state(path)}\n".encode())
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -209,6 +219,15 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         "on error": args.on_error,
         "number of ranks": str(ranks.size),
     }
+
+
+def _state(path: Path) -> str:
+    """What changes when a file does. One that is not there is for its reader to tell of."""
+    try:
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
@@ -255,17 +274,20 @@ def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came; a second one ends at once."""
-    stopped: list[int] = []
+    """A function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
+    stopped: list[float] = []
     process = os.getpid()
 
     def note(number: int, _frame: object) -> None:
         if os.getpid() != process:
             # A reader just forked, which leaves signals to the build from its first line on.
             return
-        if stopped:
+        # Supervisors send a signal to a process and again to its group: only a person who presses
+        # Ctrl-C again, later, is out of patience.
+        again = stopped and time.monotonic() - stopped[0] >= _PATIENCE
+        if again and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stopped.append(number)
+        stopped.append(time.monotonic())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, note) for number in numbers]

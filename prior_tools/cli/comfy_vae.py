@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import PriorError
+from ..latent_formats import VaeLatents
 from ..vae_fingerprint import VaeFingerprint, fingerprint_weights
+from ..vae_pictures import encode_pictures, latents_of
 
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,16 +30,14 @@ class ComfyVAE:
     Attributes:
         encode: images float32 [N, H, W, 3] in 0..1 to latents float32 [N, C, h, w] in raw VAE
             units on the CPU, as ComfyUI's VAE Encode gives them: the posterior's mode.
-        latent_channels: C, as ComfyUI has it.
-        downscale_factor: pixels per latent cell.
+        latents: what ComfyUI has for their channels, dimensions and pixels per cell.
         fingerprint: of its weights.
         device: where it runs.
         dtype: in which precision.
     """
 
     encode: Callable[[Tensor], Tensor]
-    latent_channels: int
-    downscale_factor: int
+    latents: VaeLatents
     fingerprint: VaeFingerprint
     device: str
     dtype: str
@@ -104,16 +104,11 @@ def load_vae(
         )
 
     def encode(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            latents: Tensor = vae.encode(images)
-        if latents.ndim == 5 and latents.shape[2] == 1:
-            latents = latents.squeeze(2)
-        return latents.float().cpu()
+        return encode_pictures(vae, images).float().cpu()
 
     return ComfyVAE(
         encode=encode,
-        latent_channels=int(vae.latent_channels),
-        downscale_factor=int(vae.spacial_compression_encode()),
+        latents=latents_of(vae),
         fingerprint=fingerprint_weights(vae.get_sd()),
         device=str(vae.device),
         dtype=str(vae.vae_dtype).removeprefix("torch."),

@@ -31,9 +31,9 @@ from ..generating.prepared_workflow import prepare_workflow
 from ..generating.run import make_images, reach
 from ..generating.server_access import (
     AUTH_VARIABLE,
+    distinct_servers,
     is_overheard,
     read_authorizations,
-    server_url,
     trusting,
 )
 from ..generating.work import GenerationStopped
@@ -165,7 +165,7 @@ def _check_folders(args: argparse.Namespace) -> None:
 
 def _clients(args: argparse.Namespace) -> list[ComfyClient]:
     """One for each server; who names one twice means one."""
-    urls = list(dict.fromkeys(map(server_url, args.server)))
+    urls = distinct_servers(args.server)
     authorizations = read_authorizations(args.auth_file, urls)
     for url in filter(is_overheard, authorizations):
         warn(f"the authorization for {url} can be read by whoever is on the way; use https")

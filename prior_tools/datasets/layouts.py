@@ -391,8 +391,16 @@ def _subfolders(folder: Path) -> list[str]:
     return [name for name, is_dir in _entries(folder) if is_dir]
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle: for those to tell who come to read it.
+        return False
+
+
 def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
     """(name, whether it is a folder), sorted, without hidden ones and macOS's copies."""
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     return ((name, is_dir) for name, is_dir in found if name[0] != "." and name != "__MACOSX")

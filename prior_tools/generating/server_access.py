@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 import os
 import re
 import ssl
+import unicodedata
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +17,17 @@ from pathlib import Path
 from ..errors import PriorError
 
 AUTH_VARIABLE = "SCP_SERVER_AUTH"
+
+# How a secret may come back in an address or in JSON.
+_QUOTED = (
+    lambda secret: urllib.parse.quote(secret, safe=""),
+    urllib.parse.quote,
+    urllib.parse.quote_plus,
+    lambda secret: json.dumps(secret)[1:-1],
+    lambda secret: json.dumps(secret)[1:-1].replace("/", "\\/"),
+)
+# A shorter password would be found in every other word of an answer.
+_LEAST_HIDDEN = 4
 
 _SCHEMES = ("bearer", "basic")
 _PORTS = {"http": 80, "https": 443}
@@ -35,7 +48,8 @@ class Authorization:
     def hide(self, text: str) -> str:
         """A server's answer without the secrets that it may repeat."""
         for secret in self.secrets:
-            text = text.replace(secret, "...")
+            for form in {secret, *(quoted(secret) for quoted in _QUOTED)}:
+                text = text.replace(form, "...")
         return text
 
 
@@ -51,6 +65,7 @@ def server_url(text: str) -> str:
         extra = parts.query or parts.fragment or parts.port == 0
         # What the protocol has no room for as it is.
         odd = not parts.path.isascii() or not url.isprintable() or " " in url
+        odd = odd or parts.netloc.endswith(":")
     except ValueError:
         known, extra, odd = None, None, None
     if "@" in text:
@@ -96,7 +111,21 @@ def read_authorizations(path: Path | None, urls: Iterable[str]) -> dict[str, Aut
     if not found:
         raise PriorError(f"{source} holds no line such as 'bearer TOKEN'")
     wanted = {url: found.get(_place(url)) or found.get(None) for url in urls}
-    return {url: authorization for url, authorization in wanted.items() if authorization}
+    fitting = {url: authorization for url, authorization in wanted.items() if authorization}
+    if not fitting:
+        raise PriorError(
+            f"no line of {source} is for a server that --server names: an address in a line has to "
+            "be that of the server, and 'bearer TOKEN' or 'basic USER:PASSWORD' alone is for all"
+        )
+    return fitting
+
+
+def distinct_servers(texts: Iterable[str]) -> list[str]:
+    """The `server_url` of each server once, in whatever ways its address is written."""
+    found: dict[tuple[str, str, int, str], str] = {}
+    for url in map(server_url, texts):
+        found.setdefault(_place(url), url)
+    return list(found.values())
 
 
 def is_overheard(url: str) -> bool:
@@ -153,7 +182,8 @@ def _authorization(line: str, where: str) -> tuple[tuple[str, str, int, str] | N
         return place, Authorization(f"Bearer {secret}", (secret,))
     encoded = base64.b64encode(secret.encode()).decode()
     secrets = (encoded, secret, secret.partition(":")[2])
-    return place, Authorization(f"Basic {encoded}", tuple(s for s in secrets if s))
+    hidden = tuple(s for s in secrets if len(s) >= _LEAST_HIDDEN)
+    return place, Authorization(f"Basic {encoded}", hidden)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -173,4 +203,11 @@ def _without_secrets(text: str) -> str:
     before, at, host = text.rpartition("@")
     scheme, colon, _ = before.partition("://")
     start = scheme + colon if scheme in _PORTS else ""
-    return re.split("[?#]", f"{start}...@{host}" if at else text)[0]
+    shown = re.split("[?#]", f"{start}...@{host}" if at else text)[0]
+    scheme, colon, rest = shown.rpartition("://")
+    place = unicodedata.normalize("NFKC", rest.partition("/")[0])
+    # What stands where a port belongs may be a password; so may what stands before another @.
+    port = re.sub(r"^(\.\.\.@)?(\[[^]]*\]|[^:]*)", "", place)
+    if "@" in place.removeprefix("...@") or "%40" in place or not re.fullmatch(r"(:\d*)?", port):
+        return f"{scheme}{colon}..."
+    return shown

@@ -64,7 +64,7 @@ def prior_from_published(
     Args:
         statistics: see `read_published`.
         scale: what the latents were multiplied by; None takes the latent format's factor.
-        latent_format: one of LATENT_FORMATS; SD2 shares "sd15".
+        latent_format: one of LATENT_FORMATS with 8 pixels a cell; SD2 shares "sd15".
         palette: names and colors of the classes, in the numbering of `id_map`'s values; or its
             name.
         ignore_ids: class ids kept out of the class and joint moments, in the same numbering; None

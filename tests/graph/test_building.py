@@ -283,7 +283,8 @@ def test_with_skip_the_rest_is_built_and_the_file_named(server, build, dataset, 
 
 
 @pytest.mark.parametrize(
-    "filename", ["../escape", "/tmp/escape", "a/../../escape", "", "..", "con", "a:b", ".hidden"]
+    "filename",
+    ["../escape", "/tmp/escape", "a/../../escape", "", "..", "con", "a:b", ".hidden", "x" * 260],
 )
 def test_a_filename_cannot_leave_the_folder_of_priors(server, build, dataset, filename):
     before = set(server.base.parent.rglob("*escape*"))

@@ -50,6 +50,7 @@ def command(comfy_dir, scenes):
             *("prior_tools", "build", "--dataset", "pairs", "--palette", "cityscapes"),
             *("--root", str(root), "--vae", str(weights.tiny_vae(4)), "--comfyui", str(comfy_dir)),
             *("--size", "64x64", "--batch-size", str(BATCH), "--workers", "2"),
+            *("--latent-format", "sd15"),
             *("--out", str(out), *more),
         ]
 
@@ -247,6 +248,7 @@ def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, unint
     [
         (("--vae", "nothing.safetensors"), "there is no VAE file nothing.safetensors"),
         (("--device", "cuda:7"), "device cuda:7 is not there"),
+        (("--latent-format", "auto"), "so it may be of sd15 or sdxl; set latent_format"),
         (("--latent-format", "flux"), "the VAE has 4 latent channels, but latent_format 'flux'"),
     ],
 )

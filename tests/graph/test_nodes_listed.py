@@ -15,7 +15,7 @@ CONTRACT = {
     "SCP_JointPriorNoise": (
         "Joint Prior Noise",
         "prior label_image mode deviation seed batch_size",
-        "palette fallback mix",
+        "palette fallback mix batch_noise",
         {"latent": "LATENT"},
     ),
     "SCP_PartialDenoiseKSampler": (
@@ -120,6 +120,7 @@ def test_the_defaults_are_the_documented_ones(listed):
         assert default(sampler, "mu_of") == "stable diffusion"
     assert default("SCP_JointPriorNoise", "deviation") == 1
     assert default("SCP_JointPriorNoise", "palette") == "prior"
+    assert default("SCP_JointPriorNoise", "batch_noise") == "separate"
     assert default("SCP_BuildPrior", "on_error") == "stop"
 
 

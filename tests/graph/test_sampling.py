@@ -337,6 +337,25 @@ def test_another_latent_format_is_refused_and_an_unknown_one_warned_about(
         assert "cannot tell whether the prior fits the model" in server.log_text()
 
 
+def test_shared_noise_makes_equal_label_maps_equal_images_in_every_sampler(street, start, latents):
+    """But for those that add noise in each step."""
+    shared = start(street, batch_size=2, batch_noise="shared")
+    nodes = [
+        shared.latent,
+        shared.sampler(),
+        custom_sampler(shared),
+        advanced_sampler(shared),
+        shared.sampler(sampler_name="euler_ancestral"),
+    ]
+    *equal, ancestral = latents(shared.graph, *nodes)
+    for one, other in equal:
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(*ancestral, atol=1e-2)
+    separate = start(street, batch_size=2, batch_noise="separate")
+    for one, other in latents(separate.graph, separate.latent, separate.sampler()):
+        assert not torch.allclose(one, other, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("node", "name", "value"),
     [
@@ -345,6 +364,7 @@ def test_another_latent_format_is_refused_and_an_unknown_one_warned_about(
         ("noise", "mode", "jointly"),
         ("noise", "palette", "ade"),
         ("noise", "fallback", "none"),
+        ("noise", "batch_noise", "same"),
         ("sampler", "mu", 1.5),
         ("sampler", "mu_of", "sdxl"),
         ("noise", "deviation", -1.0),

@@ -3,12 +3,14 @@
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prior_tools import Prior, PriorAccumulator, PriorError
+from prior_tools import Prior, PriorAccumulator, PriorError, memory
+from prior_tools.accumulator import state_bytes
 
 GRID = (3, 4)
 TENSORS = (
@@ -261,6 +263,26 @@ def test_instance_ids_by_the_thousand_are_refused():
     state = PriorAccumulator(1, (1, 5000))
     with pytest.raises(PriorError, match="instance ids"):
         state.update(torch.zeros(1, 1, 1, 5000), torch.arange(5000).view(1, 1, 5000))
+
+
+def test_classes_that_would_take_most_of_the_memory_are_refused_and_change_nothing(monkeypatch):
+    state = PriorAccumulator(3, (4, 4))
+    state.update(torch.randn(1, 3, 4, 4), torch.arange(16).view(1, 4, 4) % 2)
+    held = sum(
+        m.numel() * m.element_size() for name, m in state.to_state().items() if "joint" in name
+    )
+    assert state_bytes(2, 3, (4, 4)) == held
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * state_bytes(5, 3, (4, 4)))
+    more = torch.arange(16).view(1, 4, 4) % 6
+    with pytest.raises(PriorError, match=r"6 classes of 3 channels on 4x4 cells takes .* GB"):
+        state.update(torch.randn(1, 3, 4, 4), more)
+    assert state.num_images == 1 and state.class_ids == [0, 1]
+    state.update(torch.randn(1, 3, 4, 4), more.clamp(max=4))
+    assert state.class_ids == [0, 1, 2, 3, 4]
+
+
+def test_the_machine_has_no_more_memory_than_is_built_in():
+    assert 2**28 < memory.machine_memory() <= psutil.virtual_memory().total
 
 
 def test_nothing_makes_no_prior():

@@ -30,8 +30,10 @@ from prior_tools import (
     PriorError,
     build_prior,
     load_prior,
+    memory,
     save_prior,
 )
+from prior_tools.accumulator import state_bytes
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
@@ -274,6 +276,45 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
     # One's own thread cannot be ended while it waits for the system; it keeps nothing waiting.
     assert all(thread.daemon for thread in set(threading.enumerate()) - before)
     os.close(os.open(tmp_path / "hanging", os.O_RDWR | os.O_NONBLOCK))
+
+
+@posix
+def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch):
+    """Supervisors send it to a process and to its group; a person presses Ctrl-C again later."""
+    with _stopped_by_signal() as stopped:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert stopped()
+        later = time.monotonic() + 2
+        monkeypatch.setattr("prior_tools.cli.build.time.monotonic", lambda: later)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, workers):
+    folder = write_pairs(tmp_path, 7)
+    (folder / "images" / "005.png").write_bytes(b"no picture")
+    checkpoint = Checkpoint(tmp_path / "p.checkpoint", {})
+    options = BuildOptions(batch_size=2, workers=workers, processes=workers > 0)
+    with pytest.raises(PriorError, match="005"):
+        collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
+    assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
+
+
+def test_what_all_classes_of_the_palette_would_take_is_said_before_they_come(
+    tmp_path, monkeypatch, caplog
+):
+    dataset = dataset_of(write_pairs(tmp_path))
+    # Of the palette's eleven classes five are in the label maps.
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * state_bytes(8, 4, (4, 6)))
+    build_prior(dataset, encode)
+    assert "collecting all 11 classes of the palette camvid" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * state_bytes(11, 4, (4, 6)))
+    build_prior(dataset, encode)
+    assert not caplog.text
 
 
 @posix

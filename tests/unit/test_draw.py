@@ -8,12 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from prior_tools import (
     PRIOR_MODES,
     PriorAccumulator,
     PriorError,
     draw_prior_sample,
+    memory,
     prior_moments,
 )
 from prior_tools.draw import coverage, resize_moments
@@ -169,6 +172,15 @@ def test_batch_index_picks_the_noise_of_that_image_of_a_full_batch(indices, seed
     assert torch.equal(picked, full[indices])
 
 
+def test_equal_entries_of_batch_index_share_their_noise():
+    labels = LABELS[[0, 7, 9]]
+    mean, std = prior_moments(PRIOR, labels)
+    drawn = draw_prior_sample(PRIOR, labels, seed=3, batch_index=[0, 0, 1])
+    noise = (drawn - mean) / std
+    torch.testing.assert_close(noise[0], noise[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(noise[0], noise[2], atol=0.1)
+
+
 @pytest.mark.parametrize("mode", PRIOR_MODES)
 @pytest.mark.parametrize("grid", [(8, 12), (2, 3), (5, 5), (4, 6), (1, 1)])
 def test_any_grid_gives_finite_latents(mode, grid):
@@ -236,6 +248,91 @@ def test_a_coarser_grid_has_the_moments_of_all_cells_that_it_covers(old, new):
     got_mean, got_std = resize_moments(mean, std, new)
     torch.testing.assert_close(got_mean, first.float())
     torch.testing.assert_close(got_std, (second - first**2).sqrt().float())
+
+
+def along(old: int, new: int) -> torch.Tensor:
+    """Weights [new, old] of the old cells in each new one along an axis."""
+    if new < old:
+        return covered(old, new)
+    unit = torch.eye(old, dtype=torch.float64)[None]
+    return torch.nn.functional.interpolate(unit, new, mode="linear", align_corners=False)[0].T
+
+
+def joint_moments_of_all_maps(prior, labels, fallback):
+    """The long way: every class's map is completed and resized, then each cell looks up its own."""
+    place = (prior.spatial_mean, prior.spatial_std)
+    single = (prior.class_image_count < 2)[:, None, None, None]
+    class_std = torch.where(single, place[1], prior.class_std[..., None, None])
+    of_class = (prior.class_mean[..., None, None].expand_as(class_std), class_std)
+    count = prior.joint_count.unsqueeze(1)
+    other = place if fallback == "spatial" else of_class
+    mean = torch.where(count > 0, prior.joint_mean, other[0])
+    std = torch.where(
+        count > 0, torch.where(count > 1, prior.joint_std, class_std), other[1].expand_as(mean)
+    )
+    mean, std = (torch.cat([m, p[None]]).double() for m, p in zip((mean, std), place, strict=True))
+    rows, columns = map(along, prior.grid, labels.shape[1:])
+    first, second = (rows @ m @ columns.T for m in (mean, mean**2 + std**2))
+    # The last row, at -1, is the spatial map.
+    at = torch.where(prior.rows_of(labels) < 0, len(prior.class_ids), prior.rows_of(labels))
+    at = at.unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
+    first, second = first.gather(0, at), second.gather(0, at)
+    return first.float(), (second - first**2).clamp(min=0).sqrt().float()
+
+
+@pytest.mark.parametrize("fallback", ["spatial", "categorical"])
+@pytest.mark.parametrize(
+    "grid",
+    [(8, 12), (9, 17), (4, 13), (11, 6), (4, 6), (2, 3), (3, 5), (1, 1), (2, 17), (13, 2)],
+)
+def test_only_what_is_looked_up_is_resized_and_that_is_the_same(grid, fallback):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.tensor([-1, 3, 5, 9, 20, 999])
+    labels = ids[torch.randint(6, (2, *grid), generator=generator)]
+    got = prior_moments(PRIOR, labels, fallback=fallback)
+    want = joint_moments_of_all_maps(PRIOR, labels, fallback)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the most numbers that a result of any operation holds, but for views of the prior."""
+
+    def __init__(self, prior):
+        super().__init__()
+        held = [m for m in vars(prior).values() if isinstance(m, torch.Tensor)]
+        self.held = {m.untyped_storage().data_ptr() for m in held}
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for one in tree_leaves(result):
+            if isinstance(one, torch.Tensor) and one.untyped_storage().data_ptr() not in self.held:
+                self.numbers = max(self.numbers, one.numel())
+        return result
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (8, 12), (3, 5), (2, 12)])
+def test_no_more_is_held_for_more_classes_and_never_more_than_the_result(grid):
+    found = []
+    for classes in (2, 60):
+        labels = torch.arange(3 * 24).view(3, *GRID) % classes
+        prior = prior_of(torch.randn(3, 4, *GRID), labels)
+        wanted = torch.arange(2 * math.prod(grid)).view(2, *grid) % classes
+        with LargestTensor(prior) as largest:
+            drawn = draw_prior_sample(prior, wanted)
+        found.append(largest.numbers)
+    assert found == [drawn.numel()] * 2
+
+
+def test_a_draw_that_would_take_most_of_the_memory_is_refused_with_the_figure(monkeypatch):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 10**9)
+    draw_prior_sample(PRIOR, LABELS)
+    # Not a copy: nothing of this size may be made before it is refused.
+    labels = torch.full((1, 1, 1), 3).expand(20, 1024, 1024)
+    with pytest.raises(
+        PriorError, match=r"20 latents of 4 channels on 1024x1024 cells takes 1\.\d"
+    ):
+        draw_prior_sample(PRIOR, labels)
 
 
 def test_no_cell_is_lost_on_a_coarser_grid():

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.generating.run import reach
 from prior_tools.generating.server_access import (
     AUTH_VARIABLE,
+    distinct_servers,
     is_overheard,
     read_authorizations,
     server_url,
@@ -708,7 +710,14 @@ def test_addresses(text, url):
     "text",
     [
         *("", "ftp://host", "http://", "http://host:port", "host?x=1", "host:0", "a..b", "a b"),
-        *(f"{'a' * 64}.b", "http://host/\u00fc", "http://h\n", "http://[::1", "http://host#x"),
+        *(
+            "http://Authorization:",
+            f"{'a' * 64}.b",
+            "http://host/\u00fc",
+            "http://h\n",
+            "http://[::1",
+            "http://host#x",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused(text):
@@ -784,6 +793,42 @@ def test_an_authorization_shows_nothing_of_itself(tmp_path):
         found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
         assert not any(secret in repr(found) for secret in found.secrets)
         assert found.hide(f"<{found.header}> {SECRET}").count("...") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"u:{SECRET}%40h:8188", f"http://u:{SECRET}:8188", f"h:{SECRET}", f"u:{SECRET}\uff20h"],
+)
+def test_what_may_be_a_password_is_not_repeated(text):
+    with pytest.raises(PriorError, match="is no address") as error:
+        server_url(text)
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["bearer s/e+c=r", "basic u:s/e+c=r\u00e9t"])
+def test_a_secret_is_hidden_in_every_form_that_it_comes_back_in(tmp_path, line):
+    (tmp_path / "auth").write_text(line, encoding="utf-8")
+    found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
+    for secret in found.secrets:
+        in_json = json.dumps(secret)[1:-1]
+        for form in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret), in_json):
+            assert found.hide(f"<{form}>") == "<...>"
+
+
+def test_a_password_of_few_letters_does_not_eat_the_answer(tmp_path):
+    (tmp_path / "auth").write_text("basic u:a")
+    found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
+    assert found.hide("what a password") == "what a password"
+
+
+def test_authorizations_for_no_server_of_the_run_are_refused(tmp_path):
+    with pytest.raises(PriorError, match="no line of --auth-file"):
+        authorizations(tmp_path, f"http://elsewhere bearer {SECRET}")
+
+
+def test_one_server_is_asked_once_however_its_address_is_written():
+    given = ["HTTP://H:80", "http://h", "h:81", "http://h/"]
+    assert distinct_servers(given) == ["HTTP://H:80", "http://h:81"]
 
 
 def test_which_addresses_are_overheard():

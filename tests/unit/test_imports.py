@@ -16,6 +16,7 @@ PACKAGE = "prior_tools"
 FLOORS = (
     {
         "errors",
+        "memory",
         "atomic",
         "json_values",
         "tensor_file",
@@ -23,6 +24,7 @@ FLOORS = (
         "vae_fingerprint",
         "schedule",
         "latent_formats",
+        "vae_pictures",
         "whole_numbers",
     },
     {"labels"},

@@ -330,6 +330,8 @@ def test_ids_are_mapped_and_dropped(tmp_path):
         ({"scale": float("nan")}, "scale is nan"),
         ({"latent_format": "flux"}, "no factor is known here for latent format 'flux'"),
         ({"latent_format": "sd9", "scale": 1.0}, "latent_format is 'sd9'"),
+        ({"latent_format": "flux2", "scale": 1.0}, "but latent_format 'flux2' has 128"),
+        ({"latent_format": "sd_x4", "scale": 1.0}, "8 pixels a latent cell, but .*'sd_x4' has 4"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(tmp_path, options, says):
