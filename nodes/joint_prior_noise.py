@@ -12,7 +12,7 @@ from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
 from .prior_note import KEY, prior_note
-from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
 
 SEPARATE, SHARED = "separate", "shared"
 BATCH_NOISE = (SEPARATE, SHARED)
@@ -32,6 +32,7 @@ class JointPriorNoise(io.ComfyNode):
             node_id="SCP_JointPriorNoise",
             display_name="Joint Prior Noise",
             category=CATEGORY,
+            **found_by("start latent", "noise prior", "label map to latent"),
             description="Draws a latent from the prior for a label map: the start for Partial "
             "Denoise KSampler, which adds the noise. It also works in stock samplers with noise "
             "added, such as KSamplerAdvanced.",
@@ -90,6 +91,7 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(FALLBACKS),
                     default="spatial",
                     optional=True,
+                    **ADVANCED,
                     tooltip="What a joint draw takes where the dataset never had the class at the "
                     "place: the place's prior (the paper) or the class's.",
                 ),
@@ -100,6 +102,7 @@ class JointPriorNoise(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     optional=True,
+                    **ADVANCED,
                     tooltip="In mode mixture: the share of the spatial prior.",
                 ),
                 io.Combo.Input(
@@ -107,6 +110,7 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(BATCH_NOISE),
                     default=SEPARATE,
                     optional=True,
+                    **ADVANCED,
                     tooltip="separate: each image of a batch has random numbers of its own. "
                     "shared: all have the same, also those that the sampler begins with: for "
                     "frames of a sequence, or one scene in several label maps. Samplers that add "
