@@ -8,6 +8,7 @@ from torch import Tensor
 from ..prior_tools import PALETTES, PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
+from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
@@ -167,7 +168,8 @@ class JointPriorNoise(io.ComfyNode):
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
         samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)
-        latent = {"samples": as_empty_latents_are(samples), KEY: prior_note(prior)}
+        samples = with_frames(prior.metadata.latent_format, as_empty_latents_are(samples))
+        latent = {"samples": samples, KEY: prior_note(prior)}
         if shared:
             # By it samplers know which images share their first noise.
             latent["batch_index"] = shared

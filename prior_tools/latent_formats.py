@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from .errors import PriorError
 
 
@@ -146,6 +148,12 @@ def choose_format(choice: str, vae: VaeLatents) -> str:
                 f"format of the model that the prior is for: {_alternatives([*fitting, UNKNOWN])}"
             )
     return choice
+
+
+def with_frames(name: str, latents: Tensor) -> Tensor:
+    """Latents [N, C, h, w] as a VAE of the format `name` takes them: of clips, [N, C, 1, h, w]."""
+    named = LATENT_FORMATS.get(name)
+    return latents if named is None or named.dimensions == 2 else latents.unsqueeze(2)
 
 
 def check_channels(name: str, channels: int) -> None:

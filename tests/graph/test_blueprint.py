@@ -71,8 +71,6 @@ def test_it_is_one_node_around_three(blueprint, subgraph, inner):
     assert [x["name"] for x in node["inputs"]] == [x["name"] for x in subgraph["inputs"]]
     assert [(x["name"], x["type"]) for x in node["outputs"]] == [("latent", "LATENT")]
     assert blueprint["extra"]["BlueprintDescription"]
-    words = {"segmentation", "semantic", "start latent", "noise prior"}
-    assert set(blueprint["extra"]["BlueprintSearchAliases"]) == words
 
 
 def test_its_nodes_have_the_inputs_of_their_schemas_with_the_defaults(schemas, inner, blueprint):
