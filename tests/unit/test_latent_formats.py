@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,17 @@ SHAPES = {name: (*shape,) for _, name, *shape in CLASSES} | {REFINER[0]: REFINER
 def test_the_table_holds_all_formats_that_are_listed_here():
     assert {*SHAPES, UNKNOWN} == set(LATENT_FORMATS)
     assert (AUTO, *LATENT_FORMATS) == CHOICES
+
+
+def test_the_page_on_models_says_of_every_format_what_was_run():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert not [name for name in SHAPES if f"`{name}`" not in page]
+    rows = [line.split(" | ") for line in page.splitlines() if line.count("|") == 7]
+    for _model, name, channels, factor, kind, *_ in rows[2:]:
+        found = SHAPES[name.strip("`")]
+        assert (int(channels), int(factor)) == (found[0], found[2]), name
+        assert (kind == "clips") == (found[1] == 3), name
+    assert len(rows) == 15
 
 
 @pytest.mark.parametrize("says", ["of the VAE", "nothing", "always 8"])
