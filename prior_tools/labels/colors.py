@@ -55,7 +55,7 @@ def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, int]:
         matched = r.maximum(g).maximum(b) - r.minimum(g).minimum(b) <= 1
         ids = torch.where(matched, g, ids)
     else:
-        codes, code_ids = palette.codes
+        codes, code_ids = palette._exact
         pixel_codes = color_codes(pixels)
         at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
         matched = codes[at] == pixel_codes
@@ -103,7 +103,7 @@ def check_matched(
 
 def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
     """Class id and whether it matches, for distinct color codes [U]."""
-    colors, color_ids = palette.color_table
+    colors, color_ids = palette._table
     pixels = torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).double()
     ids = torch.empty(len(codes), dtype=torch.int64)
     matched = torch.empty(len(codes), dtype=torch.bool)
@@ -112,7 +112,7 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
         distance, index = torch.cdist(pixels[part], colors.double()).min(1)
         # Void colors match exactly or not at all: around black lie the small ids of files whose
         # grey values are ids, and those files must not pass for unlabelled.
-        matched[part] = (distance < palette.tolerance) & (color_ids[index] >= 0)
+        matched[part] = (distance < palette._tolerance) & (color_ids[index] >= 0)
         ids[part] = torch.where(matched[part], color_ids[index], -1)
     return ids, matched
 

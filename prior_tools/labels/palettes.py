@@ -89,7 +89,7 @@ class Palette:
         return not self.colors
 
     @cached_property
-    def color_table(self) -> tuple[Tensor, Tensor]:
+    def _table(self) -> tuple[Tensor, Tensor]:
         """(colors int64 [M, 3], class ids int64 [M]): distinct colors, void ones with id -1."""
         ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
         for color in self.void:
@@ -97,17 +97,17 @@ class Palette:
         return torch.tensor(list(ids), dtype=torch.int64), torch.tensor(list(ids.values()))
 
     @cached_property
-    def tolerance(self) -> float:
+    def _tolerance(self) -> float:
         """Half the smallest distance between two colors; a match lies strictly closer."""
-        colors = self.color_table[0].double()
+        colors = self._table[0].double()
         if len(colors) < 2:
             return 255.0
         return float(torch.pdist(colors).min()) / 2
 
     @cached_property
-    def codes(self) -> tuple[Tensor, Tensor]:
-        """(color codes ascending, class ids): `color_table` for searching."""
-        colors, ids = self.color_table
+    def _exact(self) -> tuple[Tensor, Tensor]:
+        """(color codes ascending, class ids): `_table` for searching."""
+        colors, ids = self._table
         codes, order = color_codes(colors).sort()
         return codes, ids[order]
 
