@@ -80,6 +80,12 @@ def progress_bar(total: int) -> Callable[[int], None]:
     return show
 
 
+def raise_if_cancelled() -> bool:
+    """Raise the host's own error if the run was cancelled; False if it was not."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return False
+
+
 def between_nodes(tensor: Tensor) -> Tensor:
     """A latent or image on the device that the host keeps such on between nodes."""
     return tensor.to(comfy.model_management.intermediate_device())

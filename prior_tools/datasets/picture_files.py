@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,6 +24,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}
 _BITS_PER_SAMPLE = 0x0102
 
 # Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
@@ -32,13 +36,20 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
 
     `what` it is and its `name`, by default the file's, are for that message.
     """
-    said = f"{what} {name or path.name} cannot be read"
+    with _opened(path, f"{what} {name or path.name}") as picture:
+        picture.load()
+        return picture
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[Image.Image]:
+    """A picture of which the head is read, while its file is open; see `open_picture`."""
+    said = f"{what} cannot be read"
     try:
         with _PictureFile(path) as file:
             picture: Image.Image = Image.open(file)
             _check_size(picture.size, file.size)
-            picture.load()
-        return picture
+            yield picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.
         raise PriorError(f"{said}: it is not a picture") from error
@@ -71,6 +82,39 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
             f"it claims to hold {width}x{height} pixels in {in_file} bytes; if it does, save it as "
             "PNG"
         )
+
+
+def is_lossy(picture: Image.Image, path: Path) -> bool:
+    """Whether the format of a picture file, as opened, changes values: JPEG and lossy WebP."""
+    if picture.format == "WEBP":
+        with path.open("rb") as file:
+            return _is_lossy_webp(file)
+    # MPO is JPEG of several pictures; TIFF can hold JPEG.
+    jpeg = "jpeg" in str(picture.info.get("compression", ""))
+    return jpeg or picture.format in ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
+
+
+def _is_lossy_webp(file: IO[bytes]) -> bool:
+    """Whether the first picture in a WebP file is of the lossy kind."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        if head[:4] in (b"VP8 ", b"VP8L"):
+            return head[:4] == b"VP8 "
+        # A frame of an animation holds its picture behind sixteen bytes; other parts are passed
+        # over, each of an even number of bytes.
+        size = int.from_bytes(head[4:], "little")
+        file.seek(16 if head[:4] == b"ANMF" else size + size % 2, io.SEEK_CUR)
+    return False
+
+
+def upright_size(path: Path, what: str) -> tuple[int, int]:
+    """(width, height) of a picture that is turned upright, by its file's head alone.
+
+    Raises PriorError as `open_picture` does.
+    """
+    with _opened(path, f"{what} {path.name}") as picture:
+        width, height = picture.size
+        return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
 
 
 def upright(picture: Image.Image) -> Image.Image:

@@ -27,6 +27,7 @@ FLOORS = (
         "latent_formats",
         "vae_pictures",
         "whole_numbers",
+        "helper_threads",
     },
     {"labels"},
     {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},

@@ -231,7 +231,7 @@ def test_any_two_folders_make_pairs(tmp_path):
 
 def test_pairs_read_colors_by_the_palette_that_the_user_chooses(tmp_path):
     root = write_two_folders(tmp_path)
-    ids = blocks([0, 1, 2, 3, 4, 11], 3)
+    ids = blocks([0, 1, 2, 3, 4, 11])
     for path in (root / "labels/train").iterdir():
         save(path, PALETTES["camvid"].paint(torch.from_numpy(ids)).numpy())
     found = find_dataset("pairs", root, "train").with_palette("camvid")

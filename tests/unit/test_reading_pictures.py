@@ -58,7 +58,8 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
     else:
         root = WRITERS[layout](tmp_path)
         # Without black's neighbours a wrong reading by color would go unnoticed.
-        ids = blocks([1, 2, 8, 20, 21, 27], 3).astype(np.uint8)
+        columns = 4 if layout == "ade20k" else 3
+        ids = blocks([1, 2, 8, 20, 21, 27], columns).astype(np.uint8)
     found = find_dataset(layout, root, "train")
     label = Image.fromarray(ids)
     if kind == "16 bit":
