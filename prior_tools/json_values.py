@@ -7,6 +7,7 @@ for 7, and a list for its text.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from reprlib import repr as short_repr
 from typing import Any, TypeVar
@@ -20,10 +21,16 @@ _DEEPEST = 100
 def parsed(text: str | bytes, constants: bool = False) -> Any:
     """The value that a JSON text describes, at most 100 tables and lists deep.
 
+    Of a name that a table holds twice Python would take the last, whatever was meant.
+
     constants: whether NaN and Infinity are numbers.
     """
     try:
-        value = json.loads(text, parse_constant=None if constants else _refused)
+        value = json.loads(
+            text,
+            parse_constant=None if constants else _refused,
+            object_pairs_hook=_each_once,
+        )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     level = [value]
@@ -88,6 +95,14 @@ def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(entries)
+    if len(found) < len(entries):
+        twice = next(name for name, many in Counter(n for n, _ in entries).items() if many > 1)
+        raise ValueError(f"{short_repr(twice)} is in it twice; remove one")
+    return found
 
 
 def _refused(constant: str) -> float:

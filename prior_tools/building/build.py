@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..accumulator import PriorAccumulator, state_bytes
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..labels.geometry import check_label_method
 from ..labels.palettes import get_palette
 from ..latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
@@ -332,7 +332,9 @@ def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) 
     classes = set(palette.colors or palette.names) - set(dataset.ignored)
     what = f"collecting all {len(classes)} classes of the palette {palette.name}"
     if said := too_much(state_bytes(len(classes), channels, grid), what):
-        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
+        _log.warning(
+            "SCP-Diff: %s; the build stops if the images hold too many of them", printable(said)
+        )
 
 
 def close(items: Iterator[Item]) -> None:

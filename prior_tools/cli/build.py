@@ -25,6 +25,7 @@ from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
+from ..name_lengths import path_beside
 from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
@@ -240,7 +241,7 @@ def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
 def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
     """Beside the output; one for each rank, found whatever the number of ranks."""
     suffix = f".rank{ranks.rank}" if ranks.rank else ""
-    return out.with_name(f"{out.name}{suffix}.checkpoint")
+    return path_beside(out, f"{suffix}.checkpoint")
 
 
 def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..errors import PriorError
+from ..errors import PriorError, reason
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
@@ -21,7 +21,7 @@ from ..evaluation.report import notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES, get_palette
-from .output import say, warn
+from .output import say, tell, warn
 from .table import aligned
 
 _FITS = {
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
-        print(f"wrote {args.json}")
+        tell(f"wrote {args.json}")
     return 0
 
 
@@ -158,7 +158,7 @@ def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segment
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
-        raise PriorError(f"--device {args.device} cannot be used: {error}") from error
+        raise PriorError(f"--device {args.device} cannot be used: {reason(error)}") from error
     scripts = [path for path in (args.inception, args.segmenter) if path and path.is_file()]
     if scripts and args.trust_torchscript:
         names = " and ".join(path.name for path in scripts)
@@ -194,8 +194,8 @@ def _print(
     print()
     for note in notes(evaluation.figures):
         say(note)
-    for name, reason in evaluation.skipped.items():
-        say(f"{name}: {reason}")
+    for name, why in evaluation.skipped.items():
+        say(f"{name}: {why}")
 
 
 def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..generating.comfy_client import ComfyClient
-from ..generating.file_names import check_names
 from ..generating.jobs import plan
 from ..generating.label_maps import find_label_maps
 from ..generating.manifest import (
@@ -38,7 +37,8 @@ from ..generating.server_access import (
 )
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
-from .output import printable, warn
+from ..name_lengths import check_names
+from .output import tell, warn
 
 STOPPED = 1
 CANCELLED = 130
@@ -198,7 +198,7 @@ def _summarize(
         return STOPPED
     if failure is not None:
         raise failure
-    print(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
+    tell(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
     return 0
 
 
@@ -209,17 +209,15 @@ def _warn(warnings: WarningCounts, images: int) -> None:
         kind, example = count["kind"], count["example"]
         text = example["text"] if kind == example["text"] else f"{kind}. {example['text']}"
         warn(
-            printable(
-                f"{count['images']} of {images} images: node {count['node']!r}: "
-                f"{' '.join(text.split())} ({example['file']})"
-            )
+            f"{count['images']} of {images} images: node {count['node']!r}: "
+            f"{' '.join(text.split())} ({example['file']})"
         )
     if len(summary) > _MOST_WARNINGS:
         warn(f"{len(summary) - _MOST_WARNINGS} more kinds of warnings are in {RUN_NAME}")
 
 
 def _tell(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def _positive(text: str) -> int:

@@ -27,7 +27,6 @@ from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
 from prior_tools.generating.comfy_client import AccessDenied, ComfyClient, ServerRefused
-from prior_tools.generating.file_names import check_names
 from prior_tools.generating.jobs import MAX_SEED, Job, image_seed, plan
 from prior_tools.generating.label_maps import (
     LabelMap,
@@ -51,6 +50,7 @@ from prior_tools.generating.titled_inputs import find_input, split_setting, type
 from prior_tools.generating.uploads import Uploads
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
+from prior_tools.name_lengths import check_names
 
 
 def node(class_type, title, **inputs):
@@ -635,6 +635,14 @@ def test_files_of_others_are_not_overwritten(tmp_path):
     with pytest.raises(PriorError, match=r"holds a_00\.png already"):
         records.begin_or_go_on(tmp_path, run_of(), ["a_00.png", "a_01.png"])
     assert [path.name for path in tmp_path.iterdir()] == ["a_00.png"]
+
+
+def test_a_name_that_a_record_holds_twice_is_refused_not_chosen(tmp_path):
+    run = json.dumps({"id": "a", **run_of(), "warnings": []})
+    path = tmp_path / records.RUN_NAME
+    path.write_text(run.replace('"seed": 0', '"seed": 0, "seed": 0', 1), encoding="utf-8")
+    with pytest.raises(PriorError, match="'seed' is in it twice"):
+        records.begin_or_go_on(tmp_path, run_of(), [])
 
 
 def test_a_damaged_record_is_named(tmp_path):
