@@ -19,7 +19,7 @@ from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_mom
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
-from ..datasets.pairs import choose_subset
+from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
@@ -119,6 +119,9 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
     subset = choose_subset(len(layout.pairs), args.limit, args.seed)
     dataset = layout.dataset(args.size, args.resize).subset(subset)
+    images = {pair.name: pair.image for pair in dataset.pairs}
+    if ranks.rank == 0 and (linked := same_files(images, "images")):
+        warn(linked)
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
         _identity(args, layout, ranks),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..datasets.pairs import files_by_name, same_files
 from ..errors import PriorError, reason
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
@@ -122,6 +123,9 @@ def run(args: argparse.Namespace) -> int:
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
+        real = files_by_name(args.real, "real image") if args.real else {}
+        if linked := same_files(real, "real images"):
+            warn(linked)
         evaluation.measure_distribution(inception, args.real, args.real_fit == "exact", args.cache)
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")

@@ -21,7 +21,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BITS_PER_SAMPLE = 0x0102
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0102, 0x0153
+_SIGNED = 2
 
 # Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
 _LARGE, _MOST_PER_BYTE = 2**23, 10_000
@@ -38,10 +39,13 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
             picture: Image.Image = Image.open(file)
             _check_size(picture.size, file.size)
             picture.load()
+            _check_numbers(picture)
         return picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.
-        raise PriorError(f"{said}: it is not a picture") from error
+        raise PriorError(
+            f"{said}: it is not a picture, or not of a kind that can be read"
+        ) from error
     except Exception as error:
         # What Pillow raises for a damaged file depends on where in its parsers that one leads.
         raise PriorError(f"{said}: {reason(error)}") from error
@@ -71,6 +75,28 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
             f"it claims to hold {width}x{height} pixels in {in_file} bytes; if it does, save it as "
             "PNG"
         )
+
+
+def _numbers(picture: Image.Image) -> tuple[int, bool]:
+    """(bits, whether they have a sign) of a channel of a TIFF as opened; (0, False) of others."""
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(_BITS_PER_SAMPLE, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
+
+
+def _check_numbers(picture: Image.Image) -> None:
+    """ValueError where numbers in a TIFF became others, for want of a mode that holds them."""
+    kind = picture.mode, *_numbers(picture)
+    if kind == ("I", 32, False):
+        largest = int(np.asarray(picture).view(np.uint32).max())
+        if largest >= 2**31:
+            raise ValueError(f"it holds {largest}; expected numbers below {2**31}")
+    elif kind == ("L", 8, True):
+        least = int(np.asarray(picture).view(np.int8).min())
+        if least < 0:
+            raise ValueError(
+                f"it holds negative numbers of 8 bits, such as {least}; save it with 8 bits "
+                "without a sign, or with 16"
+            )
 
 
 def upright(picture: Image.Image) -> Image.Image:
@@ -106,13 +132,15 @@ def as_rgb(picture: Image.Image, what: str) -> Image.Image:
     """
     # Grey PNGs of 16 bits are "I" in older releases of Pillow. Its own conversion clips.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        bits = _numbers(picture)[0] or 16
         picture = Image.fromarray((np.asarray(picture) >> (bits - 8)).astype(np.uint8))
     if picture.mode in ("I", "F"):
-        kind = "whole numbers of more than 16 bits" if picture.mode == "I" else "floats"
+        bits, signed = _numbers(picture)
+        of = f" of {bits} bits" * bool(bits) + " with a sign" * signed
+        kind = "floats" if picture.mode == "F" else f"whole numbers{of}"
         raise PriorError(
             f"{what} holds {kind}, of which nothing tells which is white; save it with 8 or 16 "
-            "bits a channel"
+            "bits a channel, without a sign"
         )
     return picture.convert("RGB")
 

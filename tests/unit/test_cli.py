@@ -170,6 +170,18 @@ def test_every_name_that_the_prior_may_have_has_room_for_checkpoints(
         path.touch()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_images_that_links_give_two_names_are_told_of_before_a_vae_is_loaded(tmp_path, capsys):
+    command = build_command(tmp_path)
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "b.png").symlink_to(tmp_path / kind / "a.png")
+    assert main([str(a) for a in command]) == 2
+    said = capsys.readouterr().err
+    assert "warning: 1 of 2 images are files that" in said and "count again: b is a." in said
+    assert main([str(a) for a in (*command, "--limit", "1")]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_pairs_lie_in_the_working_folder_and_nothing_else_does(tmp_path, capsys, monkeypatch):
     argv = build_command(tmp_path)
     at = argv.index("--root")
