@@ -37,6 +37,7 @@ from ..generating.server_access import (
 )
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
+from ..labels.palettes import PALETTES
 from ..name_lengths import check_names
 from .output import tell, warn
 
@@ -59,6 +60,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="its JSON")
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    parser.add_argument(
+        "--palette",
+        choices=list(PALETTES),
+        help="of label maps, which are read as build reads them and sent in its colors; default: "
+        "as they look, and those of one channel in grey",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=_positive, default=1, metavar="K", help="images of each")
     parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
@@ -109,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     _check_folders(args)
     saved_workflow = read_workflow(args.workflow)
-    label_maps = find_label_maps(args.labels)
+    label_maps = find_label_maps(args.labels, args.palette)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
     files = [name for job in jobs for name in job.files]
     check_names(args.out, files)
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     with only_one(args.out):
-        run_data = describe_run(workflow, label_maps, args.seed, args.batch)
+        run_data = describe_run(workflow, label_maps, args.seed, args.batch, args.palette)
         run_id = begin_or_go_on(args.out, run_data, files)
         remove_leftovers(args.out)
         manifest = Manifest(args.out, workflow.settings)

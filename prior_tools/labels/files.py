@@ -32,7 +32,7 @@ def label_ids(
     floats that are no ids.
     """
     if _holds_ids(picture, palette, id_map):
-        ids = torch.from_numpy(_renamed(_values(picture, name), id_map))
+        ids = torch.from_numpy(_renamed(values_of(picture, name), id_map))
     else:
         colored = np.array(picture.convert("RGB"))
         ids, unmatched = decode_label_image(colored, palette)
@@ -49,10 +49,15 @@ def label_ids(
     return ids
 
 
+def is_of_one_channel(picture: Image.Image) -> bool:
+    """Whether it holds one number a pixel, which no table makes a color of."""
+    return picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;")
+
+
 def _holds_ids(picture: Image.Image, palette: Palette, id_map: Mapping[int, int] | None) -> bool:
     """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
-        return picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;")
+        return is_of_one_channel(picture)
     if id_map is not None or palette.is_grey:
         return True
     # A file with a color table may be a color image made small, or ids made visible by colors
@@ -72,8 +77,8 @@ def _color_table(picture: Image.Image) -> tuple[list[int], list[tuple[int, ...]]
     return values, [tuple(table[3 * v : 3 * v + 3]) or (0, 0, 0) for v in values]
 
 
-def _values(picture: Image.Image, name: str) -> np.ndarray:
-    """int64 [H, W] of a file of one channel."""
+def values_of(picture: Image.Image, name: str) -> np.ndarray:
+    """int64 [H, W] of a file of one channel; PriorError if they are no whole numbers."""
     values = np.array(picture)
     if picture.mode == "F":
         whole = np.abs(values) <= 2**24
