@@ -7,7 +7,6 @@ for 7, and a list for its text.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from reprlib import repr as short_repr
 from typing import Any, TypeVar
@@ -98,10 +97,11 @@ def _inside(value: object) -> Iterable[Any]:
 
 
 def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(entries)
-    if len(found) < len(entries):
-        twice = next(name for name, many in Counter(n for n, _ in entries).items() if many > 1)
-        raise ValueError(f"{short_repr(twice)} is in it twice; remove one")
+    found: dict[str, Any] = {}
+    for name, value in entries:
+        if name in found:
+            raise ValueError(f"it holds {short_repr(name)} twice")
+        found[name] = value
     return found
 
 

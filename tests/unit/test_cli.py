@@ -25,10 +25,10 @@ from prior_tools import (
 from prior_tools.building.checkpoint import Checkpoint, Progress
 from prior_tools.building.ranks import Ranks
 from prior_tools.cli import main
+from prior_tools.cli.class_names import read_class_names
 from prior_tools.cli.comfy_vae import load_vae
 from prior_tools.cli.device import choose_device
 from prior_tools.cli.output import named, say, warn
-from prior_tools.cli.text_files import read_class_names
 from prior_tools.name_lengths import path_beside
 from prior_tools.vae_fingerprint import fingerprint_weights
 
@@ -225,7 +225,7 @@ def test_class_names_are_read_with_and_without_a_byte_order_mark(tmp_path, file,
         ("a.txt", b"3 road\n3 sky\n", "class id 3 twice, 'road' and 'sky'"),
         ("a.txt", b"70000 road\n", "names class id 70000; expected 0..65535"),
         ("a.json", b'{"-1": "road"}', "names class id -1"),
-        ("a.json", b'{"3": "road", "3": "sky"}', "'3' is in it twice; remove one"),
+        ("a.json", b'{"3": "road", "3": "sky"}', "it holds '3' twice"),
         ("a.json", b'{"3": "road", "03": "sky"}', "class id 3 twice, 'road' and 'sky'"),
         ("a.json", b'"road"', "it holds 'road'"),
         ("a.json", b"[1]", "the name of 0 is 1"),

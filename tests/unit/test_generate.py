@@ -53,8 +53,9 @@ from prior_tools.generating.titled_inputs import find_input, split_setting, type
 from prior_tools.generating.uploads import Uploads
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
+from prior_tools.labels.colors import decode_label_image
 from prior_tools.labels.files import label_ids
-from prior_tools.labels.palettes import PALETTES, bit_color, decode_label_image
+from prior_tools.labels.palettes import PALETTES, bit_color
 from prior_tools.name_lengths import check_names
 
 
@@ -736,7 +737,7 @@ def test_a_name_that_a_record_holds_twice_is_refused_not_chosen(tmp_path):
     run = json.dumps({"id": "a", **run_of(), "warnings": []})
     path = tmp_path / records.RUN_NAME
     path.write_text(run.replace('"seed": 0', '"seed": 0, "seed": 0', 1), encoding="utf-8")
-    with pytest.raises(PriorError, match="'seed' is in it twice"):
+    with pytest.raises(PriorError, match="it holds 'seed' twice"):
         records.begin_or_go_on(tmp_path, run_of(), [])
 
 
