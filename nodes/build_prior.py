@@ -12,7 +12,7 @@ from torch import Tensor
 from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
 from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
-from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
+from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
@@ -239,6 +239,8 @@ class BuildPrior(io.ComfyNode):
             raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
 
+        if linked := same_files({pair.name: pair.image for pair in pairs}, "images"):
+            notify(cls.hidden.unique_id, linked, "images under several names")
         left_out: list[str] = []
         tallies: list[LabelTally] = []
         show = progress_bar(len(pairs))

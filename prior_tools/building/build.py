@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..accumulator import PriorAccumulator, state_bytes
 from ..datasets.dataset import PairDataset
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..helper_threads import HelperThreads
 from ..labels.findings import check_any_class
 from ..labels.geometry import check_label_method
@@ -365,7 +365,9 @@ def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) 
     classes = set(palette.colors or palette.names) - set(dataset.ignored)
     what = f"collecting all {len(classes)} classes of the palette {palette.name}"
     if said := too_much(state_bytes(len(classes), channels, grid), what):
-        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
+        _log.warning(
+            "SCP-Diff: %s; the build stops if the images hold too many of them", printable(said)
+        )
 
 
 def close(items: Iterator[Item]) -> None:

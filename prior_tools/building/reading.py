@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.dataset import LabelledImage, as_floats, check_image
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..helper_threads import HelperThreads, in_order
 from ..labels.geometry import resize_labels
 from ..labels.tally import LabelTally
@@ -223,7 +223,8 @@ class _Reader:
             raise self._gone(index) from error
         if isinstance(answer, PriorError):
             return answer
-        raise RuntimeError(f"reading {self._items.dataset.name(index)} failed:\n{answer}")
+        name = printable(self._items.dataset.name(index))
+        raise RuntimeError(f"reading {name} failed:\n{answer}")
 
     def kill(self) -> None:
         """End the process whatever it does; a read that waits for it ends with an error."""

@@ -27,7 +27,7 @@ from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
-from ..datasets.pairs import choose_subset
+from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
 from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
@@ -36,6 +36,7 @@ from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
 from ..labels.tally import LabelTally
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
+from ..name_lengths import path_beside
 from ..prior import Prior
 from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
@@ -135,6 +136,9 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
     subset = choose_subset(len(layout.pairs), args.limit, args.seed)
     dataset = layout.dataset(args.size, args.resize).subset(subset)
+    images = {pair.name: pair.image for pair in dataset.pairs}
+    if ranks.rank == 0 and (linked := same_files(images, "images")):
+        warn(linked)
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
         _identity(args, layout, ranks),
@@ -283,7 +287,7 @@ def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
 def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
     """Beside the output; one for each rank, found whatever the number of ranks."""
     suffix = f".rank{ranks.rank}" if ranks.rank else ""
-    return out.with_name(f"{out.name}{suffix}.checkpoint")
+    return path_beside(out, f"{suffix}.checkpoint")
 
 
 def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:

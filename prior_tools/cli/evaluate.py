@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..errors import PriorError, listing
+from ..datasets.pairs import files_by_name, same_files
+from ..errors import PriorError, listing, reason
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
@@ -23,7 +24,7 @@ from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES, get_palette
-from .output import say, warn
+from .output import say, tell, warn
 from .table import aligned
 
 _FITS = {
@@ -133,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
+        real = files_by_name(args.real, "real image") if args.real else {}
+        if linked := same_files(real, "real images"):
+            warn(linked)
         evaluation.measure_distribution(inception, args.real, args.real_fit == "exact", args.cache)
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
@@ -141,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
-        print(f"wrote {args.json}")
+        tell(f"wrote {args.json}")
     return 0
 
 
@@ -169,7 +173,7 @@ def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segment
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
-        raise PriorError(f"--device {args.device} cannot be used: {error}") from error
+        raise PriorError(f"--device {args.device} cannot be used: {reason(error)}") from error
     scripts = [path for path in (args.inception, args.segmenter) if path and path.is_file()]
     if scripts and args.trust_torchscript:
         names = " and ".join(path.name for path in scripts)
@@ -205,8 +209,8 @@ def _print(
     print()
     for note in notes(evaluation.figures):
         say(note)
-    for name, reason in evaluation.skipped.items():
-        say(f"{name}: {reason}")
+    for name, why in evaluation.skipped.items():
+        say(f"{name}: {why}")
     if rules := evaluation.rules:
         share = evaluation.labels.labelled(rules.ignore_ids)
         say(f"{share:.1%} of the label maps' pixels are of a class that counts")

@@ -25,7 +25,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}
-_BITS_PER_SAMPLE = 0x0102
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0102, 0x0153
+_SIGNED = 2
 
 # Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
 _LARGE, _MOST_PER_BYTE = 2**23, 10_000
@@ -38,6 +39,7 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
     """
     with _opened(path, f"{what} {name or path.name}") as picture:
         picture.load()
+        _check_numbers(picture)
         return picture
 
 
@@ -52,7 +54,9 @@ def _opened(path: Path, what: str) -> Iterator[Image.Image]:
             yield picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.
-        raise PriorError(f"{said}: it is not a picture") from error
+        raise PriorError(
+            f"{said}: it is not a picture, or not of a kind that can be read"
+        ) from error
     except Exception as error:
         # What Pillow raises for a damaged file depends on where in its parsers that one leads.
         raise PriorError(f"{said}: {reason(error)}") from error
@@ -117,6 +121,28 @@ def upright_size(path: Path, what: str) -> tuple[int, int]:
         return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
 
 
+def _numbers(picture: Image.Image) -> tuple[int, bool]:
+    """(bits, whether they have a sign) of a channel of a TIFF as opened; (0, False) of others."""
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(_BITS_PER_SAMPLE, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
+
+
+def _check_numbers(picture: Image.Image) -> None:
+    """ValueError where numbers in a TIFF became others, for want of a mode that holds them."""
+    kind = picture.mode, *_numbers(picture)
+    if kind == ("I", 32, False):
+        largest = int(np.asarray(picture).view(np.uint32).max())
+        if largest >= 2**31:
+            raise ValueError(f"it holds {largest}; expected numbers below {2**31}")
+    elif kind == ("L", 8, True):
+        least = int(np.asarray(picture).view(np.int8).min())
+        if least < 0:
+            raise ValueError(
+                f"it holds negative numbers of 8 bits, such as {least}; save it with 8 bits "
+                "without a sign, or with 16"
+            )
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF data says; as it is where they cannot be read."""
     turn = _turn(picture)
@@ -150,13 +176,15 @@ def as_rgb(picture: Image.Image, what: str) -> Image.Image:
     """
     # Grey PNGs of 16 bits are "I" in older releases of Pillow. Its own conversion clips.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        bits = _numbers(picture)[0] or 16
         picture = Image.fromarray((np.asarray(picture) >> (bits - 8)).astype(np.uint8))
     if picture.mode in ("I", "F"):
-        kind = "whole numbers of more than 16 bits" if picture.mode == "I" else "floats"
+        bits, signed = _numbers(picture)
+        of = f" of {bits} bits" * bool(bits) + " with a sign" * signed
+        kind = "floats" if picture.mode == "F" else f"whole numbers{of}"
         raise PriorError(
             f"{what} holds {kind}, of which nothing tells which is white; save it with 8 or 16 "
-            "bits a channel"
+            "bits a channel, without a sign"
         )
     return picture.convert("RGB")
 

@@ -91,7 +91,7 @@ def read_label_picture(
     are no ids, or colors of which most are not the palette's.
     """
     if _holds_values(picture, rules):
-        return _of_values(_values(picture, name), name, rules, lossy)
+        return _of_values(values_of(picture, name), name, rules, lossy)
     return read_levels(np.asarray(picture.convert("RGB")), name, rules, lossy)
 
 
@@ -102,7 +102,7 @@ def read_levels(
     plane, note = _plane(levels)
     kind = _kind(levels, plane, note, rules)
     if plane is not None and (kind == IDS or (kind == BOTH and rules.grey_is_ids)):
-        reading = _of_values(plane, name, rules, lossy)
+        reading = _of_values(plane.astype(np.int64), name, rules, lossy)
         return replace(_noted(reading, EITHER if kind == BOTH else note), kind=kind)
     if rules.id_map:
         raise PriorError(
@@ -177,7 +177,7 @@ def _kind(levels: np.ndarray, plane: np.ndarray | None, note: str, rules: LabelR
         return IDS
     values = np.bincount(plane.ravel(), minlength=256).nonzero()[0].tolist()
     where = range(3) if note == IDS_IN_GREY else [i for i in range(3) if levels[..., i].any()]
-    by_color = rules.palette._by_color
+    by_color = rules.palette.by_color
     shown: list[Color] = [
         (value * (0 in where), value * (1 in where), value * (2 in where)) for value in values
     ]
@@ -191,35 +191,47 @@ def _kind(levels: np.ndarray, plane: np.ndarray | None, note: str, rules: LabelR
     return grey if same else BOTH
 
 
+def is_of_one_channel(picture: Image.Image) -> bool:
+    """Whether it holds one number a pixel, which no table makes a color of."""
+    return picture.mode in ("1", "L", "LA", "La", "I", "F") or picture.mode.startswith("I;")
+
+
+def is_made_visible(picture: Image.Image) -> bool:
+    """Whether it holds numbers with a color table as tools make ids visible by: grey, or VOC's."""
+    if picture.mode != "P":
+        return False
+    values, colors = _color_table(picture)
+    return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
+
+
 def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:
     """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
-        return picture.mode in ("1", "L", "LA", "La", "I", "F") or picture.mode.startswith("I;")
+        return is_of_one_channel(picture)
     palette = rules.palette
-    if rules.id_map is not None or palette.is_grey:
+    if rules.id_map is not None or palette.is_grey or is_made_visible(picture):
         return True
     # A file with a color table may be a color image made small, or ids made visible by colors
-    # of some kind. Tools make ids visible by grey, by the colors of PASCAL VOC or by the dataset's
-    # own; else the file is a color image if most of its colors are the palette's. Black is a color
-    # of nearly every palette and table.
+    # of some kind, such as the dataset's own; else it is a color image if most of its colors are
+    # the palette's. Black is a color of nearly every palette and table.
     values, colors = _color_table(picture)
-    own = [palette.colors.get(value) for value in values]
-    if colors in ([(v, v, v) for v in values], [bit_color(v) for v in values], own):
+    if colors == [palette.colors.get(value) for value in values]:
         return True
     telling = [color for color in colors if color != (0, 0, 0)]
-    known = sum(color in palette._by_color for color in telling)
+    known = sum(color in palette.by_color for color in telling)
     return 2 * known <= len(telling)
 
 
-def _color_table(picture: Image.Image) -> tuple[list[int], list[tuple[int, ...]]]:
+def _color_table(picture: Image.Image) -> tuple[list[int], list[Color]]:
     """The values that occur in a picture of mode "P", and their colors."""
     table = picture.getpalette("RGB") or []
     values = [value for value, count in enumerate(picture.histogram()[:256]) if count]
-    return values, [tuple(table[3 * v : 3 * v + 3]) or (0, 0, 0) for v in values]
+    table += [0] * (3 * 256 - len(table))
+    return values, [(table[3 * v], table[3 * v + 1], table[3 * v + 2]) for v in values]
 
 
-def _values(picture: Image.Image, name: str) -> np.ndarray:
-    """Whole numbers [H, W] of a file of one channel."""
+def values_of(picture: Image.Image, name: str) -> np.ndarray:
+    """int64 [H, W] of a file of one channel; PriorError if they are no whole numbers."""
     if picture.mode in ("LA", "La"):
         picture = picture.getchannel("L")
     values = np.array(picture)
@@ -227,10 +239,10 @@ def _values(picture: Image.Image, name: str) -> np.ndarray:
         whole = np.abs(values) <= 2**24
         if not (whole.all() and (values == np.round(values)).all()):
             raise PriorError(
-                f"{name} holds floats that are no whole numbers; expected class ids, or "
-                "colors of 8 bits a channel"
+                f"{name} holds floats that are no whole numbers; expected class ids, or colors of "
+                "8 bits a channel"
             )
-    return values
+    return values.astype(np.int64)
 
 
 def _of_values(
@@ -241,7 +253,7 @@ def _of_values(
             f"{name} is a lossy picture (JPEG or lossy WebP) of class ids, which its "
             "compression changes into others; save label maps as PNG"
         )
-    ids = torch.from_numpy(_renamed(values.astype(np.int64), rules.id_map))
+    ids = torch.from_numpy(_renamed(values, rules.id_map))
     low, high = (int(i) for i in ids.aminmax())
     if low < -1 or high > MAX_CLASS_ID:
         strange = sorted({i for i in (low, high) if not -1 <= i <= MAX_CLASS_ID})
