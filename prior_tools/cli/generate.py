@@ -11,9 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..generating.comfy_client import ComfyClient
-from ..generating.file_names import check_names
 from ..generating.jobs import plan
 from ..generating.label_maps import find_label_maps
 from ..generating.manifest import (
@@ -38,7 +37,9 @@ from ..generating.server_access import (
 )
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
-from .output import printable, warn
+from ..labels.palettes import PALETTES
+from ..name_lengths import check_names
+from .output import tell, warn
 
 STOPPED = 1
 CANCELLED = 130
@@ -59,6 +60,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="its JSON")
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    parser.add_argument(
+        "--palette",
+        choices=list(PALETTES),
+        help="of label maps, which are read as build reads them and sent in its colors; default: "
+        "as they look, and those of one channel in grey",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=_positive, default=1, metavar="K", help="images of each")
     parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
@@ -109,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     _check_folders(args)
     saved_workflow = read_workflow(args.workflow)
-    label_maps = find_label_maps(args.labels)
+    label_maps = find_label_maps(args.labels, args.palette)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
     files = [name for job in jobs for name in job.files]
     check_names(args.out, files)
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     with only_one(args.out):
-        run_data = describe_run(workflow, label_maps, args.seed, args.batch)
+        run_data = describe_run(workflow, label_maps, args.seed, args.batch, args.palette)
         run_id = begin_or_go_on(args.out, run_data, files)
         remove_leftovers(args.out)
         manifest = Manifest(args.out, workflow.settings)
@@ -198,7 +205,7 @@ def _summarize(
         return STOPPED
     if failure is not None:
         raise failure
-    print(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
+    tell(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
     return 0
 
 
@@ -209,17 +216,15 @@ def _warn(warnings: WarningCounts, images: int) -> None:
         kind, example = count["kind"], count["example"]
         text = example["text"] if kind == example["text"] else f"{kind}. {example['text']}"
         warn(
-            printable(
-                f"{count['images']} of {images} images: node {count['node']!r}: "
-                f"{' '.join(text.split())} ({example['file']})"
-            )
+            f"{count['images']} of {images} images: node {count['node']!r}: "
+            f"{' '.join(text.split())} ({example['file']})"
         )
     if len(summary) > _MOST_WARNINGS:
         warn(f"{len(summary) - _MOST_WARNINGS} more kinds of warnings are in {RUN_NAME}")
 
 
 def _tell(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def _positive(text: str) -> int:

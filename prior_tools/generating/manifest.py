@@ -162,16 +162,21 @@ def record_warnings(folder: Path, warnings: WarningCounts) -> None:
 
 
 def describe_run(
-    workflow: PreparedWorkflow, label_maps: Iterable[LabelMap], seed: int, batch: int
+    workflow: PreparedWorkflow,
+    label_maps: Iterable[LabelMap],
+    seed: int,
+    batch: int,
+    palette: str | None = None,
 ) -> dict[str, Any]:
     """All that the images of a run depend on, as JSON data.
 
-    seed, batch: of the command line.
+    seed, batch, palette: of the command line.
     """
     return {
         **workflow.names(),
         "seed": seed,
         "batch": batch,
+        "palette": palette,
         "workflow": workflow.blank(),
         "label maps": {label_map.name: label_map.sha256 for label_map in label_maps},
     }

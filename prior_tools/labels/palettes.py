@@ -89,11 +89,17 @@ class Palette:
         return not self.colors
 
     @cached_property
-    def _table(self) -> tuple[Tensor, Tensor]:
-        """(colors int64 [M, 3], class ids int64 [M]): distinct colors, void ones with id -1."""
+    def _by_color(self) -> dict[Color, int]:
+        """Color -> class id; -1 for void ones."""
         ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
         for color in self.void:
             ids.setdefault(color, -1)
+        return ids
+
+    @cached_property
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """(colors int64 [M, 3], class ids int64 [M]) of `_by_color`."""
+        ids = self._by_color
         return torch.tensor(list(ids), dtype=torch.int64), torch.tensor(list(ids.values()))
 
     @cached_property

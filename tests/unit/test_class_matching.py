@@ -69,7 +69,7 @@ def test_every_pixel_gets_its_partners_color_or_black(ids):
 def test_colors_of_no_class_are_black_and_counted():
     image = torch.tensor([[[[128, 64, 128], [1, 254, 3]]]]) / 255
     converted, found = convert_label_image(image, CITY, ADE)
-    assert found.unmatched == 0.5 and found.lost == ()
+    assert found.tally.unknown == 1 and found.tally.pixels == 2 and found.lost == ()
     assert float(converted[0, 0, 1].sum()) == 0
     assert decode_label_image(converted, ADE)[0].flatten()[0] == 7
 
