@@ -47,14 +47,15 @@ class ConvertLabelMap(io.ComfyNode):
                     optional=True,
                     placeholder="rider = person, 17 = none",
                     tooltip="Where matching by name is not what you want: classes by name or id, "
-                    "separated by commas. none paints a class black.",
+                    "separated by commas. none paints a class as unlabelled.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "converted",
                     display_name="label_image",
-                    tooltip="Of the same size. Black where the other palette has no such class.",
+                    tooltip="Of the same size. Where the other palette has no such class, it has "
+                    "the color of what is unlabelled.",
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -80,7 +81,8 @@ class ConvertLabelMap(io.ComfyNode):
             notify(
                 cls.hidden.unique_id,
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
-                f"'{target.name}' does not have and is black now: {_named(source, found.lost)}. "
+                f"'{target.name}' does not have and is unlabelled now: "
+                f"{_named(source, found.lost)}. "
                 "Name others in changes",
                 "classes that the other palette does not have",
             )

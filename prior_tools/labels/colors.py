@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
-from .palettes import PALETTES, Palette, color_codes, get_palette
+from .palette_colors import color_codes
+from .palettes import PALETTES, Palette, get_palette
 
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5

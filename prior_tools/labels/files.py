@@ -12,7 +12,8 @@ from torch import Tensor
 from ..errors import PriorError, listing
 from .colors import check_matched, decode_label_image
 from .ids import MAX_CLASS_ID
-from .palettes import Palette, bit_color
+from .palette_colors import bit_color
+from .palettes import Palette
 
 
 def label_ids(

@@ -756,7 +756,7 @@ def test_a_label_file_in_another_palette_is_named_with_the_likely_one(tmp_path):
 @pytest.mark.parametrize("shown", ["grey", "voc"])
 def test_ids_made_visible_by_a_usual_color_table_are_ids(tmp_path, shown):
     """Under coco_stuff, whose colors are those of PASCAL VOC for the next id."""
-    from prior_tools.labels.palettes import bit_color
+    from prior_tools.labels.palette_colors import bit_color
 
     label = Image.fromarray(IDS)
     table = [(i, i, i) if shown == "grey" else bit_color(i) for i in range(256)]
@@ -770,7 +770,7 @@ def test_grey_ids_do_not_pass_for_unlabelled(tmp_path):
     grey = Image.fromarray(np.stack([IDS + 1] * 3, -1))
     pairs = one_pair(tmp_path, PHOTO, grey).pairs
     dataset = PairDataset(pairs, SIZE, PALETTES["coco_stuff"])
-    with pytest.raises(PriorError, match="it may be grey_ids"):
+    with pytest.raises(PriorError, match="it may be .*grey_ids"):
         dataset[0]
 
 
