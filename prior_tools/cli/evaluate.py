@@ -20,8 +20,8 @@ from ..evaluation.model_files import ModelFiles
 from ..evaluation.report import notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES, get_palette
 from .output import say, warn
+from .palettes import add_palette, read_palette
 from .table import aligned
 
 _FITS = {
@@ -59,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument(
         "--partial", action="store_true", help="leave out label maps without generated images"
     )
-    data.add_argument("--palette", choices=list(PALETTES), help="of the label maps")
+    add_palette(data, "of the label maps")
     data.add_argument(
         "--ignore",
         metavar="IDS",
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
-        evaluation.measure_segmentation(segmenter, get_palette(args.palette), _ignored(args))
+        evaluation.measure_segmentation(segmenter, read_palette(args.palette), _ignored(args))
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
@@ -142,7 +142,7 @@ def _check(args: argparse.Namespace) -> None:
             "--segmenter for mIoU and accuracy"
         )
     if args.segmenter and not args.palette:
-        raise PriorError(f"--segmenter needs --palette, one of {', '.join(PALETTES)}")
+        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
     _ignored(args)
     for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
         if getattr(args, name) < least:

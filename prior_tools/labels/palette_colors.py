@@ -32,11 +32,7 @@ def bit_color(index: int) -> Color:
 
 
 def free_colors(taken: Iterable[Color]) -> Iterator[Color]:
-    """Colors that are not taken, each as far as can be from those and from the ones before it.
-
-    >>> next(free_colors([(0, 0, 0), (255, 0, 0)]))
-    (119, 255, 255)
-    """
+    """Colors that are not taken, each as far as can be from those and from the ones before it."""
     candidates = torch.cat(
         [torch.cartesian_prod(*[torch.tensor(grid)] * 3) for grid in _GRIDS]
     ).double()

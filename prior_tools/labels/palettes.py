@@ -19,7 +19,7 @@ from .ids import MAX_CLASS_ID, check_integers
 from .palette_colors import Color, color_codes, free_colors
 
 # A palette is compared color by color with itself and with a label image's.
-_MOST_COLORS = 4096
+MOST_COLORS = 4096
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Palette:
             "void": tuple(color(levels) for levels in self.void),
             "ignore_ids": whole_numbers(self.ignore_ids, f"an ignored id {this}", 0, 2**31),
         }
-        if len(taken["colors"]) + len(taken["void"]) > _MOST_COLORS:
-            raise PriorError(f"palette {self.name!r} has more than {_MOST_COLORS} colors")
+        if len(taken["colors"]) + len(taken["void"]) > MOST_COLORS:
+            raise PriorError(f"palette {self.name!r} has more than {MOST_COLORS} colors")
         for name, value in taken.items():
             object.__setattr__(self, name, value)
         self._check_colors()

@@ -770,7 +770,7 @@ def test_grey_ids_do_not_pass_for_unlabelled(tmp_path):
     grey = Image.fromarray(np.stack([IDS + 1] * 3, -1))
     pairs = one_pair(tmp_path, PHOTO, grey).pairs
     dataset = PairDataset(pairs, SIZE, PALETTES["coco_stuff"])
-    with pytest.raises(PriorError, match="it may be .*grey_ids"):
+    with pytest.raises(PriorError, match=r"it may be .*grey_ids"):
         dataset[0]
 
 
