@@ -47,7 +47,7 @@ class ConvertLabelMap(io.ComfyNode):
                     optional=True,
                     placeholder="rider = person, 17 = none",
                     tooltip="Where matching by name is not what you want: classes by name or id, "
-                    "separated by commas. none paints a class as unlabelled.",
+                    "separated by commas. none makes a class unlabelled.",
                 ),
             ],
             outputs=[

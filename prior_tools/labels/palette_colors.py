@@ -33,16 +33,19 @@ def bit_color(index: int) -> Color:
 
 def free_colors(taken: Iterable[Color]) -> Iterator[Color]:
     """Colors that are not taken, each as far as can be from those and from the ones before it."""
-    candidates = torch.cat(
-        [torch.cartesian_prod(*[torch.tensor(grid)] * 3) for grid in _GRIDS]
-    ).double()
-    colors = torch.tensor([*taken] or [(-1, -1, -1)]).double()
-    distance = torch.cdist(candidates, colors).amin(1)
+    candidates = torch.cat([torch.cartesian_prod(*[torch.tensor(grid)] * 3) for grid in _GRIDS])
+    nearest = torch.full((len(candidates),), 3 * 256**2)
+
+    def avoid(color: Tensor) -> Tensor:
+        return nearest.minimum((candidates - color).square().sum(1))
+
+    for color in set(taken):
+        nearest = avoid(torch.tensor(color))
     while True:
-        best = candidates[int(distance.argmax())]
+        best = candidates[int(nearest.argmax())]
         r, g, b = (int(level) for level in best.tolist())
         yield r, g, b
-        distance = distance.minimum(torch.cdist(candidates, best[None])[:, 0])
+        nearest = avoid(best)
 
 
 def own_colors(
