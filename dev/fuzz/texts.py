@@ -55,11 +55,13 @@ _SETTING = st.tuples(
     st.one_of(_NUMBER, _JSON, _PIECE, st.floats().map(str)),
 ).map("".join)
 
+_RIGHT_COLOR = st.lists(st.integers(0, 255), min_size=3, max_size=3)
 _COLOR = st.one_of(
-    st.lists(st.integers(0, 255), min_size=3, max_size=3),
-    st.sampled_from(
-        ["#804080", "#12345g", None, 7, [1, 2], [0, 0, 256], [True, 0, 0], [1.5, 0, 0]]
-    ),
+    _RIGHT_COLOR,
+    st.sampled_from(["#804080", "#12345g", None, 7, [1, 2], [0, 0, 256], [True, 0, 0], [1.5] * 3]),
+)
+_RIGHT_CLASS = st.fixed_dictionaries(
+    {"id": st.integers(0, 300)}, optional={"name": _NAME, "color": _RIGHT_COLOR}
 )
 _CLASS = st.fixed_dictionaries(
     {},
@@ -72,12 +74,16 @@ _CLASS = st.fixed_dictionaries(
         "evaluate": st.booleans(),
     },
 )
-_CLASSES = st.lists(_CLASS, max_size=6)
+_CLASSES = st.one_of(
+    st.lists(_RIGHT_CLASS, min_size=1, max_size=6),
+    st.lists(st.one_of(_RIGHT_CLASS, _RIGHT_CLASS, _CLASS), max_size=6),
+)
 _PALETTE = st.one_of(
     _CLASSES,
+    *(st.fixed_dictionaries({key: _CLASSES}) for key in ("classes", "labels", "categories")),
     st.dictionaries(
         st.sampled_from(["classes", "labels", "categories", "name", "void"]),
-        st.one_of(_CLASSES, _CLASSES, _NAME, st.lists(_COLOR)),
+        st.one_of(_CLASSES, _NAME, st.lists(_COLOR)),
         max_size=3,
     ),
 ).map(json.dumps)
@@ -87,7 +93,13 @@ _PALETTE_LINES = st.one_of(
     _lines(_NUMBER, st.just(", "), _NAME).map("Pixel Value, Class\n{}".format),
 )
 
+_ID = st.integers(0, 300).map(str)
+_ID_MAP = st.lists(
+    st.tuples(_ID, st.sampled_from([" ", ",", "; ", "=", " = ", "->", "-400="]), _ID).map("".join)
+).map("\n".join)
+
 _TEXT = st.one_of(
+    _ID_MAP,
     _lines(_NUMBER, _SPACE),
     _lines(_NUMBER, st.sampled_from(["=", "-9="]), _NUMBER),
     _lines(_NUMBER, st.sampled_from([" ", ": "]), _NAME),
