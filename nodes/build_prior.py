@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
+from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
 from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
@@ -31,6 +31,7 @@ from .host_models import (
     vae_fingerprint,
     vae_latents,
 )
+from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import (
     ADVANCED,
@@ -79,10 +80,11 @@ class BuildPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=list(PALETTES),
+                    options=palette_names(),
                     default="ade20k",
-                    tooltip="The dataset's classes and their colors. cityscapes counts trainIds. "
-                    "grey_ids takes any ids and knows no colors.",
+                    tooltip="The dataset's classes and their colors: built-in, or a file in "
+                    "models/scp_palettes. cityscapes counts trainIds. grey_ids takes any ids and "
+                    "knows no colors.",
                 ),
                 io.Int.Input(
                     "width",
@@ -162,7 +164,8 @@ class BuildPrior(io.ComfyNode):
                     optional=True,
                     **ADVANCED,
                     tooltip="Class ids to leave out of the class statistics, such as 0, 255. "
-                    "Empty: the palette's own (ade20k 0, camvid 11, others 255). none: keep all.",
+                    "Empty: the palette's own (ade20k 0, camvid 11, most others 255). none: keep "
+                    "all.",
                 ),
                 io.Combo.Input(
                     "on_error",
@@ -190,7 +193,7 @@ class BuildPrior(io.ComfyNode):
         on_error: str | None = None,
     ) -> bool | str:
         return check_choices(
-            ("palette", palette, PALETTES),
+            ("palette", palette, palette_names()),
             ("latent_format", latent_format, CHOICES),
             ("resize", resize, RESIZE_POLICIES),
             ("label_method", label_method, LABEL_METHODS),
@@ -199,10 +202,14 @@ class BuildPrior(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, images: str | None = None, labels: str | None = None, **_: object
+        cls,
+        images: str | None = None,
+        labels: str | None = None,
+        palette: str | None = None,
+        **_: object,
     ) -> str:
-        """Changes when a file of the dataset does, so that the prior is then built again."""
-        digest = hashlib.sha256()
+        """Changes when a file of the dataset or the palette does: the prior is then built again."""
+        digest = hashlib.sha256(palette_state(palette).encode(errors="surrogateescape"))
         try:
             pairs, _unpaired = _pairs(images or "", labels or "")
             for path in (path for pair in pairs for path in (pair.image, pair.label)):
@@ -244,7 +251,7 @@ class BuildPrior(io.ComfyNode):
                 f"{width}x{height} pixels are not whole latent cells; expected multiples of "
                 f"{factor} for this VAE"
             )
-        colors = get_palette(palette)
+        colors = palette_named(palette)
         ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
         pairs, unpaired = _pairs(images, labels)
         if unpaired and on_error == "stop":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, PRIOR_MODES, Prior, PriorError, draw_prior_sample
+from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.findings import findings
@@ -14,6 +14,7 @@ from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
+from .palettes import palette_names, palette_state
 from .prior_note import KEY, prior_note
 from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
 
@@ -82,12 +83,13 @@ class JointPriorNoise(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=[PRIORS_OWN, *PALETTES],
+                    options=[PRIORS_OWN, *palette_names()],
                     default=PRIORS_OWN,
                     optional=True,
                     tooltip="Which color means which class in label_image. prior: the palette "
                     "that the prior was built with. ade20k is what segmentation preprocessors "
-                    "draw; ade20k_base7 is that of the published SCP-Diff ControlNet.",
+                    "draw; ade20k_base7 is that of the published SCP-Diff ControlNet. Files in "
+                    "models/scp_palettes are listed as well.",
                 ),
                 io.Combo.Input(
                     "fallback",
@@ -140,10 +142,15 @@ class JointPriorNoise(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("mode", mode, PRIOR_MODES),
-            ("palette", palette, [PRIORS_OWN, *PALETTES]),
+            ("palette", palette, [PRIORS_OWN, *palette_names()]),
             ("fallback", fallback, FALLBACKS),
             ("batch_noise", batch_noise, BATCH_NOISE),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, palette: str | None = None, **_: object) -> str:
+        """Changes when the palette's file does."""
+        return palette_state(palette)
 
     @classmethod
     @keeps_warnings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..prior_tools import Palette, Prior, PriorError, get_palette
+from ..prior_tools import Palette, Prior, PriorError
 from ..prior_tools.labels.grid import ids_on_grid
 from ..prior_tools.labels.reading import LabelRules, read_label_images
 from ..prior_tools.labels.tally import LabelTally
+from .palettes import palette_named
 
 # The choice of the palette that the prior was built with.
 PRIORS_OWN = "prior"
@@ -16,7 +17,7 @@ PRIORS_OWN = "prior"
 def label_palette(prior: Prior, name: str) -> Palette:
     """The palette of this name, or the prior's own for PRIORS_OWN; PriorError if it has none."""
     if name != PRIORS_OWN:
-        return get_palette(name)
+        return palette_named(name)
     if prior.metadata.palette is None:
         raise PriorError(
             "the prior does not say which colors its classes have; choose the label image's palette"

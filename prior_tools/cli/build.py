@@ -33,7 +33,6 @@ from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES
 from ..labels.tally import LabelTally
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
 from ..name_lengths import path_beside
@@ -42,6 +41,7 @@ from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
+from .palettes import add_palette, read_palette
 
 CANCELLED = 130
 
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
     data.add_argument("--seed", type=int, default=0, help="of the subset")
-    data.add_argument("--palette", choices=list(PALETTES), help="of label files; default: its own")
+    add_palette(data, "of label files (default: the dataset's own)")
     data.add_argument(
         "--id-map",
         metavar="MAP",
@@ -224,7 +224,7 @@ def _layout(args: argparse.Namespace) -> Layout:
         args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
     )
     if args.palette:
-        layout = layout.with_palette(args.palette)
+        layout = layout.with_palette(read_palette(args.palette))
     if args.id_map is not None:
         layout = layout.with_id_map(get_id_map(args.id_map))
     if args.ignore_ids is not None:

@@ -23,8 +23,8 @@ from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES, get_palette
 from .output import say, tell, warn
+from .palettes import add_palette, read_palette
 from .table import aligned
 
 _FITS = {
@@ -62,7 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument(
         "--partial", action="store_true", help="leave out label maps without generated images"
     )
-    data.add_argument("--palette", choices=list(PALETTES), help="of the label maps")
+    add_palette(data, "of the label maps")
     data.add_argument(
         "--ignore",
         metavar="IDS",
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.segmenter:
         id_map = None if args.id_map is None else get_id_map(args.id_map)
-        evaluation.survey_labels(get_palette(args.palette), _ignored(args), id_map)
+        evaluation.survey_labels(read_palette(args.palette), _ignored(args), id_map)
     inception, segmenter = _models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
@@ -157,7 +157,7 @@ def _check(args: argparse.Namespace) -> None:
             "--segmenter for mIoU and accuracy"
         )
     if args.segmenter and not args.palette:
-        raise PriorError(f"--segmenter needs --palette, one of {', '.join(PALETTES)}")
+        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
     _ignored(args)
     for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
         if getattr(args, name) < least:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PriorError
+from ..labels.findings import check_any_class
 from ..labels.geometry import RESIZE_POLICIES, crop_box
 from ..labels.palettes import Palette, get_palette
 from ..labels.reading import LabelRules
@@ -162,7 +163,8 @@ class PairDataset:
     ) -> tuple[PairDataset, LabelTally]:
         """The dataset once some of its label files were looked through, and what they hold.
 
-        See `survey`, which raises PriorError for files that cannot be meant.
+        See `survey`, which raises PriorError for files that cannot be meant; so does this for
+        files of which all are read and none holds a class.
 
         >>> surveyed, tally = dataset.surveyed()
         >>> tally.labelled(surveyed.ignored)
@@ -177,6 +179,8 @@ class PairDataset:
             skip_errors=skip_errors,
             hint=". To leave such files out, set on_error to skip",
         )
+        if tally.files == len(files):
+            check_any_class(tally, rules.palette, self.ignored)
         return replace(self, grey_is_ids=rules.grey_is_ids), tally
 
     def __getitem__(self, index: int) -> LabelledImage:

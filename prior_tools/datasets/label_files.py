@@ -10,7 +10,6 @@ import torch
 
 from ..errors import PriorError
 from ..helper_threads import HelperThreads, in_order
-from ..labels.findings import check_any_class
 from ..labels.reading import BOTH, COLORS, IDS, LabelReading, LabelRules, read_label_picture
 from ..labels.tally import LabelTally
 from .picture_files import is_lossy, open_picture, upright
@@ -67,7 +66,6 @@ def survey(
     look: Callable[[], None] = lambda: None,
     skip_errors: bool = False,
     hint: str = "",
-    option: str = "ignore_ids",
 ) -> tuple[LabelRules, LabelTally]:
     """Look through label files before they are used.
 
@@ -81,12 +79,11 @@ def survey(
         skip_errors: whether files that cannot be used are passed over; they are the caller's to
             leave out.
         hint: what else can be done about one, added to its error.
-        option: what names the ids to ignore, for an error.
 
     Returns:
         The rules, which now say what grey files of this folder are, and what was found.
 
-    Raises PriorError as `read_label_file` does, and if no class is found in all of the files.
+    Raises PriorError as `read_label_file` does.
     """
     step = max(1, -(-len(files) // most))
     chosen, others = files[::step], [f for i, f in enumerate(files) if i % step]
@@ -120,8 +117,6 @@ def survey(
             tally += reading.tally
         elif not skip_errors:
             raise PriorError(f"{str(reading).rstrip('.')}{hint}")
-    if tally.files == len(files):
-        check_any_class(tally, rules.palette, rules.ignore_ids, option)
     return rules, tally
 
 

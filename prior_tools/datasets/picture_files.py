@@ -37,14 +37,14 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
 
     `what` it is and its `name`, by default the file's, are for that message.
     """
-    with _opened(path, f"{what} {name or path.name}") as picture:
+    with opened_head(path, f"{what} {name or path.name}") as picture:
         picture.load()
         _check_numbers(picture)
         return picture
 
 
 @contextmanager
-def _opened(path: Path, what: str) -> Iterator[Image.Image]:
+def opened_head(path: Path, what: str) -> Iterator[Image.Image]:
     """A picture of which the head is read, while its file is open; see `open_picture`."""
     said = f"{what} cannot be read"
     try:
@@ -116,7 +116,7 @@ def upright_size(path: Path, what: str) -> tuple[int, int]:
 
     Raises PriorError as `open_picture` does.
     """
-    with _opened(path, f"{what} {path.name}") as picture:
+    with opened_head(path, f"{what} {path.name}") as picture:
         width, height = picture.size
         return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
 

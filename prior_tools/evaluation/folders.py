@@ -15,6 +15,7 @@ from ..datasets.label_files import check_shape, differs, survey
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import upright_size
 from ..errors import PriorError, listing
+from ..labels.findings import check_any_class
 from ..labels.palettes import Palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
@@ -137,11 +138,13 @@ class Evaluation:
             ignore_ids: classes whose pixels do not count; None takes the palette's.
             id_map: value in the files -> class id.
 
-        Raises PriorError as `survey` does.
+        Raises PriorError as `survey` does, and if no label map holds a class that counts.
         """
         ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
         files = sorted({(image.label.name, image.label) for image in self.images})
-        self.rules, _ = survey(files, LabelRules(palette, ignored, id_map), option="--ignore")
+        self.rules, tally = survey(files, LabelRules(palette, ignored, id_map))
+        if tally.files == len(files):
+            check_any_class(tally, palette, ignored, "--ignore")
 
     def measure_segmentation(self, segmenter: Segmenter) -> None:
         """mIoU and pixel accuracy, of label maps that were surveyed.

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..datasets.label_files import read_label_file, survey
 from ..datasets.pairs import files_by_name
-from ..datasets.picture_files import open_picture, upright, upright_size
+from ..datasets.picture_files import open_picture, opened_head, upright, upright_size
 from ..errors import PriorError
 from ..labels.reading import LabelRules, is_made_visible, is_of_one_channel, values_of
 from ..labels.tally import LabelTally
@@ -57,7 +57,7 @@ def find_label_maps(
     tally = LabelTally()
     if rules:
         named = [(stem + path.suffix, path) for stem, path in files]
-        rules, tally = survey(named, rules, most=len(files), option="the palette")
+        rules, tally = survey(named, rules, most=len(files))
     return [
         LabelMap(
             stem, stem + path.suffix, path, hashlib.sha256(path.read_bytes()).hexdigest(), rules
@@ -82,14 +82,21 @@ def upload_name(label_maps: Sequence[LabelMap]) -> str:
     """A file name made of the content of `upload_data`."""
     parts = []
     for label_map in label_maps:
-        rules = label_map.rules
-        how = rules and [
-            rules.palette.to_json(),
-            [*(rules.id_map or {}).items()],
-            rules.grey_is_ids,
-        ]
-        parts.append(f"{label_map.sha256} {json.dumps(how)}")
+        parts.append(f"{label_map.sha256} {_told(label_map.rules)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".png"
+
+
+def _told(rules: LabelRules | None) -> str:
+    """All that the rules change."""
+    if rules is None:
+        return ""
+    return json.dumps([rules.palette.to_json(), [*(rules.id_map or {}).items()], rules.grey_is_ids])
+
+
+def holds_bare_ids(label_map: LabelMap) -> bool:
+    """Whether it is of one channel, which is sent in grey where no palette gives it colors."""
+    with opened_head(label_map.path, f"label map {label_map.name}") as picture:
+        return label_map.rules is None and is_of_one_channel(picture)
 
 
 def upload_data(label_maps: Sequence[LabelMap]) -> bytes:

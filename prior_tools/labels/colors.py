@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
-from .palettes import PALETTES, Color, Palette, color_codes, get_palette
+from .palette_colors import Color, color_codes
+from .palettes import PALETTES, Palette, get_palette
 
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5

@@ -19,7 +19,8 @@ from torch import Tensor
 from ..errors import PriorError, listing
 from .colors import check_matched, decode_colors
 from .ids import MAX_CLASS_ID
-from .palettes import Color, Palette, bit_color
+from .palette_colors import Color, bit_color
+from .palettes import Palette
 from .tally import EITHER, IDS_IN_CHANNEL, IDS_IN_GREY, KEPT, LOSSY, SHIFTED, LabelTally
 
 # What a picture holds. GREY_COLORS: colors, all of them grey. BOTH: grey that is ids of the palette

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..json_values import by_id, integer, items, table, text
-from .palettes import Color
+from .palette_colors import Color
 
 # The most frequent colors that are kept of those that are in no palette.
 KEPT = 16

@@ -769,7 +769,7 @@ def test_a_label_file_in_another_palette_is_named_with_the_likely_one(tmp_path):
 @pytest.mark.parametrize("shown", ["grey", "voc"])
 def test_ids_made_visible_by_a_usual_color_table_are_ids(tmp_path, shown):
     """Under coco_stuff, whose colors are those of PASCAL VOC for the next id."""
-    from prior_tools.labels.palettes import bit_color
+    from prior_tools.labels.palette_colors import bit_color
 
     label = Image.fromarray(IDS)
     table = [(i, i, i) if shown == "grey" else bit_color(i) for i in range(256)]

@@ -26,6 +26,7 @@ from PIL import Image, ImageSequence
 
 from dev.gate import Gate, passing_on
 from prior_tools.cli import main
+from prior_tools.datasets.label_files import read_label_file
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
@@ -54,8 +55,9 @@ from prior_tools.generating.uploads import Uploads
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
 from prior_tools.labels.colors import decode_label_image
-from prior_tools.labels.files import label_ids
-from prior_tools.labels.palettes import PALETTES, bit_color
+from prior_tools.labels.palette_colors import bit_color
+from prior_tools.labels.palettes import PALETTES
+from prior_tools.labels.reading import LabelRules
 from prior_tools.name_lengths import check_names
 
 
@@ -288,7 +290,7 @@ def maps(tmp_path_factory):
         write_map(folder / f"{'ab'[i % 2]}/{i:02}.png", (6, 4) if i % 3 else (4, 6), seed=i)
     write_map(folder / "alpha.png", mode="RGBA")
     (folder / "notes.txt").write_text("no label map")
-    return find_label_maps(folder)
+    return maps_in(folder)
 
 
 @settings(deadline=None)
@@ -329,7 +331,7 @@ def test_label_maps_whose_images_would_share_a_name_are_refused(tmp_path):
     write_map(tmp_path / "a.png")
     write_map(tmp_path / "a.bmp")
     with pytest.raises(PriorError, match=r"a\.bmp and a\.png"):
-        find_label_maps(tmp_path)
+        maps_in(tmp_path)
 
 
 def sent(label_maps) -> list[np.ndarray]:
@@ -341,13 +343,25 @@ def sent(label_maps) -> list[np.ndarray]:
         return [np.array(frame) for frame in ImageSequence.Iterator(picture)]
 
 
+def maps_in(folder, palette=None):
+    """The label maps of a folder, read by a palette."""
+    rules = palette and LabelRules(PALETTES[palette], PALETTES[palette].ignore_ids)
+    return find_label_maps(folder, rules)[0]
+
+
+def counting(ids: torch.Tensor, palette: str) -> torch.Tensor:
+    """Ids with the ignored ones, which may share a color, as unknown."""
+    return torch.where(torch.isin(ids, torch.tensor(PALETTES[palette].ignore_ids)), -1, ids)
+
+
 IDS = np.array([[0, 1, 5], [7, 3, 10]])
 
 
 def write_ids(path: Path, form: str, palette) -> Path:
     """A label file of IDS in one of the forms that tools write."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    colors = [color for i in range(256) for color in palette.paint(torch.tensor(i)).tolist()]
+    known = (i if palette.holds(i) else -1 for i in range(256))
+    colors = [color for i in known for color in palette.paint(torch.tensor(i)).tolist()]
     if form == "colors":
         picture = Image.fromarray(palette.paint(torch.from_numpy(IDS)).contiguous().numpy())
     elif form in ("uint16", "int32", "float32"):
@@ -384,15 +398,16 @@ def test_a_map_arrives_as_the_classes_that_a_build_reads(tmp_path, form, palette
     suffix = "tif" if form in ("int32", "float32") else "png"
     path = write_ids(tmp_path / f"a.{suffix}", form, PALETTES[palette])
     shutil.copy(path, tmp_path / f"b.{suffix}")
-    label_maps = find_label_maps(tmp_path, palette)
+    label_maps = maps_in(tmp_path, palette)
     (job, *_) = plan(label_maps, 1, batch, 0)
     assert len(job.label_maps) == batch
+    rules = LabelRules(PALETTES[palette], PALETTES[palette].ignore_ids)
     for pixels in sent(job.label_maps):
-        with Image.open(path) as picture:
-            built = label_ids(picture, "a", PALETTES[palette])
-        assert np.array_equal(built, IDS) and pixels.shape == (2, 3, 3)
+        built = read_label_file(path, rules).ids
+        assert torch.equal(counting(built, palette), counting(torch.from_numpy(IDS), palette))
+        assert pixels.shape == (2, 3, 3)
         ids, unmatched = decode_label_image(pixels, palette)
-        assert torch.equal(ids, built) and unmatched == 0
+        assert torch.equal(counting(ids, palette), counting(built, palette)) and unmatched == 0
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -401,20 +416,19 @@ def test_what_has_no_class_arrives_as_unknown_or_ignored(tmp_path, palette):
     ids = IDS.astype(np.int32)
     ids[0, 0], ids[1, 0] = -1, colors.ignore_ids[0]
     Image.fromarray(ids).save(tmp_path / "a.tif")
-    (pixels,) = sent(find_label_maps(tmp_path, palette))
-    found = decode_label_image(pixels, palette)[0]
-    known = torch.where(torch.isin(found, torch.tensor(colors.ignore_ids)), -1, found)
+    (pixels,) = sent(maps_in(tmp_path, palette))
+    known = counting(decode_label_image(pixels, palette)[0], palette)
     assert known[:, 0].tolist() == [-1, -1]
-    assert np.array_equal(known[:, 1:], IDS[:, 1:])
+    assert torch.equal(known[:, 1:], counting(torch.from_numpy(IDS[:, 1:]), palette))
 
 
 @pytest.mark.parametrize("form", ["uint8", "uint16", "int32", "float32"])
 def test_ids_arrive_as_grey_levels_where_no_palette_is_named(tmp_path, form):
     write_ids(tmp_path / "a.tif", form, PALETTES["grey_ids"])
-    (pixels,) = sent(find_label_maps(tmp_path))
+    (pixels,) = sent(maps_in(tmp_path))
     assert np.array_equal(pixels, np.repeat(IDS[..., None], 3, -1))
     Image.new("1", (3, 2), 1).save(tmp_path / "a.tif")
-    assert (sent(find_label_maps(tmp_path))[0] == 1).all()
+    assert (sent(maps_in(tmp_path))[0] == 1).all()
 
 
 @pytest.mark.parametrize("palette", [None, "grey_ids"])
@@ -423,8 +437,8 @@ def test_ids_without_color_or_grey_level_are_refused(tmp_path, palette, strange)
     ids = IDS.astype(np.int32)
     ids[1, 1] = strange
     Image.fromarray(ids).save(tmp_path / "a.tif")
-    with pytest.raises(PriorError, match=rf"a\.tif holds class id {strange}; .*0\.\.255"):
-        upload_data(find_label_maps(tmp_path, palette))
+    with pytest.raises(PriorError, match=rf"a\.tif holds class ids? {strange}.*0\.\.(255|65535)"):
+        upload_data(maps_in(tmp_path, palette))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -440,7 +454,7 @@ def test_maps_are_sent_as_they_are_shown(tmp_path, batch):
         for suffix in ("png", "tif"):
             picture.save(tmp_path / f"elsewhere/{suffix}.{suffix}", exif=exif)
     (tmp_path / "maps/more").symlink_to(tmp_path / "elsewhere")
-    maps = find_label_maps(tmp_path / "maps")
+    maps = maps_in(tmp_path / "maps")
     groups = [job.label_maps for job in plan(maps, 1, batch, 0)]
     stems = [m.stem for group in groups for m in group]
     assert stems == ["a", "b", "more/png", "more/tif"] and len(groups) == 4 // batch
@@ -469,7 +483,7 @@ def test_frames_come_back_in_order_and_bit_for_bit_also_where_they_repeat(
 
 def test_an_upload_is_named_after_its_content_and_holds_the_maps(maps):
     same = [m for m in maps if m.stem != "alpha"][1:3]
-    painted = [replace(same[0], palette="camvid")]
+    painted = [replace(same[0], rules=LabelRules(PALETTES["camvid"]))]
     assert len({upload_name(some) for some in (same[:1], same, same[::-1], painted)}) == 4
     for some in (same, [m for m in maps if m.stem == "alpha"]):
         for frame, label_map in zip(sent(some), some, strict=True):
@@ -667,12 +681,10 @@ def test_a_line_that_is_no_entry_is_named(tmp_path, line):
         Manifest(tmp_path, {})
 
 
-def run_of(
-    *settings, seed=0, batch=1, palette=None, maps=(("a", "11"), ("b", "22")), prompt=PROMPT
-):
+def run_of(*settings, seed=0, batch=1, rules=None, maps=(("a", "11"), ("b", "22")), prompt=PROMPT):
     workflow = prepared(*settings, prompt=prompt)
     label_maps = [label_map(stem, sha256) for stem, sha256 in maps]
-    return records.describe_run(workflow, label_maps, seed, batch, palette)
+    return records.describe_run(workflow, label_maps, seed, batch, rules)
 
 
 @pytest.mark.parametrize(
@@ -680,7 +692,15 @@ def run_of(
     [
         ({"seed": 1}, "seed was 0 and is 1"),
         ({"batch": 2}, "batch was 1 and is 2"),
-        ({"palette": "camvid"}, "palette was None and is camvid"),
+        ({"rules": LabelRules(PALETTES["camvid"])}, "palette was None and is camvid"),
+        (
+            {"rules": LabelRules(replace(PALETTES["camvid"], ignore_ids=()))},
+            "palette was None and is camvid (",
+        ),
+        (
+            {"rules": LabelRules(PALETTES["camvid"], id_map={200: 3})},
+            "id map was None and is ",
+        ),
         ({"maps": (("a", "11"), ("b", "33"))}, "1 label maps are changed (b.png)"),
         ({"maps": (("a", "11"),)}, "1 label maps are gone (b.png)"),
         ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "are new (c.png)"),

@@ -69,8 +69,8 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
     elif kind == "grey table":
         label.putpalette([level for i in range(256) for level in (i, i, i)])
     elif kind == "own table":
-        colors = found.palette.paint(torch.arange(256))
-        label.putpalette(colors.flatten().tolist())
+        colors = [found.palette.colors.get(i, (0, 0, 0)) for i in range(256)]
+        label.putpalette([level for color in colors for level in color])
     else:
         # PASCAL VOC's table, common in tools: under it COCO-Stuff's colors mean id - 1.
         voc = [(0, 0, 0), *(get_palette("coco_stuff").colors.get(i, (9, 9, 9)) for i in range(255))]
