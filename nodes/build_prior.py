@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any
 
 from comfy_api.v0_0_2 import io
@@ -11,10 +12,12 @@ from torch import Tensor
 from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
 from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
-from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
+from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
 from ..prior_tools.errors import listing
+from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
+from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import AUTO, CHOICES, choose_format
 from ..prior_tools.picture import describe_prior
 from .host_folders import dataset_folder, inside_roots
@@ -22,6 +25,7 @@ from .host_models import (
     keeps_warnings,
     notify,
     progress_bar,
+    raise_if_cancelled,
     vae_decode,
     vae_encoder,
     vae_fingerprint,
@@ -30,6 +34,8 @@ from .host_models import (
 from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
+
+_log = logging.getLogger("scp-diff")
 
 
 class BuildPrior(io.ComfyNode):
@@ -240,14 +246,20 @@ class BuildPrior(io.ComfyNode):
             raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
 
+        if linked := same_files({pair.name: pair.image for pair in pairs}, "images"):
+            notify(cls.hidden.unique_id, linked, "images under several names")
         left_out: list[str] = []
+        tallies: list[LabelTally] = []
         show = progress_bar(len(pairs))
+        dataset = PairDataset(pairs, (width, height), colors, resize, ignored)
         prior = build_prior(
-            PairDataset(pairs, (width, height), colors, resize, ignored),
+            dataset,
             vae_encoder(vae),
             BuildOptions(factor, label_method, batch_size, on_error),
             progress=lambda done, _total: show(done),
+            cancelled=raise_if_cancelled,
             skipped=lambda _name, reason: left_out.append(reason),
+            tallied=tallies.append,
             latent_format=latent_format,
             vae=vae_fingerprint(vae),
             dataset_name=images.strip(),
@@ -258,6 +270,13 @@ class BuildPrior(io.ComfyNode):
         if left_out:
             text = f"left out: {listing(left_out, 5)}"
             notify(cls.hidden.unique_id, text, "files left out")
+        for tally in tallies:
+            share = tally.labelled(dataset.ignored)
+            _log.info(
+                "SCP-Diff: %.1f%% of the label maps' pixels are of a class that counts", 100 * share
+            )
+            for kind, text in findings(tally, colors, dataset.ignored):
+                notify(cls.hidden.unique_id, text, kind)
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

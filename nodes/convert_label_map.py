@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
-from ..prior_tools.labels.colors import check_matched
+from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.palettes import Palette
 from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
@@ -84,7 +84,8 @@ class ConvertLabelMap(io.ComfyNode):
         image, found = convert_label_image(
             label_image, source, target, parse_changes(changes, source, target)
         )
-        check_matched(label_image, found.unmatched, source, "the label image")
+        for kind, text in findings(found.tally, source, option=""):
+            notify(cls.hidden.unique_id, text, kind)
         if found.lost:
             notify(
                 cls.hidden.unique_id,

@@ -14,6 +14,7 @@ from comfy_api.v0_0_2 import io
 from server import PromptServer
 from torch import Tensor
 
+from ..prior_tools.errors import printable
 from ..prior_tools.generating.node_warnings import UI_KEY
 from ..prior_tools.latent_formats import ModelLatents, VaeLatents
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
@@ -60,9 +61,10 @@ def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
 
     kind: what such warnings have in common, without figures; default: the text.
     """
+    text, kind = printable(text), printable(kind or text)
     told = _told.get()
     if told is not None:
-        told.append([kind or text, text])
+        told.append([kind, text])
     _log.warning("SCP-Diff: %s", text)
     send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
     if send is not None and node_id is not None:
@@ -78,6 +80,12 @@ def progress_bar(total: int) -> Callable[[int], None]:
         bar.update_absolute(done, total)
 
     return show
+
+
+def raise_if_cancelled() -> bool:
+    """Raise the host's own error if the run was cancelled; False if it was not."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return False
 
 
 def between_nodes(tensor: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from torch import Tensor
 from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
+from ..prior_tools.labels.findings import findings
+from ..prior_tools.labels.tally import LabelTally
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
@@ -164,8 +166,12 @@ class JointPriorNoise(io.ComfyNode):
             raise PriorError(
                 f"batch_noise is {batch_noise!r}; expected one of {', '.join(BATCH_NOISE)}"
             )
-        labels = labels_for(prior, label_image, label_palette(prior, palette))
-        for kind, text in _warnings(prior, labels, mode):
+        colors = label_palette(prior, palette)
+        labels, tally = labels_for(prior, label_image, colors)
+        for kind, text in [
+            *findings(tally, colors, option=""),
+            *_warnings(prior, labels, tally, mode),
+        ]:
             notify(cls.hidden.unique_id, text, kind)
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
@@ -177,7 +183,7 @@ class JointPriorNoise(io.ComfyNode):
         return io.NodeOutput(latent)
 
 
-def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
+def _warnings(prior: Prior, labels: Tensor, tally: LabelTally, mode: str) -> list[tuple[str, str]]:
     """What of the label maps the prior does not know: kind and text."""
     if mode in ("spatial", "normal"):
         return []
@@ -189,10 +195,10 @@ def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
             f"({names}); these places take the spatial prior"
         )
         warnings.append(("classes that the prior has never seen", text))
-    if found.unknown > _WORTH_SAYING:
+    if found.unknown > _WORTH_SAYING and tally.share(tally.unknown) <= _WORTH_SAYING:
         text = (
-            f"{found.unknown:.1%} of the label map is unlabelled or in no class color; these "
-            "places take the spatial prior"
+            f"{found.unknown:.1%} of the label map is unlabelled; these places take the spatial "
+            "prior"
         )
         warnings.append(("places without a class", text))
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:

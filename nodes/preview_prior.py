@@ -126,7 +126,7 @@ class PreviewPrior(io.ComfyNode):
         if label_image is None:
             labels = prior.most_frequent_classes()[None]
         else:
-            labels = labels_for(prior, label_image, label_palette(prior, palette))
+            labels, _ = labels_for(prior, label_image, label_palette(prior, palette))
         drawn = decoded(draw_prior_sample(prior, labels, mode, seed, deviation))
         title = prior.metadata.dataset_name
         overview = describe_prior(prior, mean[0] if vae is not None else None, title)[None]

@@ -10,7 +10,7 @@ from ..labels.ids import parse_ids
 from ..latent_formats import LATENT_FORMATS, SCALES
 from ..published.files import CATEGORICAL, SPATIAL, read_published
 from ..published.prior import ImportReport, prior_from_published
-from .output import add_output, check_output, named, save, say, warn
+from .output import add_output, check_output, named, save, say, tell, warn
 from .palettes import add_palette, read_palette
 
 _DERIVED = {
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         dataset_name=args.dataset_name,
     )
     for kind, name in statistics.files.items():
-        print(f"read {name} ({kind})")
+        tell(f"read {name} ({kind})")
     names = prior.metadata.class_names
     found = statistics.found_ids
     # Under the palette's numbering the files' own ids would get wrong names, so the names go to

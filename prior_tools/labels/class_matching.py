@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError, listing
-from .colors import decode_label_image
 from .palettes import Palette
+from .reading import LabelRules, read_label_images
+from .tally import LabelTally
 
 # Names of one thing in several datasets. A class takes the first name of its row that the other
 # palette has, so the most general ones come first; a class in several rows tries them in order.
@@ -76,13 +77,13 @@ class Conversion:
         classes: class id -> the other palette's class id, of the classes in the image.
         lost: class ids in the image that the other palette has nothing for.
         lost_share: fraction of pixels in them.
-        unmatched: fraction of pixels that were in no color of the palette.
+        tally: what was found in the image, see `findings`.
     """
 
     classes: dict[int, int]
     lost: tuple[int, ...]
     lost_share: float
-    unmatched: float
+    tally: LabelTally
 
 
 def matching_classes(
@@ -143,13 +144,17 @@ def convert_label_image(
     Where there is no class for a pixel it is painted as unknown; see `Palette.paint`.
 
     Args:
-        image: [N, H, W, 3], floats in 0..1, in the colors of `source`.
+        image: [N, H, W, 3], floats in 0..1, in the colors of `source`, or of its ids.
         changes: see `matching_classes`.
 
     Returns:
         float32 [N, H, W, 3] in 0..1, and what became of the classes.
+
+    Raises PriorError as `read_label_images` does.
     """
-    ids, unmatched = decode_label_image(image, source)
+    rules = LabelRules(source, source.ignore_ids)
+    reading = read_label_images(image, rules, "the label image")
+    ids = reading.ids
     partners = matching_classes(source, target, changes)
     present = [int(i) for i in ids.unique() if i >= 0]
     table = torch.full((max([*present, 0]) + 2,), -1)
@@ -160,7 +165,7 @@ def convert_label_image(
     lost = tuple(i for i in present if i not in partners and i not in source.ignore_ids)
     share = torch.isin(ids, torch.tensor(lost, dtype=torch.int64)).double().mean()
     return target.paint(converted).float() / 255, Conversion(
-        {i: partners[i] for i in present if i in partners}, lost, float(share), unmatched
+        {i: partners[i] for i in present if i in partners}, lost, float(share), reading.tally
     )
 
 

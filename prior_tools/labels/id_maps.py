@@ -80,7 +80,7 @@ def _parsed_file(text: str, what: str) -> dict[int, int]:
 
 
 def _json_entries(text: str) -> Iterator[str]:
-    data = parsed(text, once=True)
+    data = parsed(text)
     pairs = data.items() if isinstance(data, dict) else data
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:

@@ -81,7 +81,7 @@ def _labels(lines: list[tuple[str, str]]) -> Iterator[Row]:
 
 def in_json(data: str) -> Listed | None:
     """The classes of one's own JSON, of Mapillary's or of COCO's; None for another JSON."""
-    found = parsed(data, once=True)
+    found = parsed(data)
     if isinstance(found, list) and found:
         return Listed([_category(i, entry) for i, entry in enumerate(found)])
     if not isinstance(found, dict):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from dev.fuzz.limits import memory_limit
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_palette
-from prior_tools.labels.colors import check_matched, likely_palettes
 from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.palette_colors import free_colors, own_colors
+from prior_tools.labels.reading import LabelRules, read_label_images
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
 
@@ -283,17 +283,14 @@ def test_the_unmatched_fraction_is_that_of_the_pixels():
 def test_a_foreign_label_map_is_refused_with_its_likely_palette():
     coco = PALETTES["coco_stuff"]
     image = coco.paint(torch.tensor([*coco.colors][:60]).view(1, 6, 10))
-    _, unmatched = decode_label_image(image, "ade20k")
-    assert likely_palettes(image)[0][0] == "coco_stuff"
-    with pytest.raises(PriorError, match=r"in \d+\.\d% of its pixels; it may be coco_stuff"):
-        check_matched(image, unmatched, PALETTES["ade20k"], "the label image")
+    with pytest.raises(PriorError, match=r"in \d+\.\d% of its pixels.*palette coco_stuff has 100%"):
+        read_label_images(image[None][0], LabelRules(PALETTES["ade20k"]), "the label image")
 
 
 def test_a_photograph_fits_no_palette():
-    image = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(0))
-    _, unmatched = decode_label_image(image, "camvid")
-    with pytest.raises(PriorError, match="no known palette fits"):
-        check_matched(image, unmatched, PALETTES["camvid"], "the label image")
+    image = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(PriorError, match="no built-in palette has them"):
+        read_label_images(image, LabelRules(PALETTES["camvid"]), "the label image")
 
 
 def test_palettes_survive_json():
