@@ -5,18 +5,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
 FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
 PRIOR = "ade20k_512x512_sd15.safetensors"
-
-# The titles of the nodes that show a picture.
-PICTURES = """() => app.graph.nodes
-    .filter(n => n.imgs?.length && n.imgs.every(i => i.complete && i.naturalWidth > 0))
-    .map(n => n.title)"""
 
 
 def test_the_template_browser_shows_the_packs_workflows(show_templates, screenshot):
@@ -48,7 +43,7 @@ def test_a_template_opens_whole_and_with_the_values_of_its_file(
 
 
 def test_the_templates_run_one_after_the_other(
-    page, street, open_template, set_widget, run, screenshot
+    page, street, open_template, set_widget, run, pictures, screenshot
 ):
     """First the prior is built, then the other workflow finds it under the name it expects."""
     saved = street.base / "models" / "scp_priors" / PRIOR
@@ -58,27 +53,23 @@ def test_the_templates_run_one_after_the_other(
         set_widget("SCP_BuildPrior", side, 128)
     assert run()["type"] == "execution_success"
     assert saved.exists()
-    page.wait_for_function(f"({PICTURES})().length === 1")
+    pictures("Build SCP Prior")
     screenshot("built")
 
     open_template(COMPARE)
     for sampler in ("KSampler", "SCP_PartialDenoiseKSampler"):
         set_widget(sampler, "steps", 4)
     assert run()["type"] == "execution_success"
-    page.wait_for_function(f"({PICTURES})().length === 3")
-    assert sorted(page.evaluate(PICTURES)) == [
-        "Label map",
-        "Label map and draw, stock start and prior start",
-        "The draw, decoded",
-    ]
+    pictures("Label map", "Label map and draw, stock start and prior start", "The draw, decoded")
     screenshot("compared")
 
 
-def test_the_demo_runs_as_it_is_and_shows_both_starts(page, street, open_template, run, screenshot):
+def test_the_demo_runs_as_it_is_and_shows_both_starts(
+    page, open_template, run, pictures, screenshot
+):
     open_template(DEMO)
     assert run()["type"] == "execution_success"
-    page.wait_for_function(f"({PICTURES})().length === 3")
-    assert sorted(page.evaluate(PICTURES)) == ["Label map", "Prior start", "Stock start"]
+    pictures("Label map", "Prior start", "Stock start")
     screenshot("demo")
 
 

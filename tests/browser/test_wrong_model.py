@@ -8,9 +8,10 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
+from dev.browser import close_dialogs
 from prior_tools import PALETTES, PriorAccumulator, save_prior
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
 NAME = "sixteen_channels.safetensors"
 
@@ -48,30 +49,29 @@ def sixteen_channels(street) -> None:
 
 
 def marked_nodes(page: Page) -> list[dict[str, Any]]:
-    """The nodes that are drawn with the frame of an error."""
+    """The nodes that have the frame of an error."""
     return page.evaluate(
-        """() => app.graph.nodes
-        .filter(node => node.strokeStyles.executionError?.call(node))
-        .map(node => node.type)"""
+        """() => app.graph.nodes.filter(node => {
+        const html = document.querySelector(`[data-node-id="${node.id}"]`);
+        const framed = html && (html.matches('.ring-destructive') ||
+            html.querySelector('.ring-destructive'));
+        return html ? framed : node.strokeStyles.executionError?.call(node);
+        }).map(node => node.type)"""
     )
 
 
 def test_a_prior_of_other_channels_than_the_models_is_refused_by_the_sampler(
     sixteen_channels, page, add_nodes, refused_by, screenshot
 ):
-    page.evaluate(
-        """() => {
-        app.graph.clear();
-        app.canvas.ds.scale = 1;
-        app.canvas.ds.offset = [140, 180]; }"""
-    )
+    # As one does after a file came into the folder.
+    page.evaluate("app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')")
+    page.evaluate("() => { app.canvas.ds.offset = [140, 180]; }")
     add_nodes(NODES, LINKS)
-    expect(page.locator(".scp-prior-card")).to_contain_text("VAE sd3, 16 channels")
-    dialog = refused_by("SCP_PartialDenoiseKSampler")
-    expect(dialog).to_contain_text("the prior has 16 latent channels and the model (SD15) 4")
-    expect(dialog).to_contain_text("load a prior that was built with this model's VAE")
-    screenshot("dialog")
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
+    expect(page.locator(".scp-prior-card:visible")).to_contain_text("VAE sd3, 16 channels")
+    told = refused_by("SCP_PartialDenoiseKSampler")
+    expect(told).to_contain_text("the prior has 16 latent channels and the model (SD15) 4")
+    expect(told).to_contain_text("load a prior that was built with this model's VAE")
+    screenshot("told")
+    close_dialogs(page)
     assert marked_nodes(page) == ["SCP_PartialDenoiseKSampler"]
     screenshot("marked")

@@ -63,9 +63,21 @@ function watch(widget) {
   });
 }
 
+/**
+ * Nodes of HTML keep the element of an earlier node of their number: after undo, or when another
+ * workflow was opened.
+ */
+function replaceStale(node, root) {
+  if (node.graph !== app.canvas.graph) return;
+  const place = `[data-node-id="${node.id}"] .scp-prior-card[data-input="${root.dataset.input}"]`;
+  const mounted = document.querySelector(place);
+  if (mounted && mounted !== root) mounted.replaceWith(root);
+}
+
 function makeCard(node, input) {
   // The second class asks nodes that are made of HTML for all the height that is left.
   const root = element("div", "scp-prior-card widget-expands");
+  root.dataset.input = input;
   let shown;
   let said;
   let question = 0;
@@ -93,6 +105,7 @@ function makeCard(node, input) {
   }
 
   function check() {
+    replaceStale(node, root);
     if (chosen() !== shown) refresh();
   }
 

@@ -8,10 +8,12 @@ export const LOCALE = "Comfy.Locale";
  * In pixels: what the facts, the pictures and two rows of classes need on a node as narrow as the
  * host allows.
  */
-export const LEAST_HEIGHT = 236;
+export const LEAST_HEIGHT = 260;
 
+// The card is as large as its node lets it be: what it holds must not enlarge a node of HTML.
 export const STYLE = `
 .scp-prior-card {
+  container-type: size;
   box-sizing: border-box; display: flex; flex-direction: column; gap: 6px;
   height: 100%; min-height: ${LEAST_HEIGHT - 20}px; padding: 8px; overflow: hidden;
   border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px;
@@ -20,16 +22,21 @@ export const STYLE = `
 }
 .scp-prior-card > * { flex: none; margin: 0; }
 .scp-prior-card[data-state="reading"] > * { opacity: 0.5; }
-.scp-prior-card .scp-dataset { font-weight: bold; overflow-wrap: anywhere; }
+.scp-prior-card .scp-dataset {
+  font-weight: bold; overflow-wrap: anywhere; overflow: hidden;
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+}
 .scp-prior-card .scp-facts, .scp-prior-card figcaption, .scp-prior-card small {
   color: var(--descrip-text, #999); font-size: inherit;
 }
 .scp-prior-card .scp-facts span { white-space: nowrap; }
-.scp-prior-card .scp-pictures { flex: 2 1 0; min-height: 70px; display: flex; gap: 8px; }
-.scp-prior-card figure {
-  flex: 1 1 0; min-width: 0; margin: 0; display: flex; flex-direction: column;
+.scp-prior-card .scp-pictures {
+  flex: 0 1 auto; min-height: 70px; max-height: 55cqh; display: flex; gap: 8px;
 }
-.scp-prior-card figure div { flex: 1 1 0; min-height: 0; position: relative; }
+.scp-prior-card figure {
+  flex: 1 1 0; min-width: 0; min-height: 0; margin: 0; display: flex; flex-direction: column;
+}
+.scp-prior-card figure div { flex: 0 1 auto; min-height: 0; position: relative; }
 .scp-prior-card img {
   position: absolute; inset: 0; width: 100%; height: 100%;
   object-fit: contain; object-position: left top; image-rendering: pixelated;
@@ -64,11 +71,13 @@ export function element(tag, className, ...children) {
   return made;
 }
 
-function picture(source, caption) {
+function picture(source, caption, [rows, columns]) {
   const image = element("img");
   image.src = source;
   image.alt = caption;
-  return element("figure", "", element("figcaption", "", caption), element("div", "", image));
+  const frame = element("div", "", image);
+  frame.style.aspectRatio = `${columns} / ${rows}`;
+  return element("figure", "", element("figcaption", "", caption), frame);
 }
 
 function classItem({ id, name, color, images, share }, total) {
@@ -98,16 +107,18 @@ function facts(card) {
 /** The parts of a card. name: the prior's, its file. card: what the server said of it, or {error}. */
 export function content(name, card) {
   if (card.error) return [element("p", "scp-error", card.error)];
+  const dataset = element("p", "scp-dataset", card.dataset || name);
+  dataset.title = dataset.textContent;
   const pictures = element("div", "scp-pictures");
   pictures.append(
-    picture(card.class_picture, say("mostFrequent")),
-    picture(card.mean_picture, say("mean")),
+    picture(card.class_picture, say("mostFrequent"), card.grid),
+    picture(card.mean_picture, say("mean"), card.grid),
   );
   const heading = element("li", "", element("small", "", say("perClass")));
   const classes = card.classes.map((row) => classItem(row, card.images));
   const list = element("ul", "", heading, ...classes);
   list.addEventListener("wheel", zoomWhereNothingScrolls);
-  return [element("p", "scp-dataset", card.dataset || name), facts(card), pictures, list];
+  return [dataset, facts(card), pictures, list];
 }
 
 function zoomWhereNothingScrolls(event) {
