@@ -1,8 +1,8 @@
 """A real browser on the test servers, and all files that the example workflows name.
 
-Tests run on the host's own frontend. Those that are marked `every_frontend` also run on a newer one,
-once with nodes drawn on a canvas and once with nodes of HTML (Nodes 2.0). For each there is one tab;
-every test finds an empty workflow in it.
+Tests run on the host's own frontend. Those that are marked `every_frontend` also run on a newer
+one, once with nodes drawn on a canvas and once with nodes of HTML (Nodes 2.0). For each there is one
+tab; every test finds an empty workflow in it.
 """
 
 from __future__ import annotations
@@ -277,25 +277,27 @@ def pictures(page: Page) -> Callable[..., dict[str, list[str]]]:
     return shown
 
 
-@pytest.fixture
-def boxes(page: Page) -> Callable[[], dict[int, list[float]]]:
-    """`boxes()`: where nodes are, [left, top, right, bottom] on the page with their titles, by id.
+# Where an element of the page is in the graph.
+PLACE = """element => {
+    const {left, top, right, bottom} = element.getBoundingClientRect();
+    return [[left, top], [right, bottom]].flatMap(corner => app.clientPosToCanvasPos(corner)); }"""
 
-    What is scrolled out of sight is measured, too.
+
+@pytest.fixture
+def boxes(page: Page) -> Callable[..., Any]:
+    """`boxes()`: where nodes are, [left, top, right, bottom] with their titles, by their ids.
+
+    `boxes(selector)`: where elements of the page are. In pixels of the graph.
     """
 
-    def measure() -> dict[int, list[float]]:
+    def measure(selector: str | None = None) -> Any:
+        if selector is not None:
+            return page.locator(selector).evaluate_all(f"all => all.map({PLACE})")
         found = page.evaluate(
-            """() => app.canvas.graph.nodes.map(node => {
-            const html = document.querySelector(`[data-node-id="${node.id}"]`);
-            if (html) {
-                const {left, top, right, bottom} = html.getBoundingClientRect();
-                return [node.id, [left, top, right, bottom]];
-            }
+            f"""() => app.canvas.graph.nodes.map(node => {{
+            const html = document.querySelector(`[data-node-id="${{node.id}}"]`);
             const [x, y, width, height] = node.getBounding();
-            const [left, top] = app.canvasPosToClientPos([x, y]);
-            const scale = app.canvas.ds.scale;
-            return [node.id, [left, top, left + width * scale, top + height * scale]]; })"""
+            return [node.id, html ? ({PLACE})(html) : [x, y, x + width, y + height]]; }})"""
         )
         return {int(node): box for node, box in found}
 

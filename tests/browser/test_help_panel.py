@@ -43,7 +43,8 @@ def test_the_info_button_opens_our_page_with_its_picture(page, screenshot):
         width, shown, room = content.locator("img").evaluate(
             """async image => {
             await image.decode();
-            return [image.naturalWidth, image.clientWidth, image.closest('.node-help-content').clientWidth]; }"""
+            const room = image.closest('.node-help-content').clientWidth;
+            return [image.naturalWidth, image.clientWidth, room]; }"""
         )
         assert width > 300, node
         assert shown <= room, node
