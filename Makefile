@@ -1,4 +1,4 @@
-# make demo | test | bench | train | ablation | lint | clean
+# make demo | test | fuzz | bench | train | ablation | lint | clean
 #
 # PYTHON       the interpreter that .venv is made from (3.10 or newer)
 # COMFYUI_DIR  your own ComfyUI's folder; without it a pinned release is fetched into .cache
@@ -9,13 +9,16 @@ ARGS ?=
 VENV_PYTHON = .venv/bin/python
 STAMP = .venv/.requirements
 
-.PHONY: demo test bench train ablation lint clean venv
+.PHONY: demo test fuzz bench train ablation lint clean venv
 
 demo: venv
 	@$(VENV_PYTHON) -m demo.run $(ARGS)
 
 test: venv
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+fuzz: venv
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m dev.fuzz $(ARGS)
 
 bench: venv
 	@$(VENV_PYTHON) -m bench $(ARGS)

@@ -95,6 +95,7 @@ def _run(root: Path, out: Path) -> Run:
         *(sys.executable, "-m", "prior_tools", "build", "--dataset", "pairs"),
         *("--root", str(root), "--split", "", "--palette", "cityscapes"),
         *("--vae", str(weights.tiny_vae(4)), "--comfyui", str(ensure_comfyui())),
+        *("--latent-format", "sd15"),
         *("--size", f"{SIDE}x{SIDE}", "--batch-size", "8", "--workers", str(WORKERS)),
         *("--device", "cpu", "--out", str(out)),
     ]

@@ -17,7 +17,7 @@ from bench.options import Options
 from dev.comfyui import REPOSITORY
 
 # In the order of the output; each is a module of this package.
-NAMES = ("encodes", "speed", "overhead", "accumulation", "files", "growth", "sampling")
+NAMES = ("encodes", "speed", "overhead", "accumulation", "files", "draws", "growth", "sampling")
 
 CAMVID = REPOSITORY.parent / "shared" / "camvid"
 OUT = REPOSITORY / "bench_output" / "bench.json"

@@ -54,7 +54,9 @@ def _steps_saved(server: ComfyServer, rounds: int, steps: int) -> Figure:
 
     def partial() -> float:
         graph, shared = _start(server, SIDE, SIDE, steps)
-        return _seconds(server, graph, graph.add("SCP_PartialDenoiseKSampler", **shared, mu=MU))
+        return _seconds(
+            server, graph, graph.add("SCP_PartialDenoiseKSampler", **shared, mu=MU, mu_of="model")
+        )
 
     _load_model(server)
     taken = _in_turns({"stock": stock, "partial": partial}, rounds)

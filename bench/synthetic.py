@@ -13,6 +13,7 @@ import torch
 
 from prior_tools import Prior, PriorMetadata
 from prior_tools.labels.palettes import Palette, bit_color
+from prior_tools.latent_formats import UNKNOWN
 
 # Per cent of pixels of Cityscapes' classes, rounded, most frequent first.
 _CITYSCAPES = (
@@ -30,12 +31,14 @@ class Like:
         classes: number of classes.
         grid: (h, w), latent cells.
         images: number of training images.
+        channels: of the latents.
     """
 
     name: str
     classes: int
     grid: tuple[int, int]
     images: int
+    channels: int = 4
 
     def shares(self) -> torch.Tensor:
         """Share of all pixels of each class, float64 [K]."""
@@ -65,6 +68,7 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
         return torch.randn(*shape, generator=generator)
 
     classes, (height, width) = like.classes, like.grid
+    maps = (classes, like.channels, height, width)
     count = torch.full((classes, height, width), 9, dtype=torch.int32)
     if not full:
         # A class lies within a sixth of the height about its own, evenly across the width.
@@ -80,19 +84,19 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
     names = {i: f"class number {i}" for i in range(classes)}
     return Prior(
         class_ids=torch.arange(classes),
-        joint_mean=normal(classes, 4, height, width) * occupied,
-        joint_std=normal(classes, 4, height, width).abs() * (count >= 2).unsqueeze(1),
+        joint_mean=normal(*maps) * occupied,
+        joint_std=normal(*maps).abs() * (count >= 2).unsqueeze(1),
         joint_count=count,
-        spatial_mean=normal(4, height, width),
-        spatial_std=normal(4, height, width).abs(),
-        class_mean=normal(classes, 4),
-        class_std=normal(classes, 4).abs(),
+        spatial_mean=normal(*maps[1:]),
+        spatial_std=normal(*maps[1:]).abs(),
+        class_mean=normal(*maps[:2]),
+        class_std=normal(*maps[:2]).abs(),
         class_image_count=count.flatten(1).amax(1).to(torch.int32),
         num_images=like.images,
         metadata=PriorMetadata(
-            latent_channels=4,
+            latent_channels=like.channels,
             grid=like.grid,
-            latent_format="sd15",
+            latent_format="sd15" if like.channels == 4 else UNKNOWN,
             source_size=(8 * width, 8 * height),
             dataset_name=like.name,
             class_names=names,

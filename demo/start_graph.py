@@ -15,6 +15,7 @@ WEIGHTS = "scp_diff_demo.safetensors"
 class Start:
     """How sampling starts: a draw of the prior (see Joint Prior Noise), noised as of step mu T.
 
+    mu: of the model's own time, since the demo's models have less noise than Stable Diffusion.
     prior: mode of the draw; "normal" is an empty latent. At mu = 1 an empty latent is the stock
     start at sigma_max.
     """
@@ -62,7 +63,7 @@ class StartGraph:
         # Guidance goes from any street to the one of the label map.
         self.positive = applied.out(0)
 
-    def drawn(self, start: Start, settings: Settings) -> Node:
+    def drawn(self, start: Start, settings: Settings, batch_noise: str = "separate") -> Node:
         """The clean latents [N, 4, h, w] of a start, one for each label map."""
         return self.graph.add(
             "SCP_JointPriorNoise",
@@ -73,6 +74,7 @@ class StartGraph:
             seed=settings.seed,
             batch_size=1,
             palette="prior",
+            batch_noise=batch_noise,
         )
 
     def sampled(self, latent: Node, start: Start, settings: Settings) -> Node:
@@ -89,6 +91,7 @@ class StartGraph:
             sampler_name=settings.sampler,
             scheduler=settings.scheduler,
             mu=start.mu,
+            mu_of="model",
         )
 
     def noised(self, latent: Node, start: Start, settings: Settings) -> Node:
@@ -99,6 +102,7 @@ class StartGraph:
             scheduler=settings.scheduler,
             steps=settings.steps,
             mu=start.mu,
+            mu_of="model",
         )
         return self.graph.add(
             "AddNoise",

@@ -81,9 +81,9 @@ SHOTS = {
         pictures=1,
     ),
     "SCP_LoadPrior": Shot((400, 360), awaits=".scp-prior-card[data-state=ready] img"),
-    "SCP_JointPriorNoise": Shot((360, 246), links={"prior": _PRIOR, "label_image": _LABELS}),
-    "SCP_PartialDenoiseKSampler": Shot((360, 262), {"cfg": 4.0}),
-    "SCP_PartialDenoiseScheduler": Shot((360, 106)),
+    "SCP_JointPriorNoise": Shot((360, 270), links={"prior": _PRIOR, "label_image": _LABELS}),
+    "SCP_PartialDenoiseKSampler": Shot((360, 286), {"cfg": 4.0}),
+    "SCP_PartialDenoiseScheduler": Shot((360, 150)),
     "SCP_PreviewPrior": Shot(
         (520, 640),
         links={"prior": _PRIOR, "vae": _VAE, "label_image": _LABELS},

@@ -10,21 +10,22 @@ from torch import Tensor
 
 from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
 from ..prior_tools.building.build import ON_ERROR
-from ..prior_tools.datasets.dataset import RESIZE_POLICIES, PairDataset
+from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.geometry import LABEL_METHODS
+from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
-from ..prior_tools.latent_formats import LATENT_FORMATS
+from ..prior_tools.latent_formats import AUTO, CHOICES, choose_format
 from ..prior_tools.picture import describe_prior
 from .host_folders import dataset_folder, inside_roots
 from .host_models import (
+    keeps_warnings,
     notify,
     progress_bar,
     vae_decode,
-    vae_downscale_factor,
     vae_encoder,
-    vae_hash,
+    vae_fingerprint,
+    vae_latents,
 )
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
@@ -111,11 +112,11 @@ class BuildPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "latent_format",
-                    options=list(LATENT_FORMATS),
-                    default="sd15",
-                    tooltip="The family of the model that will sample. A VAE does not say whether "
-                    "it is Stable Diffusion's (1.x, 2.x: sd15) or SDXL's. With it the sampler "
-                    "refuses a prior of another family.",
+                    options=list(CHOICES),
+                    default=AUTO,
+                    tooltip="The family of the model that will sample; the sampler refuses a prior "
+                    "of another one. auto finds it by the VAE, and says so where that cannot tell: "
+                    "sd15 (Stable Diffusion 1.x, 2.x) or sdxl, sd3 or flux. Qwen-Image is wan21.",
                 ),
                 io.String.Input(
                     "filename",
@@ -172,7 +173,7 @@ class BuildPrior(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("palette", palette, PALETTES),
-            ("latent_format", latent_format, LATENT_FORMATS),
+            ("latent_format", latent_format, CHOICES),
             ("resize", resize, RESIZE_POLICIES),
             ("label_method", label_method, LABEL_METHODS),
             ("on_error", on_error, ON_ERROR),
@@ -188,12 +189,15 @@ class BuildPrior(io.ComfyNode):
             pairs, _unpaired = _pairs(images or "", labels or "")
             for path in (path for pair in pairs for path in (pair.image, pair.label)):
                 state = path.stat()
-                digest.update(f"{path} {state.st_mtime_ns} {state.st_size}\n".encode())
+                line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
+                # Names on Linux are bytes, which need not be text.
+                digest.update(line.encode(errors="surrogateescape"))
         except (PriorError, OSError) as error:
-            digest.update(str(error).encode())
+            digest.update(str(error).encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         vae: Any,
@@ -215,7 +219,8 @@ class BuildPrior(io.ComfyNode):
     ) -> io.NodeOutput:
         # All that can be wrong without reading a picture is said before the first one is encoded.
         path = check_new(filename, overwrite)
-        factor = vae_downscale_factor(vae)
+        found = vae_latents(vae)
+        latent_format, factor = choose_format(latent_format, found), found.downscale_factor
         if width % factor or height % factor:
             raise PriorError(
                 f"{width}x{height} pixels are not whole latent cells; expected multiples of "
@@ -232,19 +237,20 @@ class BuildPrior(io.ComfyNode):
         show = progress_bar(len(pairs))
         prior = build_prior(
             PairDataset(pairs, (width, height), colors, resize, ignored),
-            vae_encoder(vae, latent_format),
+            vae_encoder(vae),
             BuildOptions(factor, label_method, batch_size, on_error),
             progress=lambda done, _total: show(done),
             skipped=lambda _name, reason: left_out.append(reason),
             latent_format=latent_format,
-            vae_hash=vae_hash(vae),
+            vae=vae_fingerprint(vae),
             dataset_name=images.strip(),
         )
         save_new(prior, path, overwrite)
         if unpaired:
             left_out.append(str(unpaired))
         if left_out:
-            notify(cls.hidden.unique_id, f"left out: {listing(left_out, 5)}")
+            text = f"left out: {listing(left_out, 5)}"
+            notify(cls.hidden.unique_id, text, "files left out")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

@@ -9,7 +9,7 @@ from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
 from ..prior_tools.labels.palettes import Palette, check_matched
-from .host_models import between_nodes, notify
+from .host_models import between_nodes, keeps_warnings, notify
 from .schema import CATEGORY, check_choices
 
 
@@ -66,6 +66,7 @@ class ConvertLabelMap(io.ComfyNode):
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls, label_image: Tensor, palette_from: str, palette_to: str, changes: str = ""
     ) -> io.NodeOutput:
@@ -80,6 +81,7 @@ class ConvertLabelMap(io.ComfyNode):
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is black now: {_named(source, found.lost)}. "
                 "Name others in changes",
+                "classes that the other palette does not have",
             )
         return io.NodeOutput(between_nodes(image))
 

@@ -18,6 +18,8 @@ MODELS = "scp_demo_models"
 DATASETS = "scp_datasets"
 SUFFIX = ".safetensors"
 
+# Bytes; what nearly all file systems take.
+_MOST_OF_A_NAME = 255
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -89,7 +91,7 @@ def demo_model_path(name: str) -> Path:
 
 
 def file_state(name: str, find: Callable[[str], Path]) -> str:
-    """What changes when the file of this name does."""
+    """What changes when the file that `find` gives for this name does."""
     try:
         state = find(name).stat()
     except (PriorError, OSError):
@@ -111,9 +113,9 @@ def new_prior_path(filename: str) -> Path:
         or _FORBIDDEN.search(name)
         or any(part in ("", ".", "..") or part.startswith(".") for part in parts)
         or any(_RESERVED.fullmatch(part) or part != part.strip() for part in parts)
+        or any(len(part.encode()) > _MOST_OF_A_NAME for part in parts)
     )
-    path = (root / name).resolve()
-    if bad or not path.is_relative_to(root) or path.is_dir():
+    if bad or not (path := (root / name).resolve()).is_relative_to(root) or path.is_dir():
         raise PriorError(
             f"filename {filename!r} cannot be used; expected a plain name such as 'cityscapes' or "
             f"'streets/cityscapes', to be saved under {_shown(PRIORS)[0]}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
-import torch
+from comfy_api.v0_0_2 import io
 from server import PromptServer
 from torch import Tensor
 
-from ..prior_tools.errors import PriorError
-from ..prior_tools.latent_formats import channels_of, format_of_host_class
-from ..prior_tools.weights_hash import hash_weights
+from ..prior_tools.generating.node_warnings import UI_KEY
+from ..prior_tools.latent_formats import ModelLatents, VaeLatents
+from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
+from ..prior_tools.vae_pictures import decode_pictures, encode_pictures, latents_of
 
 # Raised wherever a person cancelled a prompt.
 Cancelled = comfy.model_management.InterruptProcessingException
@@ -22,8 +25,44 @@ Cancelled = comfy.model_management.InterruptProcessingException
 _log = logging.getLogger("scp-diff")
 
 
-def notify(node_id: str | None, text: str) -> None:
-    """Warn in the log and, where the host can, on the node itself."""
+# Of the node that runs, as [kind, text].
+_told: ContextVar[list[list[str]] | None] = ContextVar("warnings", default=None)
+
+
+def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    """Let a node's `execute` show what it told by `notify`, so that history holds it.
+
+    Only so can a client that runs prompts over HTTP learn of it.
+    """
+
+    @functools.wraps(execute)
+    def keeping(*args: Any, **kwargs: Any) -> io.NodeOutput:
+        told: list[list[str]] = []
+        before = _told.set(told)
+        try:
+            output = execute(*args, **kwargs)
+        finally:
+            _told.reset(before)
+        shown = output.ui
+        if shown is not None and not isinstance(shown, dict):
+            shown = shown.as_dict()
+        # Where a node shows something, always: of a node that runs over a list the host joins what
+        # all shows have by the keys of the first.
+        if told or shown is not None:
+            output.ui = {**(shown or {}), UI_KEY: told}
+        return output
+
+    return keeping
+
+
+def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
+    """Warn in the log, where the host can on the node itself, and by `keeps_warnings` in history.
+
+    kind: what such warnings have in common, without figures; default: the text.
+    """
+    told = _told.get()
+    if told is not None:
+        told.append([kind or text, text])
     _log.warning("SCP-Diff: %s", text)
     send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
     if send is not None and node_id is not None:
@@ -46,54 +85,42 @@ def between_nodes(tensor: Tensor) -> Tensor:
     return tensor.to(comfy.model_management.intermediate_device())
 
 
-def vae_downscale_factor(vae: Any) -> int:
-    """Pixels per latent cell."""
-    return int(vae.spacial_compression_encode())
+def vae_latents(vae: Any) -> VaeLatents:
+    """Channels, dimensions and pixels per latent cell."""
+    return latents_of(vae)
 
 
-def vae_encoder(vae: Any, latent_format: str) -> Callable[[Tensor], Tensor]:
+def vae_encoder(vae: Any) -> Callable[[Tensor], Tensor]:
     """Images [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, as VAE Encode does.
 
-    PriorError if the latents are not those of single images, or not of the format's channels.
+    PriorError if the latents are not those of single images.
     """
-    wanted = channels_of(latent_format)
 
     def encode(images: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        with torch.inference_mode():
-            latents: Tensor = vae.encode(images[..., :3])
-        if latents.ndim == 5 and latents.shape[2] == 1 and len(latents) == len(images):
-            latents = latents.squeeze(2)
-        if latents.ndim != 4 or len(latents) != len(images):
-            raise PriorError(
-                f"the VAE gave latents of shape {tuple(latents.shape)} for {len(images)} images; "
-                "expected [N, C, h, w]: the VAE of an image model, not of a video or audio model"
-            )
-        if wanted is not None and latents.shape[1] != wanted:
-            raise PriorError(
-                f"the VAE has {latents.shape[1]} latent channels, but latent_format "
-                f"'{latent_format}' has {wanted}; choose the format of the model that the prior "
-                "is for"
-            )
-        return latents
+        return encode_pictures(vae, images)
 
     return encode
 
 
 def vae_decode(vae: Any, latents: Tensor) -> Tensor:
     """Latents [N, C, h, w] in raw VAE units to images [N, H, W, 3] in 0..1."""
-    with torch.inference_mode():
-        images: Tensor = vae.decode(latents)
-    return images.reshape(-1, *images.shape[-3:])
+    return decode_pictures(vae, latents)
 
 
-def vae_hash(vae: Any) -> str:
-    """See `weights_hash.hash_weights`."""
-    return hash_weights(vae.get_sd())
+def vae_fingerprint(vae: Any) -> VaeFingerprint:
+    """By which priors of one VAE know each other."""
+    return fingerprint_weights(vae.get_sd())
 
 
-def model_latent_format(model: Any) -> tuple[str, str, int]:
-    """(a prior's name for the model's latent format or "unknown", the host's name, channels)."""
+def model_latents(model: Any) -> ModelLatents:
+    """What the model says of its latents."""
     latent_format = model.get_model_object("latent_format")
-    name = type(latent_format).__name__
-    return format_of_host_class(name), name, int(latent_format.latent_channels)
+    # Not in older hosts.
+    factor = getattr(latent_format, "spacial_downscale_ratio", None)
+    return ModelLatents(
+        type(latent_format).__name__,
+        int(latent_format.latent_channels),
+        int(latent_format.latent_dimensions),
+        None if factor is None else int(factor),
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from comfy_api.v0_0_2 import io
 
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.ids import parse_id_map
-from ..prior_tools.latent_formats import LATENT_FORMATS
+from ..prior_tools.latent_formats import SCALES
 from ..prior_tools.picture import describe_prior
 from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
-from .host_folders import dataset_file
-from .host_models import notify
+from .host_folders import dataset_file, file_state
+from .host_models import keeps_warnings, notify
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, PriorType, check_choices, overwrite_input
 
@@ -69,7 +71,7 @@ class ImportPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "latent_format",
-                    options=list(LATENT_FORMATS),
+                    options=list(SCALES),
                     default="sd15",
                     optional=True,
                     tooltip="Of the VAE that the files are of; sd15 for the published ones.",
@@ -92,10 +94,19 @@ class ImportPrior(io.ComfyNode):
     def validate_inputs(cls, palette: str | None, latent_format: str | None = None) -> bool | str:
         return check_choices(
             ("palette", palette, [NO_PALETTE, *PALETTES]),
-            ("latent_format", latent_format, LATENT_FORMATS),
+            ("latent_format", latent_format, SCALES),
         )
 
     @classmethod
+    def fingerprint_inputs(
+        cls, joint: str = "", spatial: str = "", categorical: str = "", **_: object
+    ) -> str:
+        """Changes when one of the files does, so that they are then read again."""
+        kinds = (("joint", joint), ("spatial", spatial), ("categorical", categorical))
+        return "; ".join(file_state(text or "", partial(dataset_file, what=k)) for k, text in kinds)
+
+    @classmethod
+    @keeps_warnings
     def execute(
         cls,
         joint: str,

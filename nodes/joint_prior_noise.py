@@ -5,13 +5,17 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
+from ..prior_tools import PALETTES, PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
-from .host_models import between_nodes, notify
-from .label_images import PRIORS_OWN, label_palette, labels_on_grid
+from .host_models import keeps_warnings, notify
+from .host_sampling import as_empty_latents_are
+from .label_images import PRIORS_OWN, label_palette, labels_for
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+
+SEPARATE, SHARED = "separate", "shared"
+BATCH_NOISE = (SEPARATE, SHARED)
 
 # Below these fractions of a label map nothing is said: borders of resized maps are always a little
 # off, and rare cells fall back by design.
@@ -98,6 +102,16 @@ class JointPriorNoise(io.ComfyNode):
                     optional=True,
                     tooltip="In mode mixture: the share of the spatial prior.",
                 ),
+                io.Combo.Input(
+                    "batch_noise",
+                    options=list(BATCH_NOISE),
+                    default=SEPARATE,
+                    optional=True,
+                    tooltip="separate: each image of a batch has random numbers of its own. "
+                    "shared: all have the same, also those that the sampler begins with: for "
+                    "frames of a sequence, or one scene in several label maps. Samplers that add "
+                    "noise in each step (ancestral, SDE) still differ between the images there.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(
@@ -111,15 +125,21 @@ class JointPriorNoise(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, mode: str | None, palette: str | None = None, fallback: str | None = None
+        cls,
+        mode: str | None,
+        palette: str | None = None,
+        fallback: str | None = None,
+        batch_noise: str | None = None,
     ) -> bool | str:
         return check_choices(
             ("mode", mode, PRIOR_MODES),
             ("palette", palette, [PRIORS_OWN, *PALETTES]),
             ("fallback", fallback, FALLBACKS),
+            ("batch_noise", batch_noise, BATCH_NOISE),
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         prior: Prior,
@@ -131,35 +151,47 @@ class JointPriorNoise(io.ComfyNode):
         palette: str = PRIORS_OWN,
         fallback: str = "spatial",
         mix: float = 0.5,
+        batch_noise: str = SEPARATE,
     ) -> io.NodeOutput:
-        labels = labels_on_grid(prior, label_image, label_palette(prior, palette))
-        for warning in _warnings(prior, labels, mode):
-            notify(cls.hidden.unique_id, warning)
-        samples = draw_prior_sample(
-            prior, labels.repeat(batch_size, 1, 1), mode, seed, deviation, fallback, mix
-        )
-        return io.NodeOutput({"samples": between_nodes(samples), KEY: prior_note(prior)})
+        if batch_noise not in BATCH_NOISE:
+            raise PriorError(
+                f"batch_noise is {batch_noise!r}; expected one of {', '.join(BATCH_NOISE)}"
+            )
+        labels = labels_for(prior, label_image, label_palette(prior, palette))
+        for kind, text in _warnings(prior, labels, mode):
+            notify(cls.hidden.unique_id, text, kind)
+        labels = labels.repeat(batch_size, 1, 1)
+        shared = [0] * len(labels) if batch_noise == SHARED else None
+        samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)
+        latent = {"samples": as_empty_latents_are(samples), KEY: prior_note(prior)}
+        if shared:
+            # By it samplers know which images share their first noise.
+            latent["batch_index"] = shared
+        return io.NodeOutput(latent)
 
 
-def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[str]:
-    """What of the label maps the prior does not know."""
+def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
+    """What of the label maps the prior does not know: kind and text."""
     if mode in ("spatial", "normal"):
         return []
     found, warnings = coverage(prior, labels), []
     if found.unseen > _WORTH_SAYING:
         names = listing([f"{prior.class_name(i)} ({i})" for i in found.unseen_ids], 5)
-        warnings.append(
+        text = (
             f"{found.unseen:.1%} of the label map is of classes that the prior has never seen "
             f"({names}); these places take the spatial prior"
         )
+        warnings.append(("classes that the prior has never seen", text))
     if found.unknown > _WORTH_SAYING:
-        warnings.append(
+        text = (
             f"{found.unknown:.1%} of the label map is unlabelled or in no class color; these "
             "places take the spatial prior"
         )
+        warnings.append(("places without a class", text))
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:
-        warnings.append(
+        text = (
             f"{found.empty:.1%} of the label map has classes at places where the dataset never "
             "had them; these places take the fallback"
         )
+        warnings.append(("classes at unusual places", text))
     return warnings

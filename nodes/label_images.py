@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..prior_tools import Palette, Prior, PriorError, get_palette
-from ..prior_tools import labels_on_grid as on_grid
+from ..prior_tools import Palette, Prior, PriorError, get_palette, labels_on_grid
 
 # The choice of the palette that the prior was built with.
 PRIORS_OWN = "prior"
@@ -22,7 +21,7 @@ def label_palette(prior: Prior, name: str) -> Palette:
     return prior.metadata.palette
 
 
-def labels_on_grid(prior: Prior, label_image: Tensor, palette: Palette) -> Tensor:
+def labels_for(prior: Prior, label_image: Tensor, palette: Palette) -> Tensor:
     """Class ids [N, h, w] of label images [N, H, W, 3] on the prior's cells."""
     metadata = prior.metadata
-    return on_grid(label_image, palette, metadata.downscale_factor, metadata.label_method)
+    return labels_on_grid(label_image, palette, metadata.downscale_factor, metadata.label_method)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..prior_tools import Prior, merge_priors
+from ..prior_tools.merge import taken_on_trust
+from .host_models import keeps_warnings, notify
 from .saving import check_new, save_new
 from .schema import CATEGORY, PriorType, overwrite_input
 
@@ -39,10 +41,12 @@ class MergePriors(io.ComfyNode):
                     "prior", display_name="prior", tooltip="The prior of all their images."
                 )
             ],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         prior_a: Prior,
@@ -53,8 +57,12 @@ class MergePriors(io.ComfyNode):
         overwrite: bool = False,
     ) -> io.NodeOutput:
         path = check_new(filename, overwrite) if filename.strip() else None
-        others = [prior for prior in (prior_b, prior_c, prior_d) if prior is not None]
-        merged = merge_priors([prior_a, *others])
+        inputs = {"prior_a": prior_a, "prior_b": prior_b, "prior_c": prior_c, "prior_d": prior_d}
+        given = {name: prior for name, prior in inputs.items() if prior is not None}
+        merged = merge_priors(list(given.values()))
         if path is not None:
             save_new(merged, path, overwrite)
+        trusted = taken_on_trust(list(given.values()), list(given))
+        if trusted:
+            notify(cls.hidden.unique_id, "; ".join(trusted), "priors of an unknown origin")
         return io.NodeOutput(merged)

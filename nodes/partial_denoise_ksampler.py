@@ -6,17 +6,17 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from .host_models import notify
+from .host_models import keeps_warnings, notify
 from .host_sampling import (
-    carries_latent,
-    check_mu,
+    MU_OF,
+    find_start,
     is_empty,
     sample_from,
     sampler_names,
     scheduler_names,
 )
 from .prior_note import check_note
-from .schema import CATEGORY, MAX_SEED, check_choices, mu_input, steps_input
+from .schema import CATEGORY, MAX_SEED, check_choices, mu_input, mu_of_input, steps_input
 
 
 class PartialDenoiseKSampler(io.ComfyNode):
@@ -73,6 +73,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
                     tooltip="From Joint Prior Noise. Also any other clean latent, or an empty one.",
                 ),
                 mu_input(),
+                mu_of_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -83,13 +84,17 @@ class PartialDenoiseKSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sampler_name: str | None, scheduler: str | None) -> bool | str:
+    def validate_inputs(
+        cls, sampler_name: str | None, scheduler: str | None, mu_of: str | None = None
+    ) -> bool | str:
         return check_choices(
             ("sampler_name", sampler_name, sampler_names()),
             ("scheduler", scheduler, scheduler_names()),
+            ("mu_of", mu_of, MU_OF),
         )
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         model: Any,
@@ -102,17 +107,11 @@ class PartialDenoiseKSampler(io.ComfyNode):
         negative: Any,
         latent_image: dict[str, Any],
         mu: float,
+        mu_of: str = MU_OF[0],
     ) -> io.NodeOutput:
-        check_mu(mu)
+        start = find_start(model, mu, mu_of)
         if warning := check_note(latent_image, model):
-            notify(cls.hidden.unique_id, warning)
-        empty = is_empty(latent_image)
-        if mu > 0 and not empty and not carries_latent(model, mu):
-            notify(
-                cls.hidden.unique_id,
-                "at mu 1 this model starts from noise alone, so nothing of the prior is left; "
-                "take mu below 1",
-            )
+            notify(cls.hidden.unique_id, warning, "a prior that may not fit the model")
         return io.NodeOutput(
             sample_from(
                 model,
@@ -124,7 +123,8 @@ class PartialDenoiseKSampler(io.ComfyNode):
                 cfg=cfg,
                 sampler_name=sampler_name,
                 scheduler=scheduler,
-                mu=mu,
-                empty=empty,
+                start=start,
+                empty=is_empty(latent_image),
+                node_id=cls.hidden.unique_id,
             )
         )

@@ -6,8 +6,18 @@ from typing import Any
 
 from comfy_api.v0_0_2 import io
 
-from .host_sampling import check_mu, scheduler_names, scheduler_sigmas
-from .schema import CATEGORY, check_choices, mu_input, steps_input
+from ..prior_tools.errors import PriorError
+from .host_models import keeps_warnings, notify
+from .host_sampling import (
+    MU_OF,
+    find_start,
+    is_empty,
+    report_start,
+    scheduler_names,
+    scheduler_sigmas,
+)
+from .prior_note import check_note
+from .schema import CATEGORY, check_choices, mu_input, mu_of_input, steps_input
 
 
 class PartialDenoiseScheduler(io.ComfyNode):
@@ -31,23 +41,63 @@ class PartialDenoiseScheduler(io.ComfyNode):
                 ),
                 steps_input(),
                 mu_input(),
+                mu_of_input(),
+                io.Latent.Input(
+                    "latent_image",
+                    optional=True,
+                    tooltip="From Joint Prior Noise, to be checked against the model and passed "
+                    "on. Without it nothing checks what SamplerCustomAdvanced is given.",
+                ),
             ],
             outputs=[
                 io.Sigmas.Output(
                     "sigmas",
                     display_name="sigmas",
-                    tooltip="Falling noise levels. At mu 1 the stock schedule, whose first step "
-                    "multiplies the noise by sqrt(1 + sigma^2): 0.2% too much for a prior with "
-                    "Stable Diffusion. The KSampler node sees the latent and avoids that.",
-                )
+                    tooltip="Falling noise levels, for SamplerCustomAdvanced.",
+                ),
+                io.Latent.Output(
+                    "latent",
+                    display_name="latent",
+                    tooltip="latent_image as it came, found to fit the model: for "
+                    "SamplerCustomAdvanced.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, scheduler: str | None) -> bool | str:
-        return check_choices(("scheduler", scheduler, scheduler_names()))
+    def validate_inputs(cls, scheduler: str | None, mu_of: str | None = None) -> bool | str:
+        return check_choices(("scheduler", scheduler, scheduler_names()), ("mu_of", mu_of, MU_OF))
 
     @classmethod
-    def execute(cls, model: Any, scheduler: str, steps: int, mu: float) -> io.NodeOutput:
-        check_mu(mu)
-        return io.NodeOutput(scheduler_sigmas(model, scheduler, steps, mu))
+    @keeps_warnings
+    def execute(
+        cls,
+        model: Any,
+        scheduler: str,
+        steps: int,
+        mu: float,
+        mu_of: str = MU_OF[0],
+        latent_image: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        start = find_start(model, mu, mu_of)
+        node_id = cls.hidden.unique_id
+        if latent_image is not None and (warning := check_note(latent_image, model)):
+            notify(node_id, warning, "a prior that may not fit the model")
+        sigmas = scheduler_sigmas(model, scheduler, steps, start, latent_image)
+        empty = latent_image is None or is_empty(latent_image)
+        report_start(node_id, model, start, sigmas, steps, empty)
+        return io.NodeOutput(sigmas, _NotGiven() if latent_image is None else latent_image)
+
+
+class _NotGiven(dict[str, Any]):
+    """Stands for the latent where there is none: the node that takes it says what is missing.
+
+    The host's own way to block an output leaves nothing in a prompt's history.
+    """
+
+    def __getitem__(self, key: str) -> Any:
+        raise PriorError(
+            "Partial Denoise Scheduler passes on a latent that it was not given; connect its input "
+            "latent_image"
+        )

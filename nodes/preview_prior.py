@@ -11,7 +11,7 @@ from torch import Tensor
 from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.picture import describe_prior, latents_as_picture, paint_labels
 from .host_models import between_nodes, vae_decode
-from .label_images import PRIORS_OWN, label_palette, labels_on_grid
+from .label_images import PRIORS_OWN, label_palette, labels_for
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
 
 
@@ -120,7 +120,7 @@ class PreviewPrior(io.ComfyNode):
         if label_image is None:
             labels = prior.most_frequent_classes()[None]
         else:
-            labels = labels_on_grid(prior, label_image, label_palette(prior, palette))
+            labels = labels_for(prior, label_image, label_palette(prior, palette))
         drawn = decoded(draw_prior_sample(prior, labels, mode, seed, deviation))
         title = prior.metadata.dataset_name
         overview = describe_prior(prior, mean[0] if vae is not None else None, title)[None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..prior_tools import Prior, PriorError
-from ..prior_tools.latent_formats import UNKNOWN
-from .host_models import model_latent_format
+from ..prior_tools import Prior
+from ..prior_tools.latent_formats import check_model
+from .host_models import model_latents
 
 KEY = "scp_prior"
 
@@ -29,21 +29,9 @@ def check_note(latent: dict[str, Any], model: Any) -> str | None:
     note = latent.get(KEY)
     if note is None:
         return None
-    ours = note["latent_format"]
-    theirs, host_name, channels = model_latent_format(model)
-    if note["latent_channels"] != channels:
-        raise PriorError(
-            f"the prior has {note['latent_channels']} latent channels and the model "
-            f"({host_name}) {channels}; load a prior that was built with this model's VAE"
-        )
-    if UNKNOWN in (ours, theirs):
-        return (
-            f"cannot tell whether the prior fits the model: the prior's latent format is {ours}, "
-            f"the model's is {host_name}"
-        )
-    if ours != theirs:
-        raise PriorError(
-            f"the prior's latent format is {ours} and the model's is {theirs}; load a prior that "
-            "was built with this model's VAE"
-        )
-    return None
+    return check_model(
+        note["latent_format"],
+        note["latent_channels"],
+        note["downscale_factor"],
+        model_latents(model),
+    )

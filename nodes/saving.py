@@ -54,5 +54,6 @@ def preview_of_saved(
         notify(
             cls.hidden.unique_id,
             f"{path.name} is saved, but there is no preview of it: {reason(error)}",
+            "no preview of a saved prior",
         )
         return None

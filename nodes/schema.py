@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from comfy_api.v0_0_2 import io
 
+from .host_sampling import MU_OF
+
 CATEGORY = "SCP-Diff"
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
@@ -37,6 +39,23 @@ def mu_input() -> io.Float.Input:
     )
 
 
+def mu_of_input() -> io.Combo.Input:
+    """Whose time mu is a fraction of, shared by the sampler and the scheduler.
+
+    Stable Diffusion's by default: see `host_sampling.MU_OF`.
+    """
+    return io.Combo.Input(
+        "mu_of",
+        options=list(MU_OF),
+        default=MU_OF[0],
+        optional=True,
+        tooltip="Whose training time mu is a fraction of. stable diffusion: start at the noise "
+        "level that Stable Diffusion has at mu, so that every model gets as much of the prior "
+        "(19% at mu 0.8). model: the model's own time, in which flow models are noisier (Wan "
+        "keeps 3% at mu 0.8). For Stable Diffusion both are the same, and so is mu 1 for all.",
+    )
+
+
 def steps_input() -> io.Int.Input:
     """Steps of the full schedule."""
     return io.Int.Input(
@@ -44,9 +63,10 @@ def steps_input() -> io.Int.Input:
         default=20,
         min=1,
         max=10000,
-        tooltip="Steps of the full schedule, as in the paper: with mu 0.8 and 20 steps about 16 "
-        "are run. Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, "
-        "exponential) run other numbers.",
+        tooltip="Steps of the full schedule, as in the paper. Those below the first noise level "
+        "are run: with mu 0.8 and 20 steps about 16 in Stable Diffusion, 13 in SD3 and 8 in Wan. "
+        "Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, exponential) "
+        "run other numbers. The log says how many.",
     )
 
 

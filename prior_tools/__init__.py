@@ -3,8 +3,8 @@
 The method of SCP-Diff (arXiv 2403.09638) in pure torch: collect the moments of latents in one pass
 (`PriorAccumulator`, `build_prior`), keep them in a safe file (`load_prior`, `save_prior`), draw a
 clean latent for a label map (`labels_on_grid`, `draw_prior_sample`) and cut a sampler's schedule at
-step mu*T (`partial_schedule`). All that a script needs is here by name; nothing of it imports
-ComfyUI.
+step mu*T (`partial_schedule`; for other models than Stable Diffusion, `sigma_of_noise` says where).
+All that a script needs is here by name; nothing of it imports ComfyUI.
 
 Sizes in pixels are (width, height), grids and shapes of tensors [h, w]; in words a size is always
 width x height.
@@ -34,6 +34,7 @@ torch.Size([1, 3, 2, 4])
 
 from .accumulator import PriorAccumulator
 from .building.build import BuildCancelled, BuildOptions, build_prior
+from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
 from .datasets.layouts import LAYOUTS, Layout, find_dataset
 from .datasets.pairs import Pair, find_pairs
@@ -45,7 +46,7 @@ from .labels.palettes import PALETTES, Palette, decode_label_image, get_palette
 from .merge import merge_priors
 from .prior import Prior, PriorMetadata
 from .prior_file import load_prior, save_prior
-from .schedule import partial_schedule
+from .schedule import latent_kept, partial_schedule, sigma_of_noise, stable_diffusion_noise
 
 __all__ = [
     "LAYOUTS",
@@ -54,6 +55,7 @@ __all__ = [
     "BuildCancelled",
     "BuildOptions",
     "Coverage",
+    "LabelledDataset",
     "LabelledImage",
     "Layout",
     "Pair",
@@ -72,10 +74,13 @@ __all__ = [
     "fit_labels",
     "get_palette",
     "labels_on_grid",
+    "latent_kept",
     "load_prior",
     "merge_priors",
     "partial_schedule",
     "prior_moments",
     "resize_labels",
     "save_prior",
+    "sigma_of_noise",
+    "stable_diffusion_noise",
 ]

@@ -10,21 +10,21 @@ from torch import Tensor
 
 from .errors import PriorError
 from .labels.ids import MAX_CLASS_ID
-from .moments import combine, deviation, grouped, to_float32
-from .prior import Prior, PriorMetadata
+from .memory import check_memory
+from .moments import MAX_IMAGES, MAX_VALUE, combine, deviation, grouped, to_float32
+from .prior import Prior, PriorMetadata, check_told
+from .whole_numbers import two_sides, whole, whole_numbers
 
 MAX_CLASSES = 4096
 
-_STATE = (
-    "spatial_mean",
-    "spatial_m2",
-    "joint_n",
-    "joint_mean",
-    "joint_m2",
-    "class_images",
-    "class_mean",
-    "class_m2",
-)
+_SPATIAL = ("spatial_mean", "spatial_m2")
+_CLASS_ROWS = ("joint_n", "joint_mean", "joint_m2", "class_images", "class_mean", "class_m2")
+
+_TOLD = {
+    "latent_channels": "the latents",
+    "grid": "the latents",
+    "ignore_ids": "the accumulator, which has left those classes out",
+}
 
 _UNKNOWN = -1
 _NEVER_SEEN = -2
@@ -34,13 +34,15 @@ class PriorAccumulator:
     """Streaming moments of latents [N, C, h, w] (raw VAE units) under label maps [N, h, w].
 
     All state is float64 on the CPU, where sums do not depend on a device's order of additions.
-    Memory grows with the number of classes, never with the number of images. Class ids
-    (0..65535) are found as they come.
+    Memory grows with the number of classes, never with the number of images: see `state_bytes`.
+    Class ids (0..65535) are found as they come.
 
     Args:
         latent_channels: C.
         grid: (h, w) of the latents.
         ignore_ids: class ids that count as unknown; their cells enter the spatial moments only.
+
+    Raises PriorError for numbers below 1, and for what is no whole number.
 
     >>> state = PriorAccumulator(latent_channels=4, grid=(1, 3), ignore_ids=(255,))
     >>> state.update(torch.full((2, 4, 1, 3), 0.5), torch.tensor([[[0, 0, 1]], [[0, 1, 255]]]))
@@ -51,14 +53,10 @@ class PriorAccumulator:
     def __init__(
         self, latent_channels: int, grid: tuple[int, int], ignore_ids: Iterable[int] = ()
     ) -> None:
-        height, width = (int(side) for side in grid)
-        if latent_channels < 1 or height < 1 or width < 1:
-            raise PriorError(
-                f"latent_channels {latent_channels} and grid {tuple(grid)} must be positive"
-            )
-        self.latent_channels = int(latent_channels)
-        self.grid = (height, width)
-        self.ignore_ids = tuple(sorted({int(i) for i in ignore_ids}))
+        height, width = self.grid = two_sides(grid, "grid", "(h, w) in latent cells")
+        self.latent_channels = whole(latent_channels, "latent_channels", 1)
+        ignored = whole_numbers(ignore_ids, "an ignored id", -(2**31), 2**31)
+        self.ignore_ids = tuple(sorted(set(ignored)))
         self.num_images = 0
         self.class_ids: list[int] = []
 
@@ -81,13 +79,20 @@ class PriorAccumulator:
     def update(self, latents: Tensor, labels: Tensor) -> None:
         """Take in a batch: latents [N, C, h, w] in raw VAE units, labels [N, h, w] integer ids.
 
-        A label of -1 is an unknown cell. Raises PriorError on other shapes, NaN or infinite
-        latents, ids outside 0..65535, or more than 4096 different ids; the accumulator is then
-        unchanged.
+        A label of -1 is an unknown cell; a batch of no images changes nothing. Raises PriorError on
+        other shapes, NaN or infinite latents, ids outside 0..65535, more than 4096 different ids,
+        or classes whose moments would take most of the memory; the accumulator is then unchanged.
+
+        >>> state = PriorAccumulator(latent_channels=3, grid=(2, 4))
+        >>> state.update(latent, labels)
+        >>> state.num_images, state.class_ids
+        (1, [0, 3, 8])
         """
         latents = latents.detach().to("cpu").to(torch.float64)
         labels = labels.detach().to("cpu")
         self._check(latents, labels)
+        if len(latents) == 0:
+            return
         rows = self._rows(labels.to(torch.int64).flatten(1))
         values = latents.flatten(2).transpose(1, 2).contiguous()
         self._update_spatial(values)
@@ -141,10 +146,17 @@ class PriorAccumulator:
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
 
-        Raises PriorError if no image was taken in.
+        Raises PriorError if no image was taken in, or more than a prior counts, and for metadata
+        that are none, or are told by the latents.
+
+        >>> PriorAccumulator.from_prior(prior).finalize(palette="camvid").metadata.palette
+        Palette('camvid', 12 colors)
         """
+        check_told(metadata, _TOLD)
         if self.num_images == 0:
             raise PriorError("no image was taken in, so there is no prior")
+        if self.num_images > MAX_IMAGES:
+            raise PriorError(f"{self.num_images} images are more than a prior's {MAX_IMAGES}")
         order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
         class_ids = torch.tensor(self.class_ids, dtype=torch.int64)[order]
         joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]
@@ -197,12 +209,16 @@ class PriorAccumulator:
         return state
 
     def to_state(self) -> dict[str, Tensor]:
-        """All of the state, exactly, as tensors by name; see `from_state`."""
+        """All of the state, exactly, as tensors by name; see `from_state`.
+
+        >>> PriorAccumulator.from_prior(prior).to_state()["class_ids"]
+        tensor([0, 3, 8])
+        """
         return {
             "shape": torch.tensor([self.latent_channels, *self.grid, self.num_images]),
             "ignore_ids": torch.tensor(self.ignore_ids, dtype=torch.int64),
             "class_ids": torch.tensor(self.class_ids, dtype=torch.int64),
-            **{name: getattr(self, f"_{name}").contiguous() for name in _STATE},
+            **{name: getattr(self, f"_{name}").contiguous() for name in (*_SPATIAL, *_CLASS_ROWS)},
         }
 
     @classmethod
@@ -213,17 +229,40 @@ class PriorAccumulator:
         >>> PriorAccumulator.from_state(state.to_state()).num_images
         2
         """
-        channels, height, width, images = tensors["shape"].tolist()
-        state = cls(channels, (height, width), tensors["ignore_ids"].tolist())
+        channels, height, width, images = _entry(tensors, "shape", torch.int64, (4,)).tolist()
+        ignored = _entry(tensors, "ignore_ids", torch.int64, (None,)).tolist()
+        class_ids = _entry(tensors, "class_ids", torch.int64, (None,))
+        # Before anything of this shape is allocated: a damaged file may ask for any size.
+        _entry(tensors, "spatial_mean", torch.float64, (height * width, channels))
+        state = cls(channels, (height, width), ignored)
+        too_many = images > MAX_IMAGES or len(class_ids) > MAX_CLASSES
+        if images < 0 or too_many or not state._takes_as_new(class_ids):
+            raise PriorError(
+                f"{images} images with class ids {class_ids.tolist()[:20]} are no state"
+            )
         state.num_images = images
         # Rows in their old order: sums over rows then go on in the same order.
-        for class_id in tensors["class_ids"].tolist():
-            state._rows(torch.tensor([[class_id]]))
-        for name in _STATE:
-            if tensors[name].shape != getattr(state, f"_{name}").shape:
-                raise PriorError(f"{name} has shape {tuple(tensors[name].shape)}")
-            setattr(state, f"_{name}", tensors[name].clone())
+        state._row_of_id[class_ids + 1] = torch.arange(len(class_ids))
+        state.class_ids = class_ids.tolist()
+        for name in (*_SPATIAL, *_CLASS_ROWS):
+            rows, *sides = getattr(state, f"_{name}").shape
+            shape = (len(class_ids) if name in _CLASS_ROWS else rows, *sides)
+            setattr(state, f"_{name}", _entry(tensors, name, torch.float64, shape).clone())
+        counts = torch.cat([state._joint_n.flatten(), state._class_images])
+        if (counts > images).any():
+            raise PriorError(f"counts above the {images} images are no state")
         return state
+
+    def _takes_as_new(self, class_ids: Tensor) -> bool:
+        """Whether all of these ids are possible, different, not ignored and not here yet."""
+        if len(class_ids) == 0:
+            return True
+        inside = int(class_ids.min()) >= 0 and int(class_ids.max()) <= MAX_CLASS_ID
+        return (
+            inside
+            and len(class_ids.unique()) == len(class_ids)
+            and bool((self._row_of_id[class_ids + 1] == _NEVER_SEEN).all())
+        )
 
     def _check(self, latents: Tensor, labels: Tensor) -> None:
         want = (self.latent_channels, *self.grid)
@@ -239,11 +278,14 @@ class PriorAccumulator:
             )
         if labels.is_floating_point() or labels.is_complex():
             raise PriorError(f"labels are {labels.dtype}; expected integer class ids, -1 = unknown")
-        if not torch.isfinite(latents).all():
-            bad = (~torch.isfinite(latents.flatten(1)).all(1)).nonzero().flatten().tolist()
+        # Of NaN, too, this is not true.
+        fits = latents.abs() <= MAX_VALUE
+        if not fits.all():
+            bad = (~fits.flatten(1).all(1)).nonzero().flatten().tolist()
             raise PriorError(
-                f"the latents of image {bad[0]} of this batch hold NaN or infinity; a VAE in half "
-                "precision may overflow: run it in bfloat16 or float32"
+                f"the latents of image {bad[0]} of this batch hold NaN, infinity or values beyond "
+                f"{MAX_VALUE:g}; a VAE in half precision may overflow: run it in bfloat16 or "
+                "float32"
             )
         if labels.numel():
             low, high = int(labels.min()), int(labels.max())
@@ -264,16 +306,20 @@ class PriorAccumulator:
                 f"the labels hold more than {MAX_CLASSES} different class ids; are they instance "
                 "ids, or is a color image read as ids?"
             )
+        height, width = self.grid
+        check_memory(
+            state_bytes(known + len(new), self.latent_channels, self.grid),
+            f"collecting {known + len(new)} classes of {self.latent_channels} channels on "
+            f"{width}x{height} cells",
+            "take smaller images, or leave classes out by ignore_ids",
+        )
         self._row_of_id[new + 1] = torch.arange(known, known + len(new))
         self.class_ids += new.tolist()
-        for name in ("_joint_n", "_joint_mean", "_joint_m2", "_class_images", "_class_mean"):
-            self._add_rows(name, len(new))
-        self._add_rows("_class_m2", len(new))
+        for name in _CLASS_ROWS:
+            rows = getattr(self, f"_{name}")
+            added = rows.new_zeros(len(new), *rows.shape[1:])
+            setattr(self, f"_{name}", torch.cat([rows, added]))
         return self._rows(labels)
-
-    def _add_rows(self, name: str, count: int) -> None:
-        state = getattr(self, name)
-        setattr(self, name, torch.cat([state, state.new_zeros(count, *state.shape[1:])]))
 
     def _update_spatial(self, values: Tensor) -> None:
         mean = values.mean(0)
@@ -330,3 +376,26 @@ class PriorAccumulator:
         """[..., cells, C] to float32 [..., C, h, w], a view."""
         maps = to_float32(cells).transpose(-1, -2)
         return maps.view(*maps.shape[:-1], *self.grid)
+
+
+def state_bytes(classes: int, latent_channels: int, grid: tuple[int, int]) -> int:
+    """What the moments of so many classes take while they are collected."""
+    return 8 * classes * (2 * latent_channels + 1) * grid[0] * grid[1]
+
+
+def _entry(
+    tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype, shape: tuple[int | None, ...]
+) -> Tensor:
+    """A tensor of a state; PriorError if it is not of this type and shape (None: any length)."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise PriorError(f"the state lacks {name}")
+    fits = tensor.ndim == len(shape) and all(
+        want in (None, side) for want, side in zip(shape, tensor.shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits:
+        raise PriorError(
+            f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected {dtype} of "
+            f"{tuple('any' if want is None else want for want in shape)}"
+        )
+    return tensor

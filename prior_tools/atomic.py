@@ -1,36 +1,63 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# How the temporary names are shaped, for those who remove what a killed process left.
+TEMPORARY_NAMES = ".scp-*.part"
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Let an OSError name `path`, the file that was asked for, and no temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        # To be told from the file itself being there.
+        reason = os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(folder)) from error
 
 
 @contextmanager
 def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
     """A flushed temporary file in the folder of `path`, gone afterwards unless it was moved."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
+    # Short whatever `path` is called: a name that a folder takes may have no room for more letters.
+    temporary = path.with_name(TEMPORARY_NAMES.replace("*", secrets.token_hex(8)))
+    # As readable as any other new file. The kernel takes the umask off: asking for it would mean to
+    # set it, for all threads.
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    handle = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; a model file should be as readable as any other new one.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` to `path`, replacing it in one step; on any error an old file stays."""
+    """Write `data` to `path`, replacing it in one step; on any error an old file stays.
+
+    Raises OSError with `path` as its file name.
+    """
     path = Path(path)
-    with _temporary_beside(path, data) as temporary:
+    _make_folder(path.parent)
+    with _errors_name(path), _temporary_beside(path, data) as temporary:
         temporary.replace(path)
 
 
@@ -38,10 +65,11 @@ def write_new_bytes(path: Path | str, data: bytes) -> None:
     """Write `data` to `path` only if nothing is there; raises FileExistsError otherwise.
 
     The check and the creation are one step, so that of two writers to one name one fails and
-    neither loses its data to the other.
+    neither loses its data to the other. Raises OSError with `path` as its file name.
     """
     path = Path(path)
-    with _temporary_beside(path, data) as temporary:
+    _make_folder(path.parent)
+    with _errors_name(path), _temporary_beside(path, data) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -50,4 +78,8 @@ def write_new_bytes(path: Path | str, data: bytes) -> None:
             # No hard links on this file system (FAT, some network shares): create the name
             # exclusively, then replace the empty file.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                path.unlink()
+                raise

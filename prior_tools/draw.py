@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from .errors import PriorError
+from .memory import check_memory
 from .prior import Prior
 
 PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
@@ -61,12 +61,14 @@ def draw_prior_sample(
         fallback: what a joint draw takes where the class was never seen at the cell: "spatial"
             (as the paper) or "categorical". A class that was never seen at all is spatial.
         mix: share of the spatial prior in a mixture.
-        batch_index: draw for image i what image batch_index[i] of a full batch would get.
+        batch_index: draw for image i what image batch_index[i] of a full batch would get; equal
+            entries share their noise.
 
     Returns:
         float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
 
-    Raises PriorError for a deviation that is negative or not finite, and as `prior_moments` does.
+    Raises PriorError for a deviation that is negative or not finite, for latents that would take
+    most of the memory, and as `prior_moments` does.
 
     >>> two = draw_prior_sample(prior, labels.repeat(2, 1, 1), seed=7)
     >>> two.shape
@@ -77,13 +79,16 @@ def draw_prior_sample(
     """
     if not 0 <= deviation < math.inf:
         raise PriorError(f"deviation is {deviation}; expected a finite factor, 0 or more")
+    _check_labels(labels)
+    _check_size(prior.latent_channels, labels)
     mean, std = prior_moments(prior, labels, mode, fallback, mix)
     if mode == "normal" or deviation == 0:
         return mean
     indices = range(len(mean)) if batch_index is None else [int(i) for i in batch_index]
     if len(indices) != len(mean):
         raise PriorError(f"batch_index has {len(indices)} entries for {len(mean)} label maps")
-    return mean + deviation * std * _noise(mean.shape[1:], int(seed), indices)
+    # In place: at large sizes each further copy is the largest thing here.
+    return _noise(mean.shape[1:], int(seed), indices).mul_(std.mul_(deviation)).add_(mean)
 
 
 def prior_moments(
@@ -94,7 +99,8 @@ def prior_moments(
     Where a joint cell was seen once its deviation is the class's, and where the class was seen in
     one image only, the cell's over all images: a single value has no spread of its own. On another
     grid than the prior's, cells that a class never had are filled with the fallback first, then
-    mean and second moment are interpolated bilinearly.
+    mean and second moment are brought to the new grid (see `resize_moments`). The memory taken
+    beside the result is that of a few of its channels, whatever the number of classes.
 
     >>> mean, std = prior_moments(prior, torch.full((1, 2, 4), 0))
     >>> mean[0, 0]  # the sky's above; of all classes below, where no sky was seen
@@ -107,11 +113,7 @@ def prior_moments(
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
     if not 0 <= mix <= 1:
         raise PriorError(f"mix is {mix}; expected the spatial prior's share, 0..1")
-    if labels.ndim != 3 or labels.is_floating_point():
-        raise PriorError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
-            "ids [N, h, w] on the latent grid (see resize_labels)"
-        )
+    _check_labels(labels)
     grid = (labels.shape[1], labels.shape[2])
     if mode == "normal":
         zeros = torch.zeros(len(labels), prior.latent_channels, *grid)
@@ -124,10 +126,10 @@ def prior_moments(
         return everywhere.mean, everywhere.std
     if mode == "joint":
         drawn = _joint(prior, rows, spatial, grid, fallback)
-    else:
-        drawn = _categorical(prior, rows, spatial)
-        if mode == "mixture":
-            drawn = _mixture(spatial, drawn, mix)
+        return drawn.mean, drawn.std
+    drawn = _categorical(prior, rows, spatial)
+    if mode == "mixture":
+        drawn = _mixture(spatial, drawn, mix)
     known = (rows >= 0).unsqueeze(1)
     drawn = drawn.where(known, spatial)
     return drawn.mean, drawn.std
@@ -136,18 +138,71 @@ def prior_moments(
 def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Mean and deviation maps [..., C, h, w] brought to `grid`.
 
-    Mean and second moment are interpolated bilinearly (align_corners=False): between two cells
-    lies a mixture of both, whose deviation includes the difference of their means.
+    Mean and second moment are averaged by area along an axis that shrinks and interpolated linearly
+    (align_corners=False) along one that grows: a new cell is a mixture of the old ones that it
+    covers or lies between, and its deviation includes the differences of their means.
     """
-    if tuple(mean.shape[-2:]) == tuple(grid):
+    old = (mean.shape[-2], mean.shape[-1])
+    if old == tuple(grid):
         return mean, std
-    # Float64, since the variance is a difference of squares that may both be large.
+    resize = _Resizing(old, grid)
+    resized = Moments(*(torch.empty(*mean.shape[:-2], *grid) for _ in range(2)))
+    flat = (m.view(-1, *grid) for m in (resized.mean, resized.std))
+    # Map by map, since all of them in float64 would take many times what comes out.
+    for *into, one, spread in zip(
+        *flat, mean.reshape(-1, *old), std.reshape(-1, *old), strict=True
+    ):
+        for target, moment in zip(into, resize(one, spread), strict=True):
+            target.copy_(moment)
+    return resized.mean, resized.std
+
+
+class _Resizing:
+    """Of maps [h, w] from one grid to another."""
+
+    def __init__(self, old: tuple[int, int], new: tuple[int, int]) -> None:
+        self.rows, self.columns = (_weights(a, b) for a, b in zip(old, new, strict=True))
+
+    def __call__(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        return _from_raw(*(self.rows @ m @ self.columns.T for m in _raw(mean, std)))
+
+
+def _raw(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second moment, which may be averaged over cells.
+
+    In float64, since the variance is a difference of squares that may both be large.
+    """
     first = mean.double()
-    second = std.double().square() + first.square()
-    both = torch.stack([first, second]).flatten(0, -3)[None]
-    both = interpolate(both, size=tuple(grid), mode="bilinear", align_corners=False)
-    first, second = both[0].view(2, *mean.shape[:-2], *grid)
+    return first, std.double().square() + first.square()
+
+
+def _from_raw(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, float32."""
     return first.float(), (second - first.square()).clamp(min=0).sqrt().float()
+
+
+def _weights(old: int, new: int) -> Tensor:
+    """Weights float64 [new, old] of the old cells in each new one; each row sums to 1."""
+    if new >= old:
+        weights = torch.zeros(new, old, dtype=torch.float64)
+        for cells, share in _neighbours(old, new):
+            weights[torch.arange(new), cells] += share
+        return weights
+    edge = torch.arange(new + 1, dtype=torch.float64)[:, None] * old / new
+    cell = torch.arange(old, dtype=torch.float64)
+    covered = torch.minimum(edge[1:], cell + 1) - torch.maximum(edge[:-1], cell)
+    return covered.clamp(min=0) * new / old
+
+
+def _neighbours(old: int, new: int) -> list[tuple[Tensor, Tensor]]:
+    """For each of `new` cells, not fewer than the old, those that it lies between: [new] each.
+
+    Pairs of the old cell's number and its weight; a pair without any weight is left out.
+    """
+    place = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(min=0)
+    lower = place.floor()
+    pairs = ((lower, 1 - (place - lower)), ((lower + 1).clamp(max=old - 1), place - lower))
+    return [(cells.long(), share) for cells, share in pairs if share.any()]
 
 
 @dataclass(frozen=True)
@@ -174,9 +229,12 @@ class Coverage:
 def coverage(prior: Prior, labels: Tensor) -> Coverage:
     """What of labels [N, h, w] a joint draw has to take from its fallbacks.
 
+    Raises PriorError for labels of another shape, or that are no integers.
+
     >>> coverage(prior, torch.tensor([[[0, 0, 0, -1], [3, 3, 5, 8]]]))
     Coverage(unknown=0.125, unseen=0.125, unseen_ids=(5,), empty=0.125)
     """
+    _check_labels(labels)
     rows = prior.rows_of(labels)
     unknown = (labels < 0) | torch.isin(
         labels, torch.tensor(prior.metadata.ignore_ids, dtype=torch.int64)
@@ -194,47 +252,102 @@ def coverage(prior: Prior, labels: Tensor) -> Coverage:
     )
 
 
+def _check_labels(labels: Tensor) -> None:
+    wrong = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    if labels.ndim != 3 or labels.numel() == 0 or wrong:
+        raise PriorError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected integer class "
+            "ids [N, h, w] on the latent grid (see resize_labels)"
+        )
+
+
+def _check_size(channels: int, labels: Tensor) -> None:
+    count, height, width = labels.shape
+    # Mean, deviation and noise of each, the spatial mean and deviation; and of one channel what is
+    # interpolated, in float64.
+    latents = 4 * channels * (3 * count + 2)
+    check_memory(
+        height * width * (latents + 16 * count + 100),
+        f"drawing {count} latents of {channels} channels on {width}x{height} cells",
+        "take fewer or smaller label maps",
+    )
+
+
 def _joint(
     prior: Prior, rows: Tensor, spatial: Moments, grid: tuple[int, int], fallback: str
 ) -> Moments:
-    """Moments by class and cell for rows [N, h, w]; cells with row -1 are arbitrary."""
-    if grid == prior.grid:
-        by_class = _categorical(prior, rows, spatial)
-        count = _pick(prior.joint_count.unsqueeze(1), rows)
-        std = torch.where(count >= 2, _pick(prior.joint_std, rows), by_class.std)
-        other = spatial if fallback == "spatial" else by_class
-        return Moments(_pick(prior.joint_mean, rows), std).where(count > 0, other)
-    present = rows[rows >= 0].unique()
-    if len(present) == 0:
-        return spatial.repeated(len(rows))
-    # [P, C, h, w]: the maps of the classes present, complete before anything is interpolated.
-    spatial = Moments(prior.spatial_mean, prior.spatial_std)
-    by_class = _class_maps(prior, present, spatial)
-    count = prior.joint_count[present].unsqueeze(1)
+    """Moments by class and cell for rows [N, h, w], spatial where the row is -1.
+
+    Each channel is looked up and interpolated for itself: what is needed at once then grows neither
+    with classes nor with channels.
+    """
+    drawn = spatial.repeated(len(rows))
+    if all(new >= old for old, new in zip(prior.grid, grid, strict=True)):
+        fill = _looked_up if grid == prior.grid else _enlarged
+        for image, image_rows in enumerate(rows):
+            known = image_rows >= 0
+            for channel in range(prior.latent_channels):
+                found = fill(prior, channel, image_rows.clamp(min=0), fallback)
+                for target, moment in zip((drawn.mean, drawn.std), found, strict=True):
+                    at = target[image, channel]
+                    at.copy_(torch.where(known, moment, at))
+        return drawn
+    resize = _Resizing(prior.grid, grid)
+    places = _places(prior.grid)
+    for row in rows[rows >= 0].unique():
+        image, y, x = (rows == row).nonzero(as_tuple=True)
+        for channel in range(prior.latent_channels):
+            found = resize(*_seen(prior, channel, row, *places, fallback))
+            for target, moment in zip((drawn.mean, drawn.std), found, strict=True):
+                target[image, channel, y, x] = moment[y, x]
+    return drawn
+
+
+def _looked_up(prior: Prior, channel: int, rows: Tensor, fallback: str) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of a channel for rows [h, w] on the prior's own grid."""
+    return _seen(prior, channel, rows, *_places(prior.grid), fallback)
+
+
+def _enlarged(prior: Prior, channel: int, rows: Tensor, fallback: str) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of a channel for rows [h, w] on a grid of more cells each way.
+
+    As if each class's map were interpolated and then looked up, but only what is looked up is.
+    """
+    above, beside = (_neighbours(a, b) for a, b in zip(prior.grid, rows.shape, strict=True))
+    first, second = (torch.zeros(rows.shape, dtype=torch.float64) for _ in range(2))
+    for y, of_y in above:
+        for x, of_x in beside:
+            share = of_y[:, None] * of_x
+            one, two = _raw(*_seen(prior, channel, rows, y[:, None], x, fallback))
+            first.addcmul_(share, one)
+            second.addcmul_(share, two)
+    return _from_raw(first, second)
+
+
+def _places(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Numbers of a grid's rows [h, 1] and columns [w], to index with."""
+    return torch.arange(grid[0])[:, None], torch.arange(grid[1])
+
+
+def _seen(
+    prior: Prior, channel: int, rows: Tensor, y: Tensor, x: Tensor, fallback: str
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of a channel for classes `rows` at the prior's cells (y, x).
+
+    The three are of shapes that fit together; where a class was never seen, it is the fallback's.
+    """
+    count = prior.joint_count[rows, y, x]
+    place = Moments(prior.spatial_mean[channel, y, x], prior.spatial_std[channel, y, x])
+    of_class = Moments(
+        prior.class_mean[rows, channel],
+        torch.where(prior.class_image_count[rows] < 2, place.std, prior.class_std[rows, channel]),
+    )
     joint = Moments(
-        prior.joint_mean[present],
-        torch.where(count >= 2, prior.joint_std[present], by_class.std),
+        prior.joint_mean[rows, channel, y, x],
+        torch.where(count >= 2, prior.joint_std[rows, channel, y, x], of_class.std),
     )
-    maps = joint.where(count > 0, spatial if fallback == "spatial" else by_class)
-    mean, std = resize_moments(maps.mean, maps.std, grid)
-    position = torch.full((len(prior.class_ids) + 1,), -1)
-    position[present] = torch.arange(len(present))
-    return Moments(_pick(mean, position[rows]), _pick(std, position[rows]))
-
-
-def _pick(maps: Tensor, rows: Tensor) -> Tensor:
-    """From maps [K, C, h, w] at each cell that of rows [N, h, w]; of map 0 where that is -1."""
-    at = rows.clamp(min=0).unsqueeze(1).expand(-1, maps.shape[1], -1, -1)
-    return maps.gather(0, at)
-
-
-def _class_maps(prior: Prior, present: Tensor, spatial: Moments) -> Moments:
-    """Categorical moments [P, C, 1, 1] with the spatial deviation where a class has one image."""
-    single = (prior.class_image_count[present] < 2)[:, None, None, None]
-    std = prior.class_std[present][..., None, None]
-    return Moments(
-        prior.class_mean[present][..., None, None], torch.where(single, spatial.std, std)
-    )
+    found = joint.where(count > 0, place if fallback == "spatial" else of_class)
+    return found.mean, found.std
 
 
 def _categorical(prior: Prior, rows: Tensor, spatial: Moments) -> Moments:
@@ -257,13 +370,15 @@ def _mixture(spatial: Moments, categorical: Moments, mix: float) -> Moments:
 def _noise(shape: Sequence[int], seed: int, indices: Sequence[int]) -> Tensor:
     """Standard normal [len(indices), *shape]; equal indices give equal noise."""
     generator = torch.Generator("cpu")
-
-    def one(index: int) -> Tensor:
+    noise = torch.empty(len(indices), *shape)
+    for image, index in enumerate(indices):
+        first = indices.index(index)
+        if first < image:
+            noise[image] = noise[first]
+            continue
         # A sampler seeds its generator with the bare number. A digest of seed and index gives a
         # stream that has nothing in common with it, and a later image without the earlier ones.
         digest = hashlib.sha256(f"scp-diff prior draw {seed} {index}".encode()).digest()
         generator.manual_seed(int.from_bytes(digest[:8], "little"))
-        return torch.randn(*shape, generator=generator)
-
-    drawn = {index: one(index) for index in dict.fromkeys(indices)}
-    return torch.stack([drawn[index] for index in indices])
+        torch.randn(*shape, generator=generator, out=noise[image])
+    return noise

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from .accumulator import PriorAccumulator
-from .errors import PriorError
+from .errors import PriorError, listing
 from .latent_formats import UNKNOWN
 from .prior import Prior, PriorMetadata
 
 
-def merge_priors(priors: Sequence[Prior]) -> Prior:
+def merge_priors(priors: Iterable[Prior]) -> Prior:
     """The prior of all images of `priors` together, in any order, to 1e-6.
 
-    Classes are united. Raises PriorError where there is no prior, or where two of them contradict
+    Classes are united. What some of the priors do not know, it takes from those that do: see
+    `taken_on_trust`. Raises PriorError where there is no prior, or where two of them contradict
     each other in channels, grid, downscale factor, latent format, VAE, class names, palette,
     ignore ids, or in how images and labels were resized.
 
@@ -24,9 +25,10 @@ def merge_priors(priors: Sequence[Prior]) -> Prior:
     >>> merged.num_images, torch.allclose(merged.joint_std, prior.joint_std, atol=1e-6)
     (2, True)
     """
-    if not priors:
+    given = list(priors)
+    if not given:
         raise PriorError("no prior is given; expected at least one to merge")
-    first, *others = priors
+    first, *others = given
     total = PriorAccumulator.from_prior(first)
     metadata = first.metadata
     for other in others:
@@ -38,6 +40,34 @@ def merge_priors(priors: Sequence[Prior]) -> Prior:
     return total.finalize(**kept)
 
 
+def taken_on_trust(priors: Sequence[Prior], names: Sequence[str]) -> list[str]:
+    """What their merged prior claims of all of them though some do not tell, as sentences.
+
+    names: what each of the priors is called.
+    """
+    told = []
+    for what, field, unknown in (
+        ("the VAE", "vae", None),
+        ("the latent format", "latent_format", UNKNOWN),
+        ("the palette", "palette", None),
+    ):
+        silent = [
+            name
+            for name, prior in zip(names, priors, strict=True)
+            if getattr(prior.metadata, field) == unknown
+        ]
+        if silent and len(silent) < len(priors):
+            told.append(
+                f"{what} of {listing(silent)} is not known; it must be that of the others, and the "
+                "merged prior says that it is"
+            )
+    return told
+
+
+def _differs(what: str, how: str) -> PriorError:
+    return PriorError(f"cannot merge priors: {what} differs ({how})")
+
+
 def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
     """What holds of both; PriorError says which field contradicts."""
 
@@ -47,10 +77,10 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
             return ours
         if ours == unknown:
             return theirs
-        raise PriorError(
-            f"cannot merge priors: {name.replace('_', ' ')} differs ({ours} against {theirs})"
-        )
+        raise _differs(name.replace("_", " "), f"{ours} against {theirs}")
 
+    if a.vae and b.vae and not a.vae.fits(b.vae):
+        raise _differs("VAE", a.vae.against(b.vae))
     for class_id in a.class_names.keys() & b.class_names.keys():
         if a.class_names[class_id] != b.class_names[class_id]:
             raise PriorError(
@@ -63,7 +93,7 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
         grid=same("grid"),
         downscale_factor=same("downscale_factor"),
         latent_format=same("latent_format", UNKNOWN),
-        vae_hash=same("vae_hash", ""),
+        vae=a.vae or b.vae,
         source_size=a.source_size if a.source_size == b.source_size else None,
         dataset_name=" + ".join(names),
         class_names={**a.class_names, **b.class_names},

@@ -8,6 +8,12 @@ deviation; this form does not.
 import torch
 from torch import Tensor
 
+# Far beyond any latent, and far from where float32 overflows when a draw squares or scales it.
+MAX_VALUE = 1e9
+
+# What int32 counts.
+MAX_IMAGES = 2**31 - 1
+
 
 def combine(
     n_a: Tensor, mean_a: Tensor, m2_a: Tensor, n_b: Tensor, mean_b: Tensor, m2_b: Tensor

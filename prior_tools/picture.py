@@ -17,6 +17,8 @@ from .prior import Prior
 _BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
 _MARGIN, _WIDTH, _ROW = 16, 960, 22
 _MOST_CLASSES = 40
+# More than fit into the picture; a file may hold names without end.
+_MOST_LETTERS = 100
 
 
 class ClassRow(NamedTuple):
@@ -47,7 +49,8 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
         ("classes per cell", _count_panel(prior)),
     ]
     panel_width = (_WIDTH - 4 * _MARGIN) // 3
-    panel_height = max(1, panel_width * prior.grid[0] // prior.grid[1])
+    # A grid that is all height would take a picture of gigabytes.
+    panel_height = max(1, min(panel_width * prior.grid[0] // prior.grid[1], 8 * panel_width))
     table = class_rows(prior)[:_MOST_CLASSES]
     rows = (len(table) + 1) // 2
     top = _MARGIN + 30
@@ -56,7 +59,7 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
     sheet = Image.new("RGB", (_WIDTH, height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
 
-    draw.text((_MARGIN, _MARGIN - 2), title or "prior", _TEXT, _font(18))
+    draw.text((_MARGIN, _MARGIN - 2), title[:_MOST_LETTERS] or "prior", _TEXT, _font(18))
     draw.text((_WIDTH - _MARGIN, _MARGIN + 2), _summary(prior), _FAINT, _font(13), anchor="ra")
     for index, (caption, picture) in enumerate(panels):
         x = _MARGIN + index * (panel_width + _MARGIN)
@@ -206,7 +209,7 @@ def _count_panel(prior: Prior) -> Image.Image:
 
 def _draw_class(draw: ImageDraw.ImageDraw, x: int, y: int, row: ClassRow) -> None:
     draw.rectangle((x, y + 2, x + 14, y + 16), row.color, _FAINT)
-    draw.text((x + 22, y), f"{row.class_id}  {row.name}", _TEXT, _font(13))
+    draw.text((x + 22, y), f"{row.class_id}  {row.name[:_MOST_LETTERS]}", _TEXT, _font(13))
     draw.text((x + 190, y), f"{row.images} images", _FAINT, _font(13))
     draw.rectangle((x + 280, y + 4, x + 280 + round(100 * row.share), y + 14), _BAR)
     draw.text((x + 390, y), f"{row.share:.1%}", _FAINT, _font(13))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .errors import PriorError
-from .labels.palettes import Palette
-from .latent_formats import LATENT_FORMATS, UNKNOWN
+from .errors import PriorError, listing
+from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
+from .labels.ids import check_integers
+from .labels.palettes import Palette, get_palette
+from .latent_formats import LATENT_FORMATS, UNKNOWN, check_shape
+from .vae_fingerprint import VaeFingerprint
+from .whole_numbers import check_downscale_factor, two_sides, whole, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -21,14 +27,17 @@ class PriorMetadata:
         grid: (h, w), latent cells.
         downscale_factor: pixels per latent cell.
         latent_format: the model family's latent format, one of LATENT_FORMATS.
-        vae_hash: of the VAE's weights (see `weights_hash`), "" where not known.
+        vae: of the VAE's weights, None where not known.
         source_size: (width, height) in pixels at which images were encoded.
         dataset_name: free text.
         class_names: class id -> name.
-        palette: colors of the classes in label images.
+        palette: colors of the classes in label images; a name becomes the palette of that name.
         ignore_ids: class ids kept out of the class and joint moments.
-        resize_policy: how images were brought to source_size, "stretch" or "crop".
-        label_method: how labels were brought to the grid, "majority" or "nearest".
+        resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
+        label_method: how labels were brought to the grid, one of LABEL_METHODS.
+
+    Raises PriorError for values of another type or range, names that are none of those, and another
+    number of channels than the latent format has.
 
     >>> prior.metadata.source_size, prior.metadata.grid, prior.metadata.downscale_factor
     ((32, 16), (2, 4), 8)
@@ -38,7 +47,7 @@ class PriorMetadata:
     grid: tuple[int, int]
     downscale_factor: int = 8
     latent_format: str = UNKNOWN
-    vae_hash: str = ""
+    vae: VaeFingerprint | None = None
     source_size: tuple[int, int] | None = None
     dataset_name: str = ""
     class_names: dict[int, str] = field(default_factory=dict)
@@ -48,11 +57,60 @@ class PriorMetadata:
     label_method: str = "majority"
 
     def __post_init__(self) -> None:
-        if self.latent_format not in LATENT_FORMATS:
+        for name, known in (
+            ("latent_format", LATENT_FORMATS),
+            ("resize_policy", RESIZE_POLICIES),
+            ("label_method", LABEL_METHODS),
+        ):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
+                raise PriorError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
+        if not isinstance(self.dataset_name, str):
+            raise PriorError(f"dataset_name is {self.dataset_name!r}; expected a text")
+        if not isinstance(self.vae, VaeFingerprint | None):
             raise PriorError(
-                f"latent_format is {self.latent_format!r}; expected one of "
-                f"{', '.join(LATENT_FORMATS)}"
+                f"vae is {self.vae!r}; expected the fingerprint of its weights, or None where they "
+                "are not known"
             )
+        taken: dict[str, Any] = {
+            "latent_channels": whole(self.latent_channels, "latent_channels", 1),
+            "grid": two_sides(self.grid, "grid", "(h, w) in latent cells"),
+            "downscale_factor": check_downscale_factor(self.downscale_factor),
+            "class_names": _names(self.class_names),
+            "ignore_ids": whole_numbers(self.ignore_ids, "an ignored id", -(2**31), 2**31),
+        }
+        if self.source_size is not None:
+            taken["source_size"] = two_sides(
+                self.source_size, "source_size", "(width, height) in pixels"
+            )
+        if self.palette is not None:
+            taken["palette"] = get_palette(self.palette)
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
+        check_shape(self.latent_format, self.latent_channels, self.downscale_factor)
+
+
+def _names(names: Mapping[int, str]) -> dict[int, str]:
+    if not isinstance(names, Mapping) or not all(isinstance(n, str) for n in names.values()):
+        raise PriorError(f"class_names is {names!r}; expected a table from class ids to texts")
+    return {whole(i, "a class id of class_names", 0): name for i, name in names.items()}
+
+
+def check_told(names: Iterable[str], told_elsewhere: Mapping[str, str]) -> None:
+    """PriorError if one of these names is no field of PriorMetadata, or is told elsewhere.
+
+    told_elsewhere: field -> what tells it.
+    """
+    for name in sorted(names):
+        if name in told_elsewhere:
+            raise PriorError(f"{name} is given as metadata; it is told by {told_elsewhere[name]}")
+    free = [f.name for f in fields(PriorMetadata) if f.name not in told_elsewhere]
+    if odd := sorted(set(names) - set(free)):
+        raise PriorError(
+            f"{listing(odd)} is given as metadata; expected fields of PriorMetadata: "
+            f"{', '.join(free)}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +152,31 @@ class Prior:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(h, w) in latent cells."""
+        """(h, w) in latent cells.
+
+        >>> prior.grid
+        (2, 4)
+        """
         return self.metadata.grid
 
     @property
     def latent_channels(self) -> int:
-        """C."""
+        """C.
+
+        >>> prior.latent_channels
+        3
+        """
         return self.metadata.latent_channels
 
     def rows_of(self, labels: Tensor) -> Tensor:
         """Row in the class tensors of every id in `labels` (any shape); -1 where it has none.
 
+        Raises PriorError for labels that are no integers.
+
         >>> prior.rows_of(torch.tensor([0, 8, 5]))
         tensor([ 0,  2, -1])
         """
+        check_integers(labels)
         if len(self.class_ids) == 0:
             return torch.full_like(labels, -1, dtype=torch.int64)
         labels = labels.to("cpu").to(torch.int64).contiguous()
@@ -127,5 +196,9 @@ class Prior:
         return torch.where(self.joint_count.sum(0) > 0, most, -1)
 
     def class_name(self, class_id: int) -> str:
-        """The class's name, or "class ID" where it has none."""
+        """The class's name, or "class ID" where it has none.
+
+        >>> prior.class_name(3), prior.class_name(99)
+        ('road', 'class 99')
+        """
         return self.metadata.class_names.get(class_id, f"class {class_id}")

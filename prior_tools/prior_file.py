@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from .accumulator import MAX_CLASSES
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
+from .json_values import by_id, integer, items, parsed, table, text
+from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
+from .moments import MAX_IMAGES, MAX_VALUE
 from .prior import Prior, PriorMetadata
+from .tensor_file import read_tensors
+from .vae_fingerprint import VaeFingerprint
 
 FORMAT_VERSION = 1
 
@@ -26,49 +29,42 @@ FORMAT_VERSION = 1
 # and equal priors are to be equal files.
 HEADER_KEY = "scp_prior"
 
-# Far above a real header (COCO-Stuff's names and colors take 20 kB), far below a denial of memory.
-_MAX_HEADER = 16 * 2**20
+# Far above a real header (COCO-Stuff's names and colors take 20 kB, a VAE's fingerprint as much),
+# and little enough that nothing written in it can take much memory.
+_MAX_HEADER = 4 * 2**20
 
-# What comes of taking apart data that is not of the kind or size that it should be.
-MALFORMED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
+# Empty cells take a bit in the file and are filled in when it is read. Beyond this many bytes of
+# memory they may not outweigh the file so many times: only files made to fill the memory do.
+_MAX_FILLED, _MAX_GROWTH = 2**29, 100
+
+# Stored as they are.
+_DENSE = (
+    "spatial_mean",
+    "spatial_std",
+    "class_mean",
+    "class_std",
+    "class_image_count",
 )
+# Stored for occupied cells only.
+_SPARSE = ("joint_mean", "joint_std", "joint_count")
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
     """Write `prior` to `path` (safetensors) in one step and return the path.
 
-    Raises FileExistsError if something is there and `overwrite` is off. On any error, a full disk
-    included, a file that was there stays as it was.
+    Raises PriorError for what `load_prior` would not read again: values that no statistics can
+    have, tensors of another type or shape; FileExistsError if something is there and `overwrite` is
+    off. On any error, a full disk included, a file that was there stays as it was.
 
     >>> path = save_prior(prior, folder / "copy.safetensors", overwrite=False)
     >>> path.name
     'copy.safetensors'
     """
     path = Path(path)
-    occupied = prior.joint_count > 0
-    tensors = {
-        "class_ids": prior.class_ids,
-        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
-        "joint_mean": prior.joint_mean.movedim(1, -1)[occupied],
-        "joint_std": prior.joint_std.movedim(1, -1)[occupied],
-        "joint_count": prior.joint_count[occupied],
-    }
-    for name in _DENSE:
-        tensors[name] = getattr(prior, name)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    header = {
-        "format_version": FORMAT_VERSION,
-        "num_images": prior.num_images,
-        "metadata": _metadata_to_json(prior.metadata),
-    }
-    data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
+    try:
+        data = _to_bytes(prior)
+    except ValueError as error:
+        raise PriorError(f"{path.name} is not written: {error}") from error
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 
@@ -84,25 +80,25 @@ def load_prior(path: Path | str) -> Prior:
     (2, Palette('camvid', 12 colors))
     """
     path = Path(path)
-    data = path.read_bytes()
     try:
-        entries = read_header(data)
+        written, tensors = read_tensors(path, HEADER_KEY, _MAX_HEADER)
     except ValueError as error:
         raise PriorError(
             f"{path.name} is not a complete safetensors file ({error}); it may have been cut short "
             "in copying: copy or build it again"
         ) from error
-    if HEADER_KEY not in entries:
+    if written is None:
         raise PriorError(
             f"{path.name} is a safetensors file but not a prior; expected one that Build SCP Prior "
             "wrote"
         )
     try:
-        header = json.loads(entries[HEADER_KEY])
-        version = int(header["format_version"])
-        if version <= FORMAT_VERSION:
-            return _from_tensors(tensors_from_bytes(data), header)
-    except MALFORMED as error:
+        header = parsed(written)
+        version = header.get("format_version") if isinstance(header, dict) else None
+        if integer(version, 1, 2**31, "format_version") <= FORMAT_VERSION:
+            header = table(header, ("format_version", "num_images", "metadata"), "the header")
+            return _from_tensors(tensors, header)
+    except ValueError as error:
         raise PriorError(f"{path.name} is damaged: {error}; copy or build it again") from error
     raise PriorError(
         f"{path.name} has format version {version} and this version of SCP-Diff reads up to "
@@ -110,95 +106,112 @@ def load_prior(path: Path | str) -> Prior:
     )
 
 
-# Stored as they are; their shapes come from `_shapes`.
-_DENSE = (
-    "spatial_mean",
-    "spatial_std",
-    "class_mean",
-    "class_std",
-    "class_image_count",
-)
-
-
-def read_header(data: bytes) -> dict[str, str]:
-    """The free-text part of a safetensors file's header; ValueError if the file is incomplete."""
+def _to_bytes(prior: Prior) -> bytes:
+    """The file's content; ValueError says what of the prior cannot be."""
+    own = {}
+    for name in ("class_ids", *_SPARSE, *_DENSE):
+        tensor = getattr(prior, name)
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}, expected a tensor")
+        own[name] = tensor.detach().to("cpu")
+    classes, channels, grid = own["class_ids"].numel(), prior.latent_channels, prior.grid
+    # Those of cells are picked by the count, for which they have to fit.
+    _check_shape("joint_count", own["joint_count"], torch.int32, (classes, *grid))
+    for name in ("joint_mean", "joint_std"):
+        _check_shape(name, own[name], torch.float32, (classes, channels, *grid))
+    if (own["joint_count"] < 0).any():
+        raise ValueError("joint_count holds values below 0")
+    occupied = own["joint_count"] > 0
+    tensors = {
+        **own,
+        "occupied": torch.from_numpy(np.packbits(occupied.numpy().reshape(-1))),
+        "joint_mean": own["joint_mean"].movedim(1, -1)[occupied],
+        "joint_std": own["joint_std"].movedim(1, -1)[occupied],
+        "joint_count": own["joint_count"][occupied],
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "num_images": integer(prior.num_images, 1, MAX_IMAGES, "num_images"),
+        "metadata": _metadata_to_json(prior.metadata),
+    }
+    written = json.dumps(header)
+    _check(tensors, parsed(written))
+    _check_counts(own["joint_count"], own["class_image_count"], prior.num_images)
+    data = tensors_to_bytes(tensors, {HEADER_KEY: written})
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(_MAX_HEADER, len(data) - 8):
-        raise ValueError(f"{len(data)} bytes are too few for its header")
-    try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"))
-        texts: dict[str, str] = header.pop("__metadata__", {})
-        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-    except MALFORMED as error:
-        raise ValueError("its header is not a table of tensors") from error
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("the free text of its header is not a table of texts")
-    if len(data) < 8 + length + end:
-        raise ValueError(f"{8 + length + end - len(data)} bytes are missing at its end")
-    return texts
+    if length > _MAX_HEADER:
+        raise ValueError(f"its metadata take {length} bytes, expected at most {_MAX_HEADER}")
+    return data
+
+
+def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
+    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
+    metadata = _metadata_from_json(header["metadata"])
+    channels, (height, width) = metadata.latent_channels, metadata.grid
+    table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
+    class_ids, marks = tensors["class_ids"], tensors["occupied"]
+    classes = class_ids.numel()
+    if classes > MAX_CLASSES:
+        raise ValueError(f"it holds {classes} classes, expected at most {MAX_CLASSES}")
+    cells = classes * height * width
+
+    # All shapes are compared with those that are in the file before anything is made of that size.
+    _check_shape("class_ids", class_ids, torch.int64, (classes,))
+    _check_shape("occupied", marks, torch.uint8, ((cells + 7) // 8,))
+    _check_shape("spatial_mean", tensors["spatial_mean"], torch.float32, (channels, height, width))
+    in_file = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    filled = cells * (8 * channels + 4)
+    if filled > max(_MAX_FILLED, _MAX_GROWTH * in_file):
+        raise ValueError(
+            f"{classes} classes on {width}x{height} cells would take {filled / 1e9:.1f} GB of "
+            f"memory, though the file has {in_file / 1e6:.1f} MB"
+        )
+    occupied = np.unpackbits(marks.numpy(), count=cells).view(bool)
+    count = int(np.count_nonzero(occupied))
+    for name, dtype, shape in (
+        ("joint_mean", torch.float32, (count, channels)),
+        ("joint_std", torch.float32, (count, channels)),
+        ("joint_count", torch.int32, (count,)),
+        ("spatial_std", torch.float32, (channels, height, width)),
+        ("class_mean", torch.float32, (classes, channels)),
+        ("class_std", torch.float32, (classes, channels)),
+        ("class_image_count", torch.int32, (classes,)),
+    ):
+        _check_shape(name, tensors[name], dtype, shape)
+    for name in (*_SPARSE, *_DENSE):
+        _check_values(name, tensors[name])
+    _check_class_ids(class_ids, metadata.ignore_ids)
+    return metadata, occupied
 
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
-    metadata = _metadata_from_json(header["metadata"])
-    channels, (height, width) = metadata.latent_channels, metadata.grid
+    """The prior; ValueError says what cannot be."""
+    num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
+    metadata, occupied = _check(tensors, header)
     class_ids = tensors["class_ids"]
-    classes = len(class_ids)
-    cells = classes * height * width
-    packed = tensors["occupied"].numpy()
-    if packed.shape != (-(-cells // 8),):
-        raise ValueError(f"occupied has shape {packed.shape} for {cells} cells, 8 to a byte")
-    occupied = np.unpackbits(packed, count=cells).view(bool)
-    count = int(np.count_nonzero(occupied))
-
-    shapes = {
-        "class_ids": (torch.int64, (classes,)),
-        "joint_mean": (torch.float32, (count, channels)),
-        "joint_std": (torch.float32, (count, channels)),
-        "joint_count": (torch.int32, (count,)),
-        "spatial_mean": (torch.float32, (channels, height, width)),
-        "spatial_std": (torch.float32, (channels, height, width)),
-        "class_mean": (torch.float32, (classes, channels)),
-        "class_std": (torch.float32, (classes, channels)),
-        "class_image_count": (torch.int32, (classes,)),
-    }
-    for name, (dtype, shape) in shapes.items():
-        tensor = tensors[name]
-        if tensor.dtype != dtype or tuple(tensor.shape) != shape:
-            raise ValueError(
-                f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
-            )
-        if tensor.numel() == 0:
-            continue
-        # numpy's extremes are NaN where there is one, and much faster than asking each value.
-        least, greatest = tensor.numpy().min(), tensor.numpy().max()
-        if not (np.isfinite(least) and np.isfinite(greatest)):
-            raise ValueError(f"{name} holds NaN or infinity")
-        if name.endswith(("_std", "_count")) and least < 0:
-            raise ValueError(f"{name} holds negative values")
-    if classes > 1 and not (class_ids[1:] > class_ids[:-1]).all():
-        raise ValueError("class ids are not in ascending order")
-    num_images = int(header["num_images"])
-    if num_images < 1 or (count and int(tensors["joint_count"].max()) > num_images):
-        raise ValueError(f"its counts do not fit its {num_images} images")
+    classes, (height, width) = len(class_ids), metadata.grid
 
     def dense(name: str) -> Tensor:
         """[occupied cells, ...] to [K, h, w, ...]."""
         stored = tensors[name].numpy()
-        if count == cells:
+        if len(stored) == len(occupied):
             full = stored.copy()
         else:
-            full = np.zeros((cells, *stored.shape[1:]), stored.dtype)
+            full = np.zeros((len(occupied), *stored.shape[1:]), stored.dtype)
             # A cell's values as one: half the time of scattering them one by one.
-            cell = np.dtype((np.void, full.nbytes // cells))
+            cell = np.dtype((np.void, full.nbytes // len(occupied)))
             full.view(cell)[occupied] = stored.view(cell)
         return torch.from_numpy(full).view(classes, height, width, *stored.shape[1:])
 
+    joint_count = dense("joint_count")
+    _check_counts(joint_count, tensors["class_image_count"], num_images)
     return Prior(
         class_ids=class_ids.clone(),
         # Views: channels lie side by side in memory, as in the file.
         joint_mean=dense("joint_mean").movedim(-1, 1),
         joint_std=dense("joint_std").movedim(-1, 1),
-        joint_count=dense("joint_count"),
+        joint_count=joint_count,
         num_images=num_images,
         metadata=metadata,
         # Copies, so that the tensors do not keep the file's whole content in memory.
@@ -206,31 +219,79 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     )
 
 
+def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+        raise ValueError(
+            f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}"
+        )
+
+
+def _check_values(name: str, tensor: Tensor) -> None:
+    if tensor.numel() == 0:
+        return
+    # numpy's extremes are NaN where there is one, and much faster than asking each value.
+    least, greatest = tensor.numpy().min(), tensor.numpy().max()
+    if tensor.is_floating_point() and not (least >= -MAX_VALUE and greatest <= MAX_VALUE):
+        raise ValueError(f"{name} holds NaN, infinity or values beyond {MAX_VALUE:g}")
+    if name.endswith("_std") and least < 0:
+        raise ValueError(f"{name} holds negative values")
+    if name.endswith("_count") and least < 1:
+        raise ValueError(f"{name} holds values below 1")
+
+
+def _check_class_ids(class_ids: Tensor, ignore_ids: tuple[int, ...]) -> None:
+    if not (class_ids[1:] > class_ids[:-1]).all():
+        raise ValueError("class ids are not in ascending order")
+    ids = class_ids.tolist()
+    if ids and not 0 <= ids[0] <= ids[-1] <= MAX_CLASS_ID:
+        raise ValueError(f"class ids run from {ids[0]} to {ids[-1]}, expected 0..{MAX_CLASS_ID}")
+    if not set(ids).isdisjoint(ignore_ids):
+        raise ValueError("it has statistics of class ids that it ignores")
+
+
+def _check_counts(joint_count: Tensor, images: Tensor, num_images: int) -> None:
+    """An image has one class at a cell, and holds the classes of its cells."""
+    if len(images) and (
+        int(images.max()) > num_images
+        or (joint_count.flatten(1).amax(1) > images).any()
+        or int(joint_count.sum(0).max()) > num_images
+    ):
+        raise ValueError(f"its counts do not fit its {num_images} images")
+
+
 def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
-    data = {key: value for key, value in asdict(metadata).items() if key != "palette"}
+    data = asdict(replace(metadata, palette=None, vae=None))
     data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
     data["palette"] = metadata.palette.to_json() if metadata.palette else None
+    data["vae"] = metadata.vae.to_json() if metadata.vae else None
     return data
 
 
-def _metadata_from_json(data: dict[str, Any]) -> PriorMetadata:
-    def pair(value: Iterable[Any]) -> tuple[int, int]:
-        first, second = (int(side) for side in value)
-        if first < 1 or second < 1:
-            raise ValueError(f"a size is {(first, second)}")
-        return first, second
+def _metadata_from_json(value: object) -> PriorMetadata:
+    data = table(value, [f.name for f in fields(PriorMetadata)], "metadata")
+
+    def side(value: object, name: str) -> int:
+        return integer(value, 1, 2**31, name)
+
+    def pair(name: str) -> tuple[int, int]:
+        if len(items(data[name], name)) != 2:
+            raise ValueError(f"{name} is no pair")
+        return side(data[name][0], name), side(data[name][1], name)
 
     return PriorMetadata(
-        latent_channels=int(data["latent_channels"]),
-        grid=pair(data["grid"]),
-        downscale_factor=int(data["downscale_factor"]),
-        latent_format=str(data["latent_format"]),
-        vae_hash=str(data["vae_hash"]),
-        source_size=pair(data["source_size"]) if data["source_size"] else None,
-        dataset_name=str(data["dataset_name"]),
-        class_names={int(i): str(name) for i, name in data["class_names"].items()},
-        palette=Palette.from_json(data["palette"]) if data["palette"] else None,
-        ignore_ids=tuple(int(i) for i in data["ignore_ids"]),
-        resize_policy=str(data["resize_policy"]),
-        label_method=str(data["label_method"]),
+        latent_channels=side(data["latent_channels"], "latent_channels"),
+        grid=pair("grid"),
+        downscale_factor=side(data["downscale_factor"], "downscale_factor"),
+        latent_format=text(data["latent_format"], "latent_format"),
+        vae=None if data["vae"] is None else VaeFingerprint.from_json(data["vae"]),
+        source_size=None if data["source_size"] is None else pair("source_size"),
+        dataset_name=text(data["dataset_name"], "dataset_name"),
+        class_names=by_id(data["class_names"], text, "class_names"),
+        palette=None if data["palette"] is None else Palette.from_json(data["palette"]),
+        ignore_ids=tuple(
+            integer(class_id, -(2**31), 2**31, "an ignored id")
+            for class_id in items(data["ignore_ids"], "ignore_ids")
+        ),
+        resize_policy=text(data["resize_policy"], "resize_policy"),
+        label_method=text(data["label_method"], "label_method"),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demo.flicker import MARGIN, flicker
 from demo.scenes import CLASS_COLORS, USED_IDS, Scene, generate_scene, main, write_dataset
 
 ROAD, BUILDING, SKY = 0, 2, 10
@@ -23,6 +24,25 @@ def test_same_seed_same_arrays(scenes: list[Scene]) -> None:
     again = generate_scene(3, 192, 96)
     assert np.array_equal(again.image, scenes[3].image)
     assert np.array_equal(again.labels, scenes[3].labels)
+
+
+def test_a_camera_a_little_aside_sees_the_same_street(scenes: list[Scene]) -> None:
+    for seed in (0, 3, 8):
+        aside = generate_scene(seed, 192, 96, aside=0.1)
+        changed = (aside.labels != scenes[seed].labels).mean()
+        assert 0.005 < changed < 0.1
+        assert (aside.labels != scenes[seed + 1].labels).mean() > 3 * changed
+
+
+def test_flicker_is_the_change_away_from_labels_that_change() -> None:
+    labels = np.zeros((3, 20, 40), int)
+    labels[1, :, 30] = 1
+    frames = np.zeros((3, 20, 40, 3), np.uint8)
+    frames[1, :, 30 - MARGIN : 31 + MARGIN] = 200
+    assert flicker(frames, labels) == 0
+    frames[1, :, : 30 - MARGIN] = 8
+    # The other side of the line, of 9 columns less the margin, stays.
+    assert flicker(frames, labels) == pytest.approx(8 * 28 / 35)
 
 
 def test_different_seeds_differ(scenes: list[Scene]) -> None:

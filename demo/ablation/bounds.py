@@ -9,9 +9,10 @@ from demo.ablation.measuring import Judge, Value, figures_of
 from demo.ablation.subject import Subject
 from demo.training import nets
 from demo.training.autoencoder import as_floats
-from demo.training.setting import LATENT_SCALE, stable_diffusion_alpha_bar
+from demo.training.setting import LATENT_SCALE
 from demo.training.stages import Stages
 from prior_tools import load_prior
+from prior_tools.schedule import stable_diffusion_alpha_bar
 
 MU = 0.8
 CHANNELS = 4

@@ -77,13 +77,14 @@ class Scene:
         return table[self.labels]
 
 
-def generate_scene(seed: int, width: int = 512, height: int = 256) -> Scene:
+def generate_scene(seed: int, width: int = 512, height: int = 256, aside: float = 0.0) -> Scene:
     """Draw the scene of a seed.
 
     The same (seed, width, height) gives the same arrays; another size of the same shape
     gives the same scene at that size.
 
-    seed: not negative. width, height: in pixels, at least 32.
+    seed: not negative. width, height: in pixels, at least 32. aside: metres that the camera
+    stands aside of the seed's own place, for frames of one street; a few tenths at most.
     """
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
@@ -97,7 +98,7 @@ def generate_scene(seed: int, width: int = 512, height: int = 256) -> Scene:
     shape = math.sqrt(2.0 * height / width)  # 1 at 2:1, larger for taller pictures
     focal = float(layout.uniform(0.98, 1.22)) * height / shape
     eye_y = float(layout.uniform(2.1, 2.9)) * shape**0.7
-    eye_x = float(layout.uniform(-0.15, 0.55)) * street.road
+    eye_x = float(layout.uniform(-0.15, 0.55)) * street.road + aside
     centre_x = float(layout.uniform(0.40, 0.60)) * width
     horizon = float(layout.uniform(0.42, 0.51)) * height
 

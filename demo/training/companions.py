@@ -44,7 +44,7 @@ def make_prior(latents: Tensor, labels: np.ndarray, source: Source, weights: Pat
     return state.finalize(
         downscale_factor=DOWNSCALE,
         latent_format="sd15",
-        vae_hash=load_vae(weights, ensure_comfyui(), "cpu").hash,
+        vae=load_vae(weights, ensure_comfyui(), "cpu").fingerprint,
         source_size=source.size,
         dataset_name=f"{source.name}, {len(latents)} images",
         class_names={i: name for i, name in source.palette.names.items() if i < source.classes},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from prior_tools.schedule import SD_STEPS, stable_diffusion_alpha_bar
 
 DOWNSCALE, CHANNELS = 8, 4
 # Of the model in the repository: 288 x 144 pixels.
@@ -36,13 +37,7 @@ LATENT_SCALE = 0.18215
 # How much of a dataset's mean a model can read from its noisiest input grows with alpha_bar_T
 # times the number of cells: 38 for Stable Diffusion at 1024 x 512 pixels.
 LEAK = 38.0
-STEPS = 1000
-
-
-def stable_diffusion_alpha_bar() -> Tensor:
-    """Stable Diffusion's schedule: float64 [1000], betas linear in their square roots."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64).square()
-    return torch.cumprod(1 - betas, 0)
+STEPS = SD_STEPS
 
 
 def alpha_bar(cells: int = CELLS) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from demo.training import autoencoder, diffusion, nets, segmenter
 from demo.training.images import Scenes
-from demo.training.setting import alpha_bar, stable_diffusion_alpha_bar
+from demo.training.setting import alpha_bar
 from demo.training.sources import Source
 from demo.training.weights_file import read_net, read_notes
+from prior_tools.schedule import stable_diffusion_alpha_bar
 
 
 class Stages:

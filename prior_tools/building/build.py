@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,21 +12,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..accumulator import PriorAccumulator
+from ..accumulator import PriorAccumulator, state_bytes
 from ..errors import PriorError
-from ..prior import Prior
+from ..labels.geometry import check_label_method
+from ..labels.palettes import get_palette
+from ..latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
+from ..memory import too_much
+from ..prior import Prior, PriorMetadata, check_told
+from ..whole_numbers import check_downscale_factor, whole
 from .checkpoint import Checkpoint, Progress
 from .reading import (
     GridItems,
+    HelperThreads,
     Item,
     LabelledDataset,
-    helper_threads,
+    check_dataset,
     read_in_processes,
     read_in_threads,
     stack_batch,
 )
 
 ON_ERROR = ("stop", "skip")
+
+_log = logging.getLogger("scp-diff")
+
+# Fields of PriorMetadata that a build knows by itself.
+_TOLD = {
+    "latent_channels": "the latents",
+    "grid": "the latents",
+    "ignore_ids": "the dataset: give them to PairDataset, or as `ignored` of a dataset of your own",
+    "downscale_factor": "the options: give it to BuildOptions",
+    "label_method": "the options: give it to BuildOptions",
+}
 
 
 class BuildCancelled(Exception):
@@ -48,8 +66,10 @@ class BuildOptions:
         label_method: see `resize_labels`.
         batch_size: images that are encoded at once.
         on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
-        workers: number of threads or processes that read.
+        workers: number of threads or processes that read; 0 is one thread.
         processes: read in processes; only outside ComfyUI.
+
+    Raises PriorError for numbers out of range, and for other words.
 
     >>> options = BuildOptions(batch_size=1, label_method="nearest")
     >>> build_prior(dataset, encode, options).metadata.label_method
@@ -68,8 +88,10 @@ class BuildOptions:
             raise PriorError(
                 f"on_error is {self.on_error!r}; expected one of {', '.join(ON_ERROR)}"
             )
-        if self.batch_size < 1:
-            raise PriorError(f"batch_size is {self.batch_size}; expected at least 1")
+        check_label_method(self.label_method)
+        check_downscale_factor(self.downscale_factor)
+        whole(self.batch_size, "batch_size", 1)
+        whole(self.workers, "workers", 0)
 
 
 def build_prior(
@@ -82,17 +104,45 @@ def build_prior(
     skipped: Callable[[str, str], None] | None = None,
     **metadata: Any,
 ) -> Prior:
-    """The prior of all items of `dataset`; see `collect_moments` for arguments and errors.
+    """The prior of all items of `dataset`; each is encoded once.
 
     Args:
-        metadata: fields of `PriorMetadata` beside those that dataset and options tell.
+        dataset: images of one size, uint8 or float in 0..1, with label maps of any size, such as
+            `PairDataset`; see `LabelledDataset` for one of your own.
+        encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
+            any device; called in this thread, once for each image, in batches of consecutive
+            items.
+        options: see `BuildOptions`.
+        progress: called as progress(done, total) at the start and after each batch, in this
+            thread; what it raises ends the build.
+        cancelled: asked between batches and while reading is waited for; if it returns True,
+            BuildCancelled is raised.
+        skipped: called as skipped(name, reason) for each item left out.
+        metadata: fields of `PriorMetadata` beside those that latents, dataset and options tell,
+            such as latent_format and dataset_name.
+
+    Raises:
+        PriorError: before anything is read, for a dataset that lacks something or is empty, and
+            for metadata that are none. Later for an item that cannot be used (if `options` do not
+            skip it) or none that can, images of several sizes, NaN in latents, latents of another
+            size than images // factor or of another number of channels than the latent format's,
+            or a reading process that was killed.
+        BuildCancelled: see `cancelled`.
 
     >>> prior = build_prior(dataset, encode, dataset_name="streets")
     >>> prior.num_images, [prior.class_name(i) for i in prior.class_ids.tolist()]
     (2, ['sky', 'road', 'car'])
     """
+    check_dataset(dataset)
+    told = _metadata(dataset, options, metadata)
     state = collect_moments(
-        dataset, encode, options, progress=progress, cancelled=cancelled, skipped=skipped
+        dataset,
+        encode,
+        options,
+        latent_format=told.get("latent_format", UNKNOWN),
+        progress=progress,
+        cancelled=cancelled,
+        skipped=skipped,
     )
     assert state is not None, "there is one rank, which has used something or raised"
     return finalize(state, dataset, options, **metadata)
@@ -102,8 +152,25 @@ def finalize(
     state: PriorAccumulator, dataset: LabelledDataset, options: BuildOptions, **metadata: Any
 ) -> Prior:
     """The prior of moments collected from `dataset` with these options."""
-    told = {"downscale_factor": options.downscale_factor, "label_method": options.label_method}
-    return state.finalize(**{**dataset.metadata, **told, **metadata})
+    return state.finalize(**_metadata(dataset, options, metadata))
+
+
+def _metadata(
+    dataset: LabelledDataset, options: BuildOptions, given: dict[str, Any]
+) -> dict[str, Any]:
+    """All metadata but what latents tell; PriorError says what is wrong with them."""
+    told = {**dataset.metadata, **given}
+    check_told(told, _TOLD)
+    told["downscale_factor"] = options.downscale_factor
+    told["label_method"] = options.label_method
+    known = LATENT_FORMATS.get(str(told.get("latent_format")))
+    PriorMetadata(
+        latent_channels=known.channels if known else 1,
+        grid=(1, 1),
+        ignore_ids=dataset.ignored,
+        **told,
+    )
+    return told
 
 
 @torch.inference_mode(False)
@@ -113,6 +180,7 @@ def collect_moments(
     encode: Callable[[Tensor], Tensor],
     options: BuildOptions = BuildOptions(),
     *,
+    latent_format: str = UNKNOWN,
     share: tuple[int, int] = (0, 1),
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -127,27 +195,21 @@ def collect_moments(
     in another, so the moments are kept outside of it.
 
     Args:
-        dataset: images of one size, uint8 or float in 0..1, with label maps of any size.
-        encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
-            any device; called in this thread, once for each image, in batches of consecutive
-            items.
-        options: see `BuildOptions`.
+        dataset, encode, options, skipped: see `build_prior`.
+        latent_format: of the model that the prior is for.
         share: (rank, number of ranks): this call takes every batch whose number is rank modulo the
             number of ranks.
         checkpoint: where to go on from and to save to at batch ends; the file is left for the
             caller to remove.
         progress: called as progress(done, total) at the start, where done is what the checkpoint
             holds, and after each batch, in this thread; what it raises ends the build.
-        cancelled: asked between batches; if it returns True, the checkpoint is saved and
-            BuildCancelled raised.
-        skipped: called as skipped(name, reason) for each item left out.
+        cancelled: asked between batches and while reading is waited for; if it returns True, the
+            checkpoint is saved and BuildCancelled raised.
 
     Returns:
         None if the share of one of several ranks holds nothing that could be used.
 
-    Raises:
-        PriorError: nothing to read or to use, an item that cannot be used, NaN in latents, or
-            latents of another size than images // factor.
+    Raises PriorError and BuildCancelled as `build_prior` does.
     """
     batch_size, factor = options.batch_size, options.downscale_factor
     if len(dataset) == 0:
@@ -173,8 +235,10 @@ def collect_moments(
                 f"{images.shape[2]}x{images.shape[1]} pixels; expected [N, C, {labels.shape[1]}, "
                 f"{labels.shape[2]}] at a downscale factor of {factor}"
             )
+        check_channels(latent_format, latents.shape[1])
         if at.state is None:
             _, height, width = labels.shape
+            _say_memory(dataset, latents.shape[1], (height, width))
             at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
 
@@ -183,29 +247,46 @@ def collect_moments(
         while adding:
             adding.pop().result()
 
-    read = read_in_processes if options.processes else read_in_threads
+    def look() -> None:
+        if cancelled and cancelled():
+            raise BuildCancelled(f"cancelled after {done} of {total} images")
+
+    read = read_in_processes if options.processes and options.workers else read_in_threads
     left = batches[at.next_batch :]
+    first: tuple[str, tuple[int, int]] | None = None
     items = read(
         GridItems(dataset, factor, options.label_method),
         [i for batch in left for i in batch],
-        options.workers,
+        max(1, options.workers),
         2 * batch_size + options.workers,
+        look,
     )
     adding: list[Future[None]] = []
-    adder = helper_threads(1, "scp-add")
+    reading = True
+    adder = HelperThreads(1, "scp-add")
     try:
         for batch in left:
-            if cancelled and cancelled():
-                raise BuildCancelled(f"cancelled after {done} of {total} images")
+            reading = True
+            look()
             usable, left_out = [], []
             for index, item in zip(batch, islice(items, len(batch)), strict=True):
                 if not isinstance(item, PriorError):
+                    height, width, _ = item[0].shape
+                    first = first or (dataset.name(index), (height, width))
+                    if first[1] != (height, width):
+                        raise PriorError(
+                            f"the image of {dataset.name(index)} has {width}x{height} pixels, that "
+                            f"of {first[0]} {first[1][1]}x{first[1][0]}; expected images of one "
+                            "size: resize them as the dataset reads them"
+                        )
                     usable.append(item)
                     continue
                 if options.on_error == "stop":
-                    raise PriorError(f"{item}. To leave such files out, set on_error to skip")
+                    said = str(item).rstrip(".")
+                    raise PriorError(f"{said}. To leave such files out, set on_error to skip")
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None
+            reading = False
             settle()
             if checkpoint:
                 checkpoint.save_if_due(at)
@@ -220,14 +301,16 @@ def collect_moments(
             if progress:
                 progress(done, total)
         settle()
-    except BuildCancelled:
-        # Raised between batches only, where the moments and the count of batches agree.
-        settle()
-        if checkpoint:
-            checkpoint.save(at)
+    except (BuildCancelled, PriorError):
+        # Before a batch is taken in the moments and the count of batches agree: then nothing of
+        # what was done is lost, be it to a person's wish or to a file or a process that failed.
+        if reading:
+            settle()
+            if checkpoint:
+                checkpoint.save(at)
         raise
     finally:
-        adder.shutdown(wait=True, cancel_futures=True)
+        adder.end()
         close(items)
     if at.state is None and ranks == 1:
         name, reason = at.skipped[0]
@@ -235,6 +318,21 @@ def collect_moments(
     if checkpoint:
         checkpoint.save(at)
     return at.state
+
+
+def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) -> None:
+    """Warn where all classes of the dataset's palette would take most of the memory.
+
+    Which of them there are is known only as they come; the accumulator stops at those.
+    """
+    told = dataset.metadata.get("palette")
+    if told is None:
+        return
+    palette = get_palette(told)
+    classes = set(palette.colors or palette.names) - set(dataset.ignored)
+    what = f"collecting all {len(classes)} classes of the palette {palette.name}"
+    if said := too_much(state_bytes(len(classes), channels, grid), what):
+        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
 
 
 def close(items: Iterator[Item]) -> None:

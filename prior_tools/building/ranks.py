@@ -70,10 +70,10 @@ class Ranks:
         if self.size == 1:
             return lines
         if self.rank > 0:
-            _send("\0".join(lines).encode())
+            _send("\0".join(lines).encode(errors="surrogateescape"))
             return lines
         for other in range(1, self.size):
-            text = _receive(other).decode()
+            text = _receive(other).decode(errors="surrogateescape")
             lines = lines + (text.split("\0") if text else [])
         return lines
 

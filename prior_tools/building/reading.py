@@ -2,40 +2,90 @@
 
 from __future__ import annotations
 
-import warnings
+import atexit
+import multiprocessing
+import os
+import signal
+import traceback
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Barrier
-from typing import Any, Protocol
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from threading import Barrier, Thread
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.dataset import LabelledImage, as_floats
+from ..datasets.dataset import LabelledImage, as_floats, check_image
 from ..errors import PriorError
 from ..labels.geometry import resize_labels
 
+# Seconds between two looks at whether anyone still wants what is waited for.
+_LOOK_EVERY = 0.2
+# Seconds that the end of a build waits for reads under way. A read can hang for good, on a network
+# drive that has gone; it must not hold up those who cancelled.
+_LAST_READ = 2.0
+# Bytes that go through a pipe at once: few, as Python allocates anew what is left of a message for
+# each part that arrives of it. So a picture takes a quarter of what shared memory takes.
+_PIECE = 128 * 1024
+
 
 class LabelledDataset(Protocol):
-    """What a prior is built from, such as `PairDataset`; items are read in several threads."""
+    """What a prior is built from, such as `PairDataset`; items are read in several threads.
+
+    A subclass needs `__len__` and `__getitem__` only; what is no subclass needs all of it. An item
+    that cannot be used is a PriorError, which a build may leave out (see `BuildOptions.on_error`).
+
+    >>> class Greys(LabelledDataset):
+    ...     metadata = {"palette": "camvid", "source_size": (16, 8)}
+    ...     def __len__(self):
+    ...         return 2
+    ...     def __getitem__(self, index):  # the sky, bright and dark
+    ...         image = torch.full((8, 16, 3), 0.75 - 0.5 * index)
+    ...         return LabelledImage(image, labels=torch.zeros(8, 16, dtype=torch.int64))
+    >>> Greys().name(1), Greys().ignored
+    ('item 1', ())
+    >>> build_prior(Greys(), encode).class_mean
+    tensor([[0.5000, 0.5000, 0.5000]])
+    """
 
     @property
     def ignored(self) -> tuple[int, ...]:
         """Class ids that labels may hold and that class and joint moments leave out."""
+        return ()
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The fields of `PriorMetadata` that the dataset tells."""
+        return {}
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, index: int) -> LabelledImage: ...
 
     def name(self, index: int) -> str:
         """What to call item `index` in a message."""
+        return f"item {index}"
+
+
+def check_dataset(dataset: LabelledDataset) -> None:
+    """Raise PriorError if it lacks something that a LabelledDataset has."""
+    needed = ("__len__", "__getitem__", "ignored", "metadata", "name")
+    if lacking := [name for name in needed if not hasattr(dataset, name)]:
+        raise PriorError(
+            f"the dataset, {type(dataset).__name__}, lacks {', '.join(lacking)}; derive its class "
+            "from LabelledDataset, which has defaults for all but __len__ and __getitem__"
+        )
+    if not isinstance(dataset.metadata, Mapping):
+        raise PriorError(f"the dataset's metadata are {dataset.metadata!r}; expected a table")
 
 
 # What reading one item gives: the image, uint8 or float [H, W, 3], and its class ids [h, w] on
@@ -43,99 +93,283 @@ class LabelledDataset(Protocol):
 Item = tuple[Tensor, Tensor] | PriorError
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class GridItems(Dataset[Item]):
+class GridItems:
     """Items of `dataset` with their labels brought to the latent grid."""
 
     dataset: LabelledDataset
     downscale_factor: int
     label_method: str
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, index: int) -> Item:
-        # An error is an answer: raised in a worker process it would end all of them.
+        # An error is an answer: what becomes of it is the caller's to say.
         try:
             item = self.dataset[index]
-            height, width = (side // self.downscale_factor for side in item.image.shape[:2])
-            return item.image, resize_labels(item.labels, (height, width), self.label_method)
         except PriorError as error:
             return error
+        try:
+            return self._on_grid(item)
+        except PriorError as error:
+            return PriorError(f"{self.dataset.name(index)}: {error}")
+
+    def _on_grid(self, item: LabelledImage) -> tuple[Tensor, Tensor]:
+        if not isinstance(item, LabelledImage):
+            raise PriorError(f"the item is a {type(item).__name__}; expected a LabelledImage")
+        check_image(item.image)
+        height, width = (side // self.downscale_factor for side in item.image.shape[:2])
+        return item.image, resize_labels(item.labels, (height, width), self.label_method)
 
 
 def read_in_threads(
-    items: Dataset[Item], indices: Sequence[int], workers: int, ahead: int
+    items: GridItems,
+    indices: Sequence[int],
+    workers: int,
+    ahead: int,
+    look: Callable[[], None] = lambda: None,
 ) -> Iterator[Item]:
     """What `items` gives for `indices`, in order, read by threads.
 
     For use inside ComfyUI: a node pack is imported under its path, which spawned processes cannot
     import. Decoding and resizing release the interpreter's lock.
+
+    Args:
+        ahead: items that are read or being read before they are asked for.
+        look: called several times a second while the next item is waited for; what it raises ends
+            the reading.
     """
-    pool = helper_threads(max(1, workers), "scp-read")
-    upcoming = iter(indices)
-    waiting: deque[Future[Item]] = deque()
+    threads = HelperThreads(workers, "scp-read")
     try:
-        while True:
-            while len(waiting) < ahead and (index := next(upcoming, None)) is not None:
-                waiting.append(pool.submit(items.__getitem__, index))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
+        yield from _read_ahead(threads, items.__getitem__, indices, ahead, look)
     finally:
         # Runs on errors and on cancel as well: nothing goes on reading for a build that has ended.
-        pool.shutdown(wait=True, cancel_futures=True)
+        threads.end(_LAST_READ)
 
 
 def read_in_processes(
-    items: Dataset[Item], indices: Sequence[int], workers: int, ahead: int
+    items: GridItems,
+    indices: Sequence[int],
+    workers: int,
+    ahead: int,
+    look: Callable[[], None] = lambda: None,
 ) -> Iterator[Item]:
-    """What `items` gives for `indices`, in order, read by `workers` processes of a DataLoader."""
-    with warnings.catch_warnings():
-        # It advises against more workers than cores; the number is the caller's to choose.
-        warnings.filterwarnings("ignore", message=".*worker processes in total.*")
-        loader = DataLoader(
-            items,
-            batch_size=None,
-            sampler=list(indices),
-            num_workers=max(1, workers),
-            prefetch_factor=max(2, -(-ahead // max(1, workers))),
-            collate_fn=_as_it_is,
-        )
-        iterator = iter(loader)
-    yield from iterator
+    """As `read_in_threads`, by processes; PriorError if one of them is killed.
+
+    Each is asked for one item after another by a thread of its own, over a pipe. Nothing lies in
+    shared memory, neither pictures nor locks: containers have little of it, and one that ran out
+    would wait for ever.
+    """
+    readers = []
+    try:
+        for _ in range(workers):
+            readers.append(_Reader(items))
+        free: SimpleQueue[_Reader] = SimpleQueue()
+        for reader in readers:
+            free.put(reader)
+
+        def read(index: int) -> Item:
+            # There are as many readers as threads, so one is free.
+            reader = free.get()
+            try:
+                return reader.read(index)
+            finally:
+                free.put(reader)
+
+        threads = HelperThreads(workers, "scp-read")
+        try:
+            yield from _read_ahead(threads, read, indices, ahead, look)
+        finally:
+            for reader in readers:
+                reader.kill()
+            threads.end()
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+def _read_ahead(
+    threads: HelperThreads,
+    read: Callable[[int], Item],
+    indices: Sequence[int],
+    ahead: int,
+    look: Callable[[], None],
+) -> Iterator[Item]:
+    upcoming = iter(indices)
+    reading: deque[Future[Item]] = deque()
+    while True:
+        while len(reading) < ahead and (index := next(upcoming, None)) is not None:
+            reading.append(threads.submit(read, index))
+        if not reading:
+            return
+        item = reading.popleft()
+        while not wait([item], _LOOK_EVERY).done:
+            look()
+        if item.exception():
+            # A signal may have ended a reader and told us to end as well: then that is the reason.
+            look()
+        yield item.result()
 
 
 def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items."""
-    images = as_floats(torch.stack([image for image, _ in batch]))
-    return images, torch.stack([labels for _, labels in batch])
+    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items of one size."""
+    images = [image for image, _ in batch]
+    if len({image.dtype for image in images}) > 1:
+        # Stacked with floats, 255 would stay 255.
+        images = [as_floats(image) for image in images]
+    return as_floats(torch.stack(images)), torch.stack([labels for _, labels in batch])
 
 
-def helper_threads(count: int, name: str) -> ThreadPoolExecutor:
-    """A pool of `count` threads in which each torch operation runs on one core.
+class _Reader:
+    """A process that reads items; started at once."""
+
+    def __init__(self, items: GridItems) -> None:
+        self._items = items
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._process = multiprocessing.Process(target=_serve, args=(theirs, items), daemon=True)
+        self._process.start()
+        theirs.close()
+        # At exit Python would send a SIGTERM, which readers ignore, and wait.
+        atexit.register(self._process.kill)
+
+    def read(self, index: int) -> Item:
+        """One item; PriorError if the process is gone."""
+        try:
+            self._pipe.send(index)
+            answer = self._pipe.recv()
+            if isinstance(answer, list):
+                image, labels = (_receive(self._pipe, *each) for each in answer)
+                return image, labels
+        except (EOFError, OSError) as error:
+            raise self._gone(index) from error
+        if isinstance(answer, PriorError):
+            return answer
+        raise RuntimeError(f"reading {self._items.dataset.name(index)} failed:\n{answer}")
+
+    def kill(self) -> None:
+        """End the process whatever it does; a read that waits for it ends with an error."""
+        self._process.kill()
+        self._process.join()
+        atexit.unregister(self._process.kill)
+
+    def close(self) -> None:
+        """`kill`, and give up the pipe: no thread may be reading."""
+        self.kill()
+        self._pipe.close()
+
+    def _gone(self, index: int) -> PriorError:
+        self._process.join(_LAST_READ)
+        code = self._process.exitcode
+        by = f"by {signal.Signals(-code).name}" if code and code < 0 else f"with exit code {code}"
+        return PriorError(
+            f"a process that read {self._items.dataset.name(index)} was ended {by}; the machine or "
+            "the container may be short of memory: read with fewer workers, or with 0, which reads "
+            "in the process itself"
+        )
+
+
+def _serve(pipe: Connection, items: GridItems) -> None:
+    """Answer indices until killed: with arrays, a PriorError, or the traceback of a fault."""
+    # A process group's signals are for the process that keeps the moments; it ends its readers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    with suppress(EOFError, OSError):
+        while True:
+            index = pipe.recv()
+            arrays: list[np.ndarray] = []
+            answer: object
+            try:
+                item = items[index]
+                if isinstance(item, PriorError):
+                    answer = item
+                else:
+                    arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in item]
+                    answer = [(array.shape, array.dtype.str) for array in arrays]
+            except Exception:
+                answer = traceback.format_exc()
+            pipe.send(answer)
+            for array in arrays:
+                _send(pipe, array)
+
+
+def _send(pipe: Connection, array: np.ndarray) -> None:
+    data = memoryview(array.data).cast("B")
+    for start in range(0, len(data), _PIECE):
+        pipe.send_bytes(data[start : start + _PIECE])
+
+
+def _receive(pipe: Connection, shape: tuple[int, ...], dtype: str) -> Tensor:
+    array = np.empty(shape, dtype)
+    data, done = memoryview(array.data).cast("B"), 0
+    while done < len(data):
+        done += pipe.recv_bytes_into(data, done)
+    return torch.from_numpy(array)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its readers, and each may hold the others' pipes open."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class HelperThreads:
+    """Threads in which each torch operation runs on one core; they never keep Python from ending.
 
     By default every thread that calls torch gets a team of OpenMP threads of its own. Teams of
     more threads than there are cores make the barriers of all of them slow, those of the encoder's
     thread too, even while they are idle: with four such readers on two cores, encoding took five
     times as long.
     """
-    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
-    before = torch.get_num_threads()
-    # The setting is a thread's own, and the default of threads that are still to come: so all
-    # threads are made now, and the default is put back.
-    ready = Barrier(count + 1)
 
-    def settle() -> None:
+    def __init__(self, count: int, name: str) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        before = torch.get_num_threads()
+        # The setting is a thread's own, and the default of threads that are still to come: so all
+        # threads are made now, and the default is put back.
+        ready = Barrier(count + 1)
+        self._threads = [
+            Thread(target=self._run, args=(ready,), name=f"{name}_{i}", daemon=True)
+            for i in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+        ready.wait()
+        torch.set_num_threads(before)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """What `function` will return or raise, in the order of submission."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._work.put(work)
+        return future
+
+    def end(self, seconds: float | None = None) -> None:
+        """Drop what is not begun, and wait for what is, at most this long for each thread."""
+        while True:
+            try:
+                self._work.get_nowait()
+            except Empty:
+                break
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _run(self, ready: Barrier) -> None:
         torch.set_num_threads(1)
         ready.wait()
-
-    for _ in range(count):
-        pool.submit(settle)
-    ready.wait()
-    torch.set_num_threads(before)
-    return pool
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
+        while work := self._work.get():
+            work()
+            # What was read is not kept until the next item.
+            del work

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
-from ..datasets.dataset import RESIZE_POLICIES
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
 from ..datasets.pairs import choose_subset
 from ..errors import PriorError, listing
-from ..labels.geometry import LABEL_METHODS
+from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
-from ..latent_formats import LATENT_FORMATS
+from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
 from ..prior import Prior
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
+from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
+from .text_files import read_class_names
 
 CANCELLED = 130
+
+# Seconds after which a second Ctrl-C is meant as one.
+_PATIENCE = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +48,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     data = parser.add_argument_group("dataset")
     data.add_argument("--dataset", choices=LAYOUTS, required=True, help="how it lies on disk")
-    data.add_argument("--root", type=Path, required=True, metavar="DIR", help="its folder")
+    data.add_argument(
+        "--root", type=Path, metavar="DIR", help="its folder; for pairs the default is this folder"
+    )
     data.add_argument("--split", default="train", help="default: train")
     data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
     data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
@@ -61,12 +66,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work = parser.add_argument_group("encoding")
     work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
     work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
-    work.add_argument("--latent-format", choices=list(LATENT_FORMATS), default="sd15")
+    work.add_argument(
+        "--latent-format",
+        choices=CHOICES,
+        default=AUTO,
+        help="of the model that will sample; auto, the default, stops where the VAE leaves several",
+    )
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
     work.add_argument("--batch-size", type=int, default=8, metavar="N", help="images at once")
-    work.add_argument("--workers", type=int, default=4, metavar="N", help="processes that read")
+    work.add_argument(
+        "--workers", type=int, default=4, metavar="N", help="processes that read, 0: none"
+    )
     work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     work.add_argument("--dtype", choices=list(DTYPES), default="auto")
     work.add_argument("--on-error", choices=ON_ERROR, default="stop", help="files that fail")
@@ -84,31 +96,44 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, ranks: Ranks) -> int:
+    # All that can be wrong is said before the VAE is loaded, and of the VAE before it encodes.
+    if args.limit < 0:
+        raise PriorError(f"--limit is {args.limit}; expected a number of images, or 0 for all")
+    if not args.checkpoint_every >= 0:
+        raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
     layout = _layout(args)
-    device = f"cuda:{ranks.local}" if args.device == "cuda" and ranks.size > 1 else args.device
-    vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    width, height = args.size
-    if width % vae.downscale_factor or height % vae.downscale_factor:
-        raise PriorError(
-            f"{width}x{height} pixels are not whole latent cells; expected multiples of "
-            f"{vae.downscale_factor} for this VAE"
-        )
-    names = _class_names(args.class_names) if args.class_names else dict(layout.palette.names)
-    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
-    dataset = layout.dataset(args.size, args.resize).subset(subset)
-    checkpoint = Checkpoint(
-        _checkpoint_path(args.out, ranks),
-        _identity(args, layout, vae, ranks),
-        args.checkpoint_every,
-    )
+    if args.class_names:
+        names = read_class_names(args.class_names, "--class-names")
+    else:
+        names = dict(layout.palette.names)
+    known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
-        downscale_factor=vae.downscale_factor,
+        downscale_factor=known.downscale_factor if known else 1,
         label_method=args.label_method,
         batch_size=args.batch_size,
         on_error=args.on_error,
         workers=args.workers,
         processes=True,
     )
+    _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
+    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
+    dataset = layout.dataset(args.size, args.resize).subset(subset)
+    checkpoint = Checkpoint(
+        _checkpoint_path(args.out, ranks),
+        _identity(args, layout, ranks),
+        every=args.checkpoint_every,
+    )
+    checkpoint.check()
+    device = choose_device(args.device, ranks, *seen_by_torch())
+
+    vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
+    latent_format = choose_format(args.latent_format, vae.latents)
+    factor = vae.latents.downscale_factor
+    _check_size(args.size, factor, "this VAE")
+    options = replace(options, downscale_factor=factor)
+    checkpoint.identity |= _identity_of_vae(vae)
+    checkpoint.vae = vae.fingerprint
+
     skipped: list[str] = []
     with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
         try:
@@ -116,6 +141,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
                 dataset,
                 vae.encode,
                 options,
+                latent_format=latent_format,
                 share=(ranks.rank, ranks.size),
                 checkpoint=checkpoint,
                 progress=show,
@@ -138,8 +164,8 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
             state,
             dataset,
             options,
-            latent_format=args.latent_format,
-            vae_hash=vae.hash,
+            latent_format=latent_format,
+            vae=vae.fingerprint,
             dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
             class_names=names,
         )
@@ -150,8 +176,13 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
+    root = args.root
+    if root is None:
+        if args.dataset != "pairs":
+            raise PriorError(f"--root is missing; give the folder of the {args.dataset} dataset")
+        root = Path.cwd()
     layout = find_dataset(
-        args.dataset, args.root, args.split, images=args.images_dir, labels=args.labels_dir
+        args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
     )
     if args.palette:
         layout = layout.with_palette(args.palette)
@@ -160,16 +191,23 @@ def _layout(args: argparse.Namespace) -> Layout:
     return layout
 
 
-def _identity(
-    args: argparse.Namespace, layout: Layout, vae: ComfyVAE, ranks: Ranks
-) -> dict[str, str]:
-    """All that the moments depend on, for the checkpoint."""
+def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
+    width, height = size
+    if width % factor or height % factor:
+        raise PriorError(
+            f"{width}x{height} pixels are not whole latent cells; expected multiples of {factor} "
+            f"for {of}"
+        )
+
+
+def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
+    """All that the moments depend on beside the VAE, for the checkpoint."""
     files, names = hashlib.sha256(), hashlib.sha256()
     for pair in layout.pairs:
-        names.update(f"{pair.name}\n".encode())
+        # Names on Linux are bytes, which need not be text.
+        names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
         for path in (pair.image, pair.label):
-            state = path.stat()
-            files.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
+            files.update(f"{_state(path)}\n".encode())
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -178,11 +216,24 @@ def _identity(
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
         "sizes or dates of the files": files.hexdigest()[:12],
-        "vae": vae.hash[:12],
-        "device": vae.device.partition(":")[0],
-        "dtype": vae.dtype,
         "on error": args.on_error,
         "number of ranks": str(ranks.size),
+    }
+
+
+def _state(path: Path) -> str:
+    """What changes when a file does. One that is not there is for its reader to tell of."""
+    try:
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
+    return {
+        "device": vae.device.partition(":")[0],
+        "dtype": vae.dtype,
     }
 
 
@@ -223,19 +274,20 @@ def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came; a second one ends at once."""
-    stopped: list[int] = []
+    """A function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
+    stopped: list[float] = []
     process = os.getpid()
 
     def note(number: int, _frame: object) -> None:
         if os.getpid() != process:
-            # A forked reader: Ctrl-C reaches it too, but the build ends it when it is done.
-            if number == signal.SIGTERM:
-                os._exit(1)
+            # A reader just forked, which leaves signals to the build from its first line on.
             return
-        if stopped:
+        # Supervisors send a signal to a process and again to its group: only a person who presses
+        # Ctrl-C again, later, is out of patience.
+        again = stopped and time.monotonic() - stopped[0] >= _PATIENCE
+        if again and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stopped.append(number)
+        stopped.append(time.monotonic())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, note) for number in numbers]
@@ -254,22 +306,3 @@ def _size(text: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x512")
     return width, height
-
-
-def _class_names(path: Path) -> dict[int, str]:
-    """Class names from a JSON object {id: name} or list, or from lines of 'ID NAME'."""
-    items: Iterable[Sequence[Any]]
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            data = json.loads(text)
-            items = data.items() if isinstance(data, dict) else enumerate(data)
-        else:
-            lines = [line for line in text.splitlines() if line.strip()]
-            items = [line.replace(":", " ", 1).split(None, 1) for line in lines]
-        return {int(class_id): str(name).strip() for class_id, name in items}
-    except (ValueError, TypeError) as error:
-        raise PriorError(
-            f"{path.name} is no list of class names ({error}); expected lines such as '3 road', or "
-            'JSON such as {"3": "road"}'
-        ) from error

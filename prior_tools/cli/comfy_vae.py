@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import PriorError
-from ..weights_hash import hash_weights
+from ..latent_formats import VaeLatents
+from ..vae_fingerprint import VaeFingerprint, fingerprint_weights
+from ..vae_pictures import encode_pictures, latents_of
 
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -27,15 +30,15 @@ class ComfyVAE:
     Attributes:
         encode: images float32 [N, H, W, 3] in 0..1 to latents float32 [N, C, h, w] in raw VAE
             units on the CPU, as ComfyUI's VAE Encode gives them: the posterior's mode.
-        downscale_factor: pixels per latent cell.
-        hash: see `weights_hash`.
+        latents: what ComfyUI has for their channels, dimensions and pixels per cell.
+        fingerprint: of its weights.
         device: where it runs.
         dtype: in which precision.
     """
 
     encode: Callable[[Tensor], Tensor]
-    downscale_factor: int
-    hash: str
+    latents: VaeLatents
+    fingerprint: VaeFingerprint
     device: str
     dtype: str
 
@@ -66,23 +69,30 @@ def load_vae(
     Args:
         path: safetensors file.
         comfyui: see `find_comfyui`.
-        device: "auto" lets ComfyUI choose; "cpu"; "cuda" or "cuda:1".
+        device: "auto" lets ComfyUI choose; else one that is there, see `choose_device`.
         dtype: "auto" lets ComfyUI choose by device; "fp32", "bf16", "fp16".
 
-    Raises PriorError if the file holds no VAE or the device is not there.
+    Raises PriorError if the file is damaged or holds no VAE.
     """
     path = Path(path)
     if not path.is_file():
         raise PriorError(f"there is no VAE file {path}")
     if dtype not in DTYPES:
         raise PriorError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    _choose_device(device, comfyui)
+    if path.suffix.lower() not in (".safetensors", ".sft"):
+        raise PriorError(f"{path.name} is not a safetensors file; convert it first")
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        raise PriorError(
+            f"the VAE file {path.name} cannot be read ({error}); download or copy it again"
+        ) from error
+    _settle_device(device, comfyui)
     import comfy.model_management
     import comfy.sd
     import comfy.utils
 
-    if path.suffix.lower() not in (".safetensors", ".sft"):
-        raise PriorError(f"{path.name} is not a safetensors file; convert it first")
     weights, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
     prefix = "first_stage_model."
     if any(name.startswith(prefix) for name in weights):
@@ -94,41 +104,29 @@ def load_vae(
         )
 
     def encode(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            latents: Tensor = vae.encode(images)
-        if latents.ndim == 5 and latents.shape[2] == 1:
-            latents = latents.squeeze(2)
-        return latents.float().cpu()
+        return encode_pictures(vae, images).float().cpu()
 
     return ComfyVAE(
         encode=encode,
-        downscale_factor=int(vae.spacial_compression_encode()),
-        hash=hash_weights(vae.get_sd()),
+        latents=latents_of(vae),
+        fingerprint=fingerprint_weights(vae.get_sd()),
         device=str(vae.device),
         dtype=str(vae.vae_dtype).removeprefix("torch."),
     )
 
 
-def _choose_device(device: str, comfyui: Path) -> None:
+def _settle_device(device: str, comfyui: Path) -> None:
     """Import ComfyUI's settings and tell it the device, before it looks for one itself."""
     # Before this pack's own folder, whose `nodes` would hide ComfyUI's module of that name.
     sys.path.insert(0, str(comfyui))
     from comfy.cli_args import args
 
-    kind, _, number = device.partition(":")
-    if kind == "auto":
-        args.cpu = args.cpu or not (
-            torch.cuda.is_available()
-            or torch.backends.mps.is_available()
-            or (hasattr(torch, "xpu") and torch.xpu.is_available())
-        )
-    elif kind == "cpu":
+    if device == "auto":
+        # Where it finds nothing that it knows, ComfyUI takes CUDA for granted.
+        others = (getattr(torch, kind, None) for kind in ("xpu", "npu", "mlu"))
+        kinds = (torch.cuda, torch.backends.mps, *filter(None, others))
+        args.cpu = args.cpu or not any(kind.is_available() for kind in kinds)
+    elif device == "cpu":
         args.cpu = True
-    elif kind == "cuda":
-        if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
-            raise PriorError(
-                f"device {device} is not there; torch sees {torch.cuda.device_count()} CUDA devices"
-            )
-        torch.cuda.set_device(int(number or 0))
-    elif kind != "mps":
-        raise PriorError(f"device is {device!r}; expected auto, cpu, cuda, cuda:N or mps")
+    elif device.startswith("cuda:"):
+        torch.cuda.set_device(device)

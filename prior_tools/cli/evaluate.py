@@ -209,9 +209,6 @@ def _data(
     segmenter: Segmenter | None,
 ) -> dict[str, Any]:
     """All that was found and how, as plain data."""
-    palette = get_palette(args.palette) if args.palette else None
-    given = _ignored(args)
-    ignored = given if given is not None else palette.ignore_ids if palette else ()
     models = {"inception": inception, "segmenter": segmenter}
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -227,7 +224,7 @@ def _data(
         "real_images": evaluation.real_images,
         "real_fit": args.real_fit,
         "palette": args.palette,
-        "ignored_ids": list(ignored),
+        "ignored_ids": list(evaluation.ignored),
         "first_class": segmenter.first_class if segmenter else None,
         "inception": inception.origin if inception else None,
         "models": {

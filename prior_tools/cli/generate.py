@@ -12,24 +12,39 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import PriorError
+from ..generating.comfy_client import ComfyClient
+from ..generating.file_names import check_names
 from ..generating.jobs import plan
 from ..generating.label_maps import find_label_maps
 from ..generating.manifest import (
     MANIFEST_NAME,
+    RUN_NAME,
     Manifest,
     begin_or_go_on,
     describe_run,
     only_one,
+    record_warnings,
     remove_leftovers,
 )
+from ..generating.node_warnings import WarningCounts
 from ..generating.prepared_workflow import prepare_workflow
 from ..generating.run import make_images, reach
+from ..generating.server_access import (
+    AUTH_VARIABLE,
+    distinct_servers,
+    is_overheard,
+    read_authorizations,
+    trusting,
+)
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
-from .output import printable
+from .output import printable, warn
 
 STOPPED = 1
 CANCELLED = 130
+
+# Kinds of warnings that are shown; the record of the run holds all.
+_MOST_WARNINGS = 20
 
 _GO_ON = "start the same command again to go on from there"
 
@@ -75,6 +90,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SECONDS",
         help="how long to wait for a server that went away; default: 600",
     )
+    servers.add_argument(
+        "--auth-file",
+        type=Path,
+        metavar="FILE",
+        help="what lets us in: a line 'bearer TOKEN' or 'basic USER:PASSWORD', after the address "
+        f"of a server for that one alone; default: the variable {AUTH_VARIABLE} holds such lines",
+    )
+    servers.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificates in PEM to trust over https, beside the system's",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,7 +112,9 @@ def run(args: argparse.Namespace) -> int:
     label_maps = find_label_maps(args.labels)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
     files = [name for job in jobs for name in job.files]
-    clients, object_info = reach(args.server)
+    check_names(args.out, files)
+    clients = _clients(args)
+    object_info = reach(clients)
     workflow = prepare_workflow(
         as_prompt(saved_workflow, object_info),
         args.label_input,
@@ -116,7 +146,14 @@ def run(args: argparse.Namespace) -> int:
                 tell=_tell,
             )
         made = len(manifest.done.intersection(files))
-    return _summarize(args, failure, made, len(files))
+        try:
+            record_warnings(args.out, manifest.warnings)
+        except OSError as error:
+            # The images are there, and so are their lines, of which the next command counts.
+            warn(f"{RUN_NAME} does not hold the latest warnings: {error}")
+    code = _summarize(args, failure, made, len(files))
+    _warn(manifest.warnings, len(manifest.done))
+    return code
 
 
 def _check_folders(args: argparse.Namespace) -> None:
@@ -124,6 +161,16 @@ def _check_folders(args: argparse.Namespace) -> None:
         raise PriorError(f"--out {args.out} is a file; expected a folder")
     if args.out.resolve().is_relative_to(args.labels.resolve()):
         raise PriorError("--out lies in --labels, so images would be taken for label maps")
+
+
+def _clients(args: argparse.Namespace) -> list[ComfyClient]:
+    """One for each server; who names one twice means one."""
+    urls = distinct_servers(args.server)
+    authorizations = read_authorizations(args.auth_file, urls)
+    for url in filter(is_overheard, authorizations):
+        warn(f"the authorization for {url} can be read by whoever is on the way; use https")
+    tls = None if args.ca_file is None else trusting(args.ca_file)
+    return [ComfyClient(url, authorizations.get(url), tls) for url in urls]
 
 
 @contextmanager
@@ -153,6 +200,22 @@ def _summarize(
         raise failure
     print(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
     return 0
+
+
+def _warn(warnings: WarningCounts, images: int) -> None:
+    """Say what nodes on the servers warned of, in this run and before it was gone on with."""
+    summary = warnings.summary()
+    for count in summary[:_MOST_WARNINGS]:
+        kind, example = count["kind"], count["example"]
+        text = example["text"] if kind == example["text"] else f"{kind}. {example['text']}"
+        warn(
+            printable(
+                f"{count['images']} of {images} images: node {count['node']!r}: "
+                f"{' '.join(text.split())} ({example['file']})"
+            )
+        )
+    if len(summary) > _MOST_WARNINGS:
+        warn(f"{len(summary) - _MOST_WARNINGS} more kinds of warnings are in {RUN_NAME}")
 
 
 def _tell(text: str) -> None:

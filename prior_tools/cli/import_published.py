@@ -13,6 +13,7 @@ from ..latent_formats import LATENT_FORMATS, SCALES
 from ..published.files import CATEGORICAL, SPATIAL, read_published
 from ..published.prior import ImportReport, prior_from_published
 from .output import add_output, check_output, named, save, say, warn
+from .text_files import read_text
 
 _DERIVED = {
     SPATIAL: "spatial prior: derived from the joint file, pooled over the classes of each cell",
@@ -133,12 +134,13 @@ def _id_map(text: str) -> dict[int, int]:
     if is_id_map(text):
         return parse_id_map(text, "--map")
     path = Path(text)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:
+        # Entries with a slip of the pen may be longer than any file's name.
+        there = False
+    if not there:
         raise PriorError(
             f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of them"
         )
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PriorError(f"--map {path.name} is not a text file") from error
-    return parse_id_map(re.sub("#.*", "", content), "--map")
+    return parse_id_map(re.sub("#.*", "", read_text(path, "--map")), "--map")

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from ..errors import PriorError
-from ..merge import merge_priors
+from ..merge import merge_priors, taken_on_trust
 from ..prior import Prior
 from ..prior_file import load_prior
 from .output import add_output, check_output, save, warn
@@ -35,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
         merged = merge_priors(priors)
     except PriorError as error:
         raise _between(args.files, priors) or error from error
-    unknown = [path.name for path, p in zip(args.files, priors, strict=True) if not _vae(p)]
-    if unknown and len(unknown) < len(priors):
-        warn(f"which VAE made {', '.join(unknown)} is not known; it must be that of the others")
+    for text in taken_on_trust(priors, [path.name for path in args.files]):
+        warn(text)
     for path, prior in zip(args.files, priors, strict=True):
         print(f"read {path}: {prior.num_images} images, {len(prior.class_ids)} classes")
     save(merged, args)
@@ -65,7 +64,3 @@ def _between(paths: list[Path], priors: list[Prior]) -> PriorError | None:
         except PriorError as error:
             return PriorError(f"{first} and {second}: {error}")
     return None
-
-
-def _vae(prior: Prior) -> str:
-    return prior.metadata.vae_hash

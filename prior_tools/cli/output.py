@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -24,13 +25,19 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def check_output(args: argparse.Namespace) -> None:
-    """Raise PriorError before any work is done if --out is taken, or is no name for a file."""
+    """Raise PriorError before any work is done if --out is taken or cannot be written."""
     if args.out.is_dir():
         raise PriorError(f"--out {args.out} is a folder; expected the name of a file")
     if args.out.exists() and not args.overwrite:
         raise PriorError(
             f"{args.out} exists already; choose another --out, or add --overwrite to replace it"
         )
+    # Folders that are missing will be made.
+    folder = next(parent for parent in args.out.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise PriorError(f"--out {args.out} lies in {folder}, which is a file; expected a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PriorError(f"--out {args.out} cannot be written: the folder {folder} is read-only")
 
 
 def save(prior: Prior, args: argparse.Namespace) -> None:

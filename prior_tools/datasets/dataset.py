@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..labels.files import label_ids
-from ..labels.geometry import crop_box
-from ..labels.palettes import Palette
+from ..labels.geometry import RESIZE_POLICIES, crop_box
+from ..labels.palettes import Palette, get_palette
+from ..whole_numbers import two_sides, whole_numbers
 from .pairs import Pair
 from .picture_files import open_picture, read_image, upright
 
-RESIZE_POLICIES = ("stretch", "crop")
+# By so much rounding may lead out of 0..1.
+_HAIR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,23 @@ def as_floats(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images.float()
 
 
+def check_image(image: Tensor) -> None:
+    """Raise PriorError for what is no image [H, W, 3], uint8 or float in 0..1."""
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        given = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise PriorError(f"the image is {given}; expected a tensor [H, W, 3]")
+    if image.dtype == torch.uint8:
+        return
+    if not image.is_floating_point():
+        raise PriorError(f"the image is {image.dtype}; expected uint8, or floats in 0..1")
+    low, high = (float(level) for level in image.aminmax())
+    if not (low >= -_HAIR and high <= 1 + _HAIR):
+        raise PriorError(
+            f"the image holds floats from {low:g} to {high:g}; expected 0..1. Divide levels of "
+            "0..255 by 255, or give them as uint8"
+        )
+
+
 @dataclass(frozen=True)
 class PairDataset:
     """Pairs read from disk at one size.
@@ -51,9 +70,9 @@ class PairDataset:
     Attributes:
         pairs: see `find_pairs`.
         size: (width, height) in pixels that images are brought to.
-        palette: of the label files. Color files are decoded by it. Files of one channel hold
-            class ids. Files with a color table hold ids too, unless all of their colors are the
-            palette's and they are no usual colors for ids.
+        palette: of the label files, or its name. Color files are decoded by it. Files of one
+            channel hold class ids. Files with a color table hold ids too, unless all of their
+            colors are the palette's and they are no usual colors for ids.
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
         ignore_ids: class ids that labels may hold and that statistics leave out; None takes the
@@ -62,15 +81,17 @@ class PairDataset:
             tables are then not looked at. A value that it lacks is an id already, so {} renames
             nothing. None tells ids from colors file by file, as said under palette.
 
+    Raises PriorError for a size below one pixel, and for an unknown palette or way to resize.
+
     >>> pairs, _ = find_pairs(folder / "images", folder / "labels")
-    >>> dataset = PairDataset(pairs, (24, 8), PALETTES["camvid"], resize="crop")
+    >>> dataset = PairDataset(pairs, (24, 8), "camvid", resize="crop")
     >>> len(dataset), dataset[0].image.shape
     (2, torch.Size([8, 24, 3]))
     """
 
     pairs: Sequence[Pair]
     size: tuple[int, int]
-    palette: Palette
+    palette: Palette | str
     resize: str = "stretch"
     ignore_ids: tuple[int, ...] | None = None
     id_map: Mapping[int, int] | None = None
@@ -80,19 +101,35 @@ class PairDataset:
             raise PriorError(
                 f"resize is {self.resize!r}; expected one of {', '.join(RESIZE_POLICIES)}"
             )
+        object.__setattr__(self, "size", two_sides(self.size, "size", "(width, height) in pixels"))
+        object.__setattr__(self, "palette", get_palette(self.palette))
+        if self.ignore_ids is not None:
+            ignored = whole_numbers(self.ignore_ids, "an ignored id", -(2**31), 2**31)
+            object.__setattr__(self, "ignore_ids", ignored)
 
     @property
     def ignored(self) -> tuple[int, ...]:
-        """Class ids that labels may hold and that statistics leave out."""
-        return self.palette.ignore_ids if self.ignore_ids is None else self.ignore_ids
+        """Class ids that labels may hold and that statistics leave out.
+
+        >>> dataset.ignored
+        (11,)
+        """
+        if self.ignore_ids is not None:
+            return self.ignore_ids
+        return get_palette(self.palette).ignore_ids
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The fields of `PriorMetadata` that the dataset tells."""
+        """The fields of `PriorMetadata` that the dataset tells.
+
+        >>> dataset.metadata["source_size"], dataset.metadata["class_names"][8]
+        ((32, 16), 'car')
+        """
+        palette = get_palette(self.palette)
         return {
             "source_size": self.size,
-            "palette": self.palette,
-            "class_names": dict(self.palette.names),
+            "palette": palette,
+            "class_names": dict(palette.names),
             "resize_policy": self.resize,
         }
 
@@ -107,12 +144,17 @@ class PairDataset:
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
             image, label = (p.crop(crop_box(p.size, self.size)) for p in (image, label))
-        ids = label_ids(label, pair.label.name, self.palette, self.ignored, self.id_map)
+        palette = get_palette(self.palette)
+        ids = label_ids(label, pair.label.name, palette, self.ignored, self.id_map)
         pixels = np.array(image.resize(self.size, Image.Resampling.BICUBIC))
         return LabelledImage(torch.from_numpy(pixels), ids)
 
     def name(self, index: int) -> str:
-        """What to call item `index` in a message."""
+        """What to call item `index` in a message.
+
+        >>> dataset.name(0)
+        'a'
+        """
         return self.pairs[index].name
 
     def subset(self, indices: Sequence[int]) -> PairDataset:

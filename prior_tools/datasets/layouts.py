@@ -60,12 +60,20 @@ class Layout:
     id_map: Mapping[int, int] | None
 
     def with_palette(self, palette: Palette | str) -> Layout:
-        """The same files read by another palette, with the ids that this one ignores."""
+        """The same files read by another palette, with the ids that this one ignores.
+
+        >>> layout.with_palette("cityscapes").ignore_ids
+        (255,)
+        """
         palette = get_palette(palette)
         return replace(self, palette=palette, ignore_ids=palette.ignore_ids)
 
     def dataset(self, size: tuple[int, int], resize: str = "stretch") -> PairDataset:
-        """The pairs, read at `size` (width, height) in pixels; see `PairDataset`."""
+        """The pairs, read at `size` (width, height) in pixels; see `PairDataset`.
+
+        >>> layout.dataset((16, 16), resize="crop")[0].image.shape
+        torch.Size([16, 16, 3])
+        """
         return PairDataset(self.pairs, size, self.palette, resize, self.ignore_ids, self.id_map)
 
 
@@ -383,8 +391,16 @@ def _subfolders(folder: Path) -> list[str]:
     return [name for name, is_dir in _entries(folder) if is_dir]
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle: for those to tell who come to read it.
+        return False
+
+
 def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
     """(name, whether it is a folder), sorted, without hidden ones and macOS's copies."""
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     return ((name, is_dir) for name, is_dir in found if name[0] != "." and name != "__MACOSX")

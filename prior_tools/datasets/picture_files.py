@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ _TURNS = {
 }
 _BITS_PER_SAMPLE = 0x0102
 
+# Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
+_LARGE, _MOST_PER_BYTE = 2**23, 10_000
+
 
 def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
     """A picture, read whole; PriorError says why a file cannot be read.
@@ -29,8 +34,9 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
     """
     said = f"{what} {name or path.name} cannot be read"
     try:
-        picture = Image.open(path)
-        with picture:
+        with _PictureFile(path) as file:
+            picture: Image.Image = Image.open(file)
+            _check_size(picture.size, file.size)
             picture.load()
         return picture
     except UnidentifiedImageError as error:
@@ -39,6 +45,32 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
     except Exception as error:
         # What Pillow raises for a damaged file depends on where in its parsers that one leads.
         raise PriorError(f"{said}: {reason(error)}") from error
+
+
+class _PictureFile(io.BufferedReader):
+    """A file of which a read makes room for no more bytes than it has, whatever parts of it claim.
+
+    size: of the file, in bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self.size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, self.size - self.tell()))
+        return super().read(size)
+
+
+def _check_size(size: tuple[int, int], in_file: int) -> None:
+    """ValueError where only a file made to fill the memory, or a damaged one, can be so small."""
+    width, height = size
+    if width * height > max(_LARGE, _MOST_PER_BYTE * in_file):
+        raise ValueError(
+            f"it claims to hold {width}x{height} pixels in {in_file} bytes; if it does, save it as "
+            "PNG"
+        )
 
 
 def upright(picture: Image.Image) -> Image.Image:

@@ -51,6 +51,7 @@ class Evaluation:
         skipped: figure -> why it is missing.
         classes: IoU of each class that the labels hold.
         real_images: how many there are.
+        ignored: classes whose pixels do not count.
     """
 
     images: list[GeneratedImage]
@@ -63,6 +64,7 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
     classes: list[dict[str, Any]] = field(default_factory=list)
     real_images: int = 0
+    ignored: tuple[int, ...] = ()
 
     @classmethod
     def of_folders(
@@ -125,15 +127,17 @@ class Evaluation:
 
         Raises PriorError if label maps hold classes that the model does not score.
         """
-        ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
+        self.ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
         counts = []
         with self.progress("segmentation", len(self.images)) as done:
             for start in range(0, len(self.images), self.batch_size):
                 batch = self.images[start : start + self.batch_size]
                 pixels = torch.stack([read_generated(i.image, self.size) for i in batch])
                 for image, scores in zip(batch, segmenter(pixels), strict=True):
-                    labels = read_labels(image.label, self.size, palette, ignored)
-                    counts.append(_counts(scores, labels, segmenter, ignored, image.label.name))
+                    labels = read_labels(image.label, self.size, palette, self.ignored)
+                    counts.append(
+                        _counts(scores, labels, segmenter, self.ignored, image.label.name)
+                    )
                 done(len(batch))
         if not any(int(c[1].sum()) for c in counts):
             raise PriorError("no pixel of the label maps counts; are all classes ignored?")

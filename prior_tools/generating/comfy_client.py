@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from email.message import Message
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, NoReturn
 
-from ..errors import PriorError
+from .server_access import AUTH_VARIABLE, Authorization, server_url
 
 # Under this key of its extra data a prompt says of which run and which job it is.
 MARK = "scp_generate"
@@ -19,6 +23,7 @@ MARK = "scp_generate"
 _TIMEOUT = 60.0
 # A proxy in front of a server that is away.
 _GATEWAY_ERRORS = (502, 503, 504)
+_MOST_OF_AN_ERROR = 100_000
 
 
 class ServerGone(Exception):
@@ -36,47 +41,80 @@ class ServerRefused(Exception):
         super().__init__(f"{what}: HTTP {status} {body[:500]}".strip())
 
 
-class ComfyClient:
-    """A server at `url`. Every call raises ServerGone or ServerRefused."""
+class AccessDenied(ServerRefused):
+    """The server does not let us in, or does not prove who it is."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text, status, "")
+        self.args = (text,)
+
+
+class ComfyClient:
+    """A server at `url`. Every call raises ServerGone, ServerRefused or AccessDenied.
+
+    authorization: goes along with every request, and is in no error's text.
+    tls: whom to trust over https; default: whom the system trusts.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        authorization: Authorization | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Raises PriorError if the address is none."""
         self.url = server_url(url)
+        self._authorization = authorization
+        # Nothing but the servers that were named: no proxy from the environment, no redirects.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            _NoRedirects(),
+            urllib.request.HTTPSHandler(context=tls),
+        )
         # Without a client's id the server would not tell results that it had cached.
         self._client_id = uuid.uuid4().hex
 
     def object_info(self) -> dict[str, Any]:
         """All nodes that the server knows, by class."""
-        classes: dict[str, Any] = self._json("/object_info")
-        return classes
+        path = "/object_info"
+        with self._expected(path):
+            classes: dict[str, Any] = {**self._json(path)}
+            return classes
 
     def queued(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The prompts that run and those that wait: their marks (or None) by prompt id."""
-        queue = self._json("/queue")
-        running, waiting = queue["queue_running"], queue["queue_pending"]
-        return {item[1]: _mark(item) for item in running}, {
-            item[1]: _mark(item) for item in waiting
-        }
+        path = "/queue"
+        with self._expected(path):
+            queue = self._json(path)
+            running, waiting = queue["queue_running"], queue["queue_pending"]
+            return {item[1]: _mark(item) for item in running}, {
+                item[1]: _mark(item) for item in waiting
+            }
 
     def succeeded(self, most: int) -> dict[str, Any]:
         """Of the last `most` prompts that ended, those that succeeded: marks by prompt id."""
-        history = self._json(f"/history?max_items={most}")
-        return {
-            prompt_id: _mark(entry["prompt"])
-            for prompt_id, entry in history.items()
-            if (entry.get("status") or {}).get("status_str") == "success"
-        }
+        path = f"/history?max_items={most}"
+        with self._expected(path):
+            return {
+                prompt_id: _mark(entry["prompt"])
+                for prompt_id, entry in self._json(path).items()
+                if (entry.get("status") or {}).get("status_str") == "success"
+            }
 
     def result(self, prompt_id: str) -> dict[str, Any] | None:
         """The history entry of a prompt that has ended, or None."""
-        entry = self._json(f"/history/{prompt_id}").get(prompt_id)
-        # Later releases may list running prompts, which have no status yet.
-        return entry if entry and entry.get("status") else None
+        path = f"/history/{prompt_id}"
+        with self._expected(path):
+            entry = self._json(path).get(prompt_id)
+            # Later releases may list running prompts, which have no status yet.
+            return entry if entry and entry.get("status") else None
 
     def submit(self, prompt: dict[str, Any], mark: dict[str, str]) -> str:
         """Queue a prompt; returns its id."""
         body = {"prompt": prompt, "client_id": self._client_id, "extra_data": {MARK: mark}}
-        return str(self._json("/prompt", body)["prompt_id"])
+        path = "/prompt"
+        with self._expected(path):
+            return str(self._json(path, body)["prompt_id"])
 
     def upload(self, name: str, data: bytes, subfolder: str) -> str:
         """Put a picture into a folder of the server's input; returns its name for LoadImage.
@@ -86,8 +124,10 @@ class ComfyClient:
         """
         fields = {"type": "input", "subfolder": subfolder}
         body, content_type = _multipart(fields, name, data)
-        answer = self._parsed("/upload/image", self.request("/upload/image", body, content_type))
-        return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
+        path = "/upload/image"
+        with self._expected(path):
+            answer = self._parsed(path, self.request(path, body, content_type))
+            return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
 
     def view(self, image: dict[str, Any]) -> bytes:
         """The file of an image, as a history entry names it; the name goes to the server only."""
@@ -104,62 +144,91 @@ class ComfyClient:
 
     def request(self, path: str, body: bytes | None = None, content_type: str = "") -> bytes:
         """The answer to a GET, or to a POST of `body`."""
-        headers = {"Content-Type": content_type} if body is not None else {}
-        request = urllib.request.Request(self.url + path, data=body, headers=headers)
+        request = urllib.request.Request(self.url + path, data=body)
+        if body is not None:
+            request.add_header("Content-Type", content_type)
+        if self._authorization is not None:
+            request.add_unredirected_header("Authorization", self._authorization.header)
         try:
-            with _OPENER.open(request, timeout=_TIMEOUT) as answer:
+            with self._opener.open(request, timeout=_TIMEOUT) as answer:
                 data: bytes = answer.read()
                 return data
         except urllib.error.HTTPError as error:
-            if error.code in _GATEWAY_ERRORS:
-                raise ServerGone(f"{self.url}: HTTP {error.code}") from error
-            what = f"{self.url}{path.partition('?')[0]}"
-            raise ServerRefused(what, error.code, _text(error)) from error
+            raise self._refusal(path.partition("?")[0], error) from None
         except (OSError, http.client.HTTPException) as error:
-            raise ServerGone(f"{self.url}: {getattr(error, 'reason', error)}") from error
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise AccessDenied(
+                    f"{self.url}: its TLS certificate is not trusted ({reason.verify_message}); "
+                    "if it should be, give it or that of its authority as --ca-file"
+                ) from error
+            raise ServerGone(f"{self.url}: {self._hide(_silence(self.url, reason))}") from error
+
+    def _refusal(self, path: str, error: urllib.error.HTTPError) -> Exception:
+        """What an HTTP error means."""
+        code = error.code
+        if code in _GATEWAY_ERRORS:
+            return ServerGone(f"{self.url}: HTTP {code}, so a proxy answers without the server")
+        if code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            if self._authorization is None:
+                said = f"without an authorization; give one by {AUTH_VARIABLE} or --auth-file"
+            else:
+                said = f"with the authorization of {AUTH_VARIABLE} or --auth-file"
+            return AccessDenied(f"{self.url}: HTTP {code}: it does not let us in {said}", code)
+        text = _text(error)
+        if 300 <= code < 400:
+            text = f"sends on to {error.headers.get('Location', 'nowhere')}, which is not followed"
+        return ServerRefused(f"{self.url}{path}", code, self._hide(text))
+
+    def _hide(self, text: str) -> str:
+        return text if self._authorization is None else self._authorization.hide(text)
 
     def _json(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         return self._parsed(path, self.request(path, data, "application/json"))
 
     def _parsed(self, path: str, answer: bytes) -> Any:
-        try:
+        with self._expected(path):
             return json.loads(answer)
-        except ValueError:
-            raise ServerRefused(f"{self.url}{path}", 200, "is not ComfyUI's answer") from None
+
+    @contextmanager
+    def _expected(self, path: str) -> Iterator[None]:
+        """An answer of another shape is an error of the server's."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            what = f"{self.url}{path.partition('?')[0]}"
+            raise ServerRefused(what, HTTPStatus.OK, "is not ComfyUI's answer") from error
 
 
-def server_url(text: str) -> str:
-    """An address such as "127.0.0.1:8188" or "https://host/path/" in its plain form.
-
-    Raises PriorError if it is none.
-    """
-    url = (text if "://" in text else f"http://{text}").rstrip("/")
-    try:
-        parts = urllib.parse.urlsplit(url)
-        plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-        extra = parts.query or parts.fragment or (parts.port == 0)
-    except ValueError:
-        plain, extra = None, None
-    if not plain or extra:
-        raise PriorError(f"--server {text!r} is no address such as http://127.0.0.1:8188")
-    return url
+def _silence(url: str, reason: Any) -> str:
+    """Why there is no answer."""
+    parts = urllib.parse.urlsplit(url)
+    if isinstance(reason, socket.gaierror):
+        return f"the name {parts.hostname} cannot be looked up ({reason.strerror})"
+    if isinstance(reason, ConnectionRefusedError):
+        return "connection refused, so nothing listens there"
+    if isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if isinstance(reason, ssl.SSLError):
+        return f"no TLS connection ({reason.reason or reason}); does it speak https there?"
+    if isinstance(reason, (http.client.BadStatusLine, ConnectionError)):
+        return f"it broke off, or does not speak {parts.scheme} there ({reason})"
+    return str(reason)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A server must not send us to another one."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, *_: Any) -> NoReturn:
-        raise urllib.error.HTTPError(req.full_url, code, "redirect", Message(), fp)
-
-
-# Nothing but the servers that were named: no proxy from the environment, no redirects.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> NoReturn:
+        raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
 
 
 def _text(error: urllib.error.HTTPError) -> str:
     try:
-        return error.read().decode(errors="replace")
+        return error.read(_MOST_OF_AN_ERROR).decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return ""
 

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Any
 
 from ..errors import PriorError
-from .comfy_client import ComfyClient, ServerGone, ServerRefused
+from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
 from .jobs import Job
-from .label_maps import upload_of
+from .label_maps import upload_name
+from .node_warnings import NodeWarning, warnings_of
 from .prepared_workflow import PreparedWorkflow
 from .results import checked_result, output_images, rejection
+from .uploads import Uploads
 from .work import GenerationStopped, Work
 from .workflow_file import Prompt
 
@@ -29,7 +32,9 @@ class Driver:
     """Makes jobs on one server until none is left; `run` is meant for a thread of its own.
 
     Args:
-        save: takes a job's images (PNG data, one for each label map), from several threads.
+        uploads: makes the files with the label maps, for all drivers.
+        save: takes a job's images (PNG data, one for each label map) and what nodes warned of,
+            from several threads.
         run_id: by which prompts of this run are known again on the server.
         depth: most prompts in the server's queue at once.
         patience: seconds to wait for a server that is away.
@@ -41,14 +46,16 @@ class Driver:
         client: ComfyClient,
         work: Work,
         workflow: PreparedWorkflow,
-        save: Callable[[Job, list[bytes]], None],
+        uploads: Uploads,
+        save: Callable[[Job, list[bytes], list[NodeWarning]], None],
         run_id: str,
         depth: int,
         patience: float,
         tell: Callable[[str], None],
     ) -> None:
         self._client, self._work, self._workflow = client, work, workflow
-        self._save, self._run_id, self._depth = save, run_id, depth
+        self._uploads, self._save = uploads, save
+        self._run_id, self._depth = run_id, depth
         self._patience, self._tell = patience, tell
         # By prompt id.
         self._queued: dict[str, Job] = {}
@@ -140,6 +147,8 @@ class Driver:
                 prompt = self._prompt_of(job)
                 mark = {"run": self._run_id, "job": job.name}
                 self._queued[self._client.submit(prompt, mark)] = job
+            except AccessDenied:
+                raise
             except ServerRefused as error:
                 raise GenerationStopped(
                     rejection(self._workflow.prompt, job.name, error)
@@ -149,16 +158,20 @@ class Driver:
                 raise
 
     def _prompt_of(self, job: Job) -> Prompt:
-        name, data = upload_of(job.label_maps)
+        name = upload_name(job.label_maps)
         if name not in self._uploaded:
+            data = self._uploads.data(job.label_maps)
             self._uploaded[name] = self._client.upload(name, data, SUBFOLDER)
         return self._workflow.filled(self._uploaded[name], job.seed)
 
     def _collect(self) -> bool:
         """Save what has ended, and give back what the server no longer knows; whether any."""
         before = len(self._queued)
+        # The server ends the first first. Asked for the last first, whatever has ended before a
+        # prompt that failed is seen and saved, and all is saved in the order of the queue.
+        ended = {prompt_id: self._client.result(prompt_id) for prompt_id in reversed(self._queued)}
         for prompt_id, job in list(self._queued.items()):
-            self._save_result(prompt_id, job)
+            self._save_result(prompt_id, job, ended[prompt_id])
         if time.monotonic() > self._looked + _LOST_CHECK:
             self._looked = time.monotonic()
             running, waiting = self._client.queued()
@@ -167,13 +180,12 @@ class Driver:
                 # is at the history.
                 if prompt_id in running or prompt_id in waiting:
                     continue
-                if not self._save_result(prompt_id, job):
+                if not self._save_result(prompt_id, job, self._client.result(prompt_id)):
                     self._lose(prompt_id)
         return len(self._queued) != before
 
-    def _save_result(self, prompt_id: str, job: Job) -> bool:
-        """Save the images of a prompt if it has ended."""
-        entry = self._client.result(prompt_id)
+    def _save_result(self, prompt_id: str, job: Job, entry: dict[str, Any] | None) -> bool:
+        """Save the images of a prompt if it has ended, so that there is a history entry of it."""
         if entry is None:
             return False
         prompt = self._workflow.prompt
@@ -189,7 +201,7 @@ class Driver:
             self._lose(prompt_id)
             return True
         del self._queued[prompt_id]
-        self._save(job, images)
+        self._save(job, images, warnings_of(prompt, entry))
         self._work.done(job)
         return True
 

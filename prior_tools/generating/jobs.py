@@ -50,7 +50,8 @@ def plan(label_maps: Sequence[LabelMap], per_map: int, batch: int, seed: int) ->
 
 def image_seed(seed: int, stem: str, k: int) -> int:
     """The seed in [0, 2^50) of image `k` of a label map, whatever other label maps there are."""
-    digest = hashlib.sha256(f"{seed}/{k}/{stem}".encode()).digest()
+    # Names of files may hold bytes that are no text.
+    digest = hashlib.sha256(f"{seed}/{k}/{stem}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") % MAX_SEED
 
 

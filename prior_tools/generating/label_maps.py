@@ -59,16 +59,22 @@ def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
     return picture.height, picture.width, 4 if _has_alpha(picture) else 3
 
 
-def upload_of(label_maps: Sequence[LabelMap]) -> tuple[str, bytes]:
-    """A file name made of the content, and the content, of which LoadImage makes [N, H, W, 3].
+def upload_name(label_maps: Sequence[LabelMap]) -> str:
+    """A file name made of the content of `upload_data`."""
+    digests = "".join(label_map.sha256 for label_map in label_maps)
+    if len(label_maps) == 1:
+        return digests[:32] + label_maps[0].path.suffix.lower()
+    return hashlib.sha256(digests.encode()).hexdigest()[:32] + ".png"
+
+
+def upload_data(label_maps: Sequence[LabelMap]) -> bytes:
+    """A file of which LoadImage makes [N, H, W, 3].
 
     A single map is sent as it is, several in one file in which the order is kept.
     """
-    digests = "".join(label_map.sha256 for label_map in label_maps)
     if len(label_maps) == 1:
-        return digests[:32] + label_maps[0].path.suffix.lower(), label_maps[0].path.read_bytes()
-    name = hashlib.sha256(digests.encode()).hexdigest()[:32] + ".png"
-    return name, animated_png([_pixels(label_map) for label_map in label_maps])
+        return label_maps[0].path.read_bytes()
+    return animated_png([_pixels(label_map) for label_map in label_maps])
 
 
 def _pixels(label_map: LabelMap) -> np.ndarray:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
 from ..errors import PriorError, listing
+from ..json_values import items, parsed, table, text
 from .jobs import Job
 from .label_maps import LabelMap
+from .node_warnings import NodeWarning, WarningCounts
 from .prepared_workflow import PreparedWorkflow
 from .workflow_file import Prompt, title_of
 
 RUN_NAME = "generate.json"
 MANIFEST_NAME = "manifest.jsonl"
 _MOST_CHANGES = 5
+
+_ENTRY = ("file", "label_map", "k", "seed", "index_in_batch", "batch", "settings", "warnings")
+_WARNING = [field.name for field in fields(NodeWarning)]
 
 
 class Manifest:
@@ -31,6 +38,8 @@ class Manifest:
 
     folder: of the output.
     settings: of the run, by "title.input"; each line repeats them.
+    done: names of the images.
+    warnings: of these images.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -43,21 +52,24 @@ class Manifest:
         for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n"):
                 entry = self._entry(line, number)
-                if (folder / entry["file"]).is_file():
+                if _is_file(folder / entry["file"]):
                     entries[entry["file"]] = line
         if list(entries.values()) != lines:
             write_bytes(self._path, b"".join(entries.values()))
         self.done = set(entries)
+        self.warnings = WarningCounts()
+        for line in entries.values():
+            self._count(parsed(line))
 
-    def add(self, job: Job, images: Sequence[bytes]) -> int:
+    def add(self, job: Job, images: Sequence[bytes], warnings: Sequence[NodeWarning]) -> int:
         """Write a job's images (files, one for each label map), then a line for each of them.
 
-        An image that is done already is left as it is. Returns how many were new. Threads may call
-        it at once.
+        An image that is done already is left as it is. The warnings are of all of the images.
+        Returns how many were new. Threads may call it at once.
         """
         with self._lock:
             new = [
-                (self._row(job, index), image)
+                (self._row(job, index, warnings), image)
                 for index, (name, image) in enumerate(zip(job.files, images, strict=True))
                 if name not in self.done
             ]
@@ -67,10 +79,15 @@ class Manifest:
                 file.write("".join(json.dumps(row) + "\n" for row, _ in new).encode())
                 file.flush()
                 os.fsync(file.fileno())
-            self.done.update(row["file"] for row, _ in new)
+            for row, _ in new:
+                self.done.add(row["file"])
+                self._count(row)
             return len(new)
 
-    def _row(self, job: Job, index: int) -> dict[str, Any]:
+    def _count(self, row: Mapping[str, Any]) -> None:
+        self.warnings.add(row["file"], (NodeWarning(**warning) for warning in row["warnings"]))
+
+    def _row(self, job: Job, index: int, warnings: Sequence[NodeWarning]) -> dict[str, Any]:
         """What an image was made of: the one of the job's label map at `index`."""
         return {
             "file": job.files[index],
@@ -80,16 +97,21 @@ class Manifest:
             "index_in_batch": index,
             "batch": len(job.label_maps),
             "settings": self._settings,
+            "warnings": [asdict(warning) for warning in warnings],
         }
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry: dict[str, Any] = json.loads(line)
-            if isinstance(entry["file"], str):
-                return entry
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise PriorError(f"line {number} of {self._path} is no entry of a manifest; remove it")
+            entry: dict[str, Any] = table(parsed(line), _ENTRY, "the entry")
+            text(entry["file"], "file")
+            for warning in items(entry["warnings"], "warnings"):
+                for part in table(warning, _WARNING, "a warning").values():
+                    text(part, "a warning")
+            return entry
+        except ValueError as error:
+            raise PriorError(
+                f"line {number} of {self._path} is no entry of a manifest ({error}); remove it"
+            ) from error
 
 
 def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> str:
@@ -105,7 +127,7 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
     path = folder / RUN_NAME
     if path.exists():
         try:
-            recorded = json.loads(path.read_text(encoding="utf-8"))
+            recorded = parsed(path.read_bytes(), constants=True)
             changed = changes(recorded, run)
             run_id = str(recorded["id"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -123,8 +145,20 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
             "of this command; choose another --out"
         )
     run_id = uuid.uuid4().hex
-    write_new_bytes(path, (json.dumps({"id": run_id, **run}, indent=1) + "\n").encode())
+    write_new_bytes(path, _as_file({"id": run_id, **run, "warnings": []}))
     return run_id
+
+
+def record_warnings(folder: Path, warnings: WarningCounts) -> None:
+    """Put the warnings so far into the record of the run; only while `only_one` holds the folder.
+
+    They do not count when a run is compared with its record.
+    """
+    path = folder / RUN_NAME
+    recorded = parsed(path.read_bytes(), constants=True)
+    if recorded.get("warnings") != (summary := warnings.summary()):
+        recorded["warnings"] = summary
+        write_bytes(path, _as_file(recorded))
 
 
 def describe_run(
@@ -180,10 +214,23 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of a killed command; only while `only_one` holds the folder."""
-    for name in (".*_*.png.*.part", f".{MANIFEST_NAME}.*.part", f".{RUN_NAME}.*.part"):
-        for path in folder.rglob(name):
-            with suppress(OSError):
-                path.unlink()
+    for path in folder.rglob(TEMPORARY_NAMES):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        # No file can have this name.
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def _as_file(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
 
 
 def _changed_nodes(before: Prompt, now: Prompt) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PriorError
+from .node_warnings import warning_nodes
 from .titled_inputs import (
     LABEL_INPUTS,
     SEED_INPUTS,
@@ -22,6 +24,10 @@ from .titled_inputs import (
 )
 from .workflow_file import Prompt, title_of
 
+# An input that nodes do not have. They ignore it, but with a value that was not there before the
+# server runs them instead of taking their last result; and it tells the warnings of those that ran.
+_RUN_AGAIN = "scp_run_again"
+
 
 @dataclass(frozen=True)
 class PreparedWorkflow:
@@ -32,6 +38,7 @@ class PreparedWorkflow:
         label_image, seed: what is set for each job.
         output: id of the node whose images are wanted.
         settings: that were made, by "title.input".
+        warning_nodes: ids of nodes that are to run for every prompt, for their warnings.
     """
 
     prompt: Prompt
@@ -39,14 +46,18 @@ class PreparedWorkflow:
     seed: TitledInput
     output: str
     settings: Mapping[str, Any]
+    warning_nodes: Sequence[str] = ()
 
     def filled(self, label_image: str, seed: int) -> Prompt:
-        """The prompt of a job: `label_image` is the file's name on the server."""
-        return self._with(label_image, seed)
+        """The prompt of a job, which shares with `prompt` what it does not set.
+
+        label_image: the file's name on the server.
+        """
+        return self._with(label_image, seed, dict.fromkeys(self.warning_nodes, uuid.uuid4().hex))
 
     def blank(self) -> Prompt:
         """The prompt without what differs between jobs: what the workflow file happened to hold."""
-        return self._with(None, None)
+        return self._with(None, None, {})
 
     def names(self) -> dict[str, str]:
         """What is set and read, by title."""
@@ -56,10 +67,16 @@ class PreparedWorkflow:
             "output node": title_of(self.prompt[self.output]),
         }
 
-    def _with(self, label_image: str | None, seed: int | None) -> Prompt:
-        prompt = copy.deepcopy(self.prompt)
-        put(prompt, self.label_image, label_image)
-        put(prompt, self.seed, seed)
+    def _with(
+        self, label_image: str | None, seed: int | None, run_again: Mapping[str, str]
+    ) -> Prompt:
+        places = ((self.label_image, label_image), (self.seed, seed))
+        changes: list[tuple[str, str, Any]] = [(p.node_id, p.name, value) for p, value in places]
+        changes += [(node_id, _RUN_AGAIN, value) for node_id, value in run_again.items()]
+        prompt = dict(self.prompt)
+        for node_id, name, value in changes:
+            node = prompt[node_id]
+            prompt[node_id] = {**node, "inputs": {**node["inputs"], name: value}}
         return prompt
 
 
@@ -104,4 +121,5 @@ def prepare_workflow(
         put(prompt, place, value)
         made[str(place)] = value
     output = find_output(prompt, output_node)
-    return PreparedWorkflow(prompt, label_image, seed, output, made)
+    warned = warning_nodes(prompt, label_image.node_id)
+    return PreparedWorkflow(prompt, label_image, seed, output, made, warned)

@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import PriorError
 from .comfy_client import ComfyClient, ServerRefused
 from .work import GenerationStopped
-from .workflow_file import Prompt, title_of
+from .workflow_file import Prompt, node_of, title_of
 
 
 def checked_result(
@@ -75,7 +75,7 @@ def rejection(prompt: Prompt, job: str, error: ServerRefused) -> str:
 
 def _node_name(prompt: Prompt, node_id: str, class_type: str | None = None) -> str:
     """Title and class of a node, or of the node that was expanded to it."""
-    node = prompt.get(node_id) or prompt.get(node_id.split(".")[0])
+    node = node_of(prompt, node_id)
     if node is None:
         return f"node {node_id} ({class_type})"
     return f"node {title_of(node)!r} ({node['class_type']})"

@@ -5,30 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from ..errors import PriorError
-from .comfy_client import ComfyClient, ServerGone, ServerRefused, server_url
+from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
 from .driver import Driver
 from .jobs import Job
 from .manifest import Manifest
+from .node_warnings import NodeWarning
 from .prepared_workflow import PreparedWorkflow
+from .uploads import Uploads
 from .work import Work
 
 # Seconds for the servers' queues to be emptied after Ctrl-C.
 _END_PATIENCE = 15.0
 
 
-def reach(addresses: Iterable[str]) -> tuple[list[ComfyClient], dict[str, Any]]:
-    """A client for each server, and the nodes that the first one knows, by class.
+def reach(clients: Sequence[ComfyClient]) -> dict[str, Any]:
+    """The nodes that the first server knows, by class.
 
-    addresses: at least one; each counts once.
-
-    Raises PriorError if one is no address, or not that of a running ComfyUI.
+    Raises PriorError if one of the servers is not there, or is no ComfyUI.
     """
-    clients = [ComfyClient(url) for url in dict.fromkeys(map(server_url, addresses))]
     object_info, *_ = [_object_info(client) for client in clients]
-    return clients, object_info
+    return object_info
 
 
 def make_images(
@@ -55,11 +55,15 @@ def make_images(
     work = Work(left, len(clients))
     lock = threading.Lock()
 
-    def save(job: Job, images: list[bytes]) -> None:
+    def save(job: Job, images: list[bytes], warnings: list[NodeWarning]) -> None:
         with lock:
-            progress(manifest.add(job, images))
+            progress(manifest.add(job, images, warnings))
 
-    drivers = [Driver(c, work, workflow, save, run_id, depth, patience, tell) for c in clients]
+    uploads = Uploads()
+    drivers = [
+        Driver(client, work, workflow, uploads, save, run_id, depth, patience, tell)
+        for client in clients
+    ]
     _drive(drivers, work)
     return work.failure
 
@@ -70,8 +74,14 @@ def _object_info(client: ComfyClient) -> dict[str, Any]:
         info = client.object_info()
         client.queued()
     except ServerGone as error:
-        raise PriorError(f"no server answers ({error}); start it or mend --server") from error
-    except (ServerRefused, KeyError, TypeError) as error:
+        raise PriorError(f"no server answers: {error}; start it or mend --server") from error
+    except AccessDenied as error:
+        raise PriorError(str(error)) from error
+    except ServerRefused as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise PriorError(
+                f"{client.url}: HTTP 404: no ComfyUI is at this path; mend --server"
+            ) from error
         raise PriorError(f"{client.url} does not answer as ComfyUI does: {error}") from error
     return info
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PriorError, listing
+from ..json_values import parsed
 from .workflow_file import Prompt, title_of
 
 # Which input of the node is meant where only the node is named: the first that it has.
@@ -17,6 +17,7 @@ SEED_INPUTS = ("seed", "noise_seed", "value")
 
 OUTPUT_CLASSES = ("SaveImage", "PreviewImage")
 _MANY = 40
+_GREATEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def typed_value(text: str, existing: Any, declared: str | None = None) -> Any:
     Raises PriorError if the text is of another type.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = parsed(text)
     except ValueError:
         value = text
     if isinstance(existing, str):
@@ -108,7 +109,8 @@ def typed_value(text: str, existing: Any, declared: str | None = None) -> Any:
         return _of_type(value, bool, "true or false")
     if isinstance(existing, (int, float)):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        # Nor do larger ones fit into a float.
+        if not number or not -_GREATEST <= value <= _GREATEST:
             raise PriorError(f"{text!r} is no number")
         if declared == "FLOAT" or (isinstance(existing, float) and declared != "INT"):
             return float(value)
@@ -182,10 +184,6 @@ def is_link(value: Any) -> bool:
         and isinstance(value[0], str)
         and type(value[1]) is int
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _of_type(value: Any, kind: type, words: str) -> Any:

@@ -158,7 +158,8 @@ def _partner(name: str, there: Mapping[str, int]) -> int | None:
 
 
 def _class(text: str, palette: Palette) -> int:
-    if text.isdecimal() and palette.holds(int(text)):
+    # More digits are no id, and from 4300 on int() refuses them.
+    if text.isdecimal() and len(text) <= 9 and palette.holds(int(text)):
         return int(text)
     for class_id, name in palette.names.items():
         if name == text.lower():

@@ -5,9 +5,23 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import PriorError
-from .ids import MAX_CLASS_ID
+from ..whole_numbers import two_sides
+from .ids import MAX_CLASS_ID, check_integers
+
+# Pixels of label maps that are brought to the grid at once.
+_PART = 2**18
 
 LABEL_METHODS = ("majority", "nearest")
+
+# How an image and its label map are brought to a size: "stretch" changes the aspect ratio, "crop"
+# cuts off what lies outside `crop_box`.
+RESIZE_POLICIES = ("stretch", "crop")
+
+
+def check_label_method(method: str) -> None:
+    """Raise PriorError for a name that is none of LABEL_METHODS."""
+    if method not in LABEL_METHODS:
+        raise PriorError(f"label_method is {method!r}; expected one of {', '.join(LABEL_METHODS)}")
 
 
 def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority") -> Tensor:
@@ -24,7 +38,7 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     Returns:
         int64 ids [h, w] or [N, h, w].
 
-    Raises PriorError for ids outside -1..MAX_CLASS_ID, and for other shapes and methods.
+    Raises PriorError for ids outside -1..MAX_CLASS_ID, and for other types, shapes and methods.
 
     >>> ids = torch.tensor([[3, 0, 8, 8], [0, 0, 8, 8]])
     >>> resize_labels(ids, (1, 2))
@@ -34,11 +48,9 @@ def resize_labels(labels: Tensor, grid: tuple[int, int], method: str = "majority
     """
     if labels.ndim not in (2, 3) or 0 in labels.shape:
         raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [H, W] or [N, H, W]")
-    if method not in LABEL_METHODS:
-        raise PriorError(f"label method is {method!r}; expected one of {', '.join(LABEL_METHODS)}")
-    height, width = (int(side) for side in grid)
-    if height < 1 or width < 1:
-        raise PriorError(f"grid is {(height, width)}; expected at least one cell each way")
+    check_integers(labels)
+    check_label_method(method)
+    height, width = two_sides(grid, "grid", "(h, w) in latent cells")
     ids = labels.to("cpu").to(torch.int64)
     low, high = (int(i) for i in ids.aminmax())
     if low < -1 or high > MAX_CLASS_ID:
@@ -66,18 +78,26 @@ def fit_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         [..., height, width].
 
+    Raises PriorError for labels without a pixel, and for another size.
+
     >>> fit_labels(torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]]), size=(2, 2))
     tensor([[1, 2],
             [5, 6]])
     """
-    width, height = size
+    width, height = size = two_sides(size, "size", "(width, height) in pixels")
+    if labels.ndim < 2 or 0 in labels.shape[-2:]:
+        raise PriorError(f"labels have shape {tuple(labels.shape)}; expected [..., H, W]")
     old_height, old_width = labels.shape[-2:]
     if (old_width, old_height) == (width, height):
         return labels
     left, top, right, bottom = crop_box((old_width, old_height), size)
     cropped = labels[..., top:bottom, left:right]
-    rows, columns = _nearest_exact(bottom - top, height), _nearest_exact(right - left, width)
-    return cropped[..., rows[:, None], columns]
+    # Asked of torch in two dimensions, as ComfyUI asks it: where a centre falls between two pixels
+    # its float32 arithmetic decides, and that of one side depends on the other.
+    at = torch.meshgrid(*(torch.arange(float(n)) for n in cropped.shape[-2:]), indexing="ij")
+    resized = interpolate(torch.stack(at)[None], size=(height, width), mode="nearest-exact")
+    rows, columns = resized[0].long()
+    return cropped[..., rows, columns]
 
 
 def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -100,15 +120,6 @@ def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, 
     return x, y, width - x, height - y
 
 
-def _nearest_exact(old: int, new: int) -> Tensor:
-    """Source index of each of `new` pixels in torch's "nearest-exact" resizing of float32 images.
-
-    Asked of torch: where a centre falls between two pixels its float32 arithmetic decides.
-    """
-    indices = torch.arange(old, dtype=torch.float32)[None, None]
-    return interpolate(indices, size=new, mode="nearest-exact")[0, 0].long()
-
-
 def _centres(old: int, new: int) -> Tensor:
     """Source index under the centre of each of `new` cells."""
     return (2 * torch.arange(new) + 1) * old // (2 * new)
@@ -128,12 +139,17 @@ def _majority(ids: Tensor, grid: tuple[int, int]) -> Tensor:
 
     row = (2 * torch.arange(old_height) + 1) * height // (2 * old_height)
     column = (2 * torch.arange(old_width) + 1) * width // (2 * old_width)
-    cell = row[:, None] * width + column
-    cell = cell + (torch.arange(images) * height * width)[:, None, None]
+    first = (torch.arange(images) * height * width)[:, None, None]
     kinds = len(present)
-    votes = torch.bincount(
-        (cell * kinds + rank[ids - low]).flatten(), minlength=images * height * width * kinds
-    ).view(-1, kinds)
+    counts = torch.zeros(images * height * width * kinds, dtype=torch.int64)
+    # Some rows at a time: all that is in between takes forty bytes a pixel.
+    rows = max(1, _PART // (images * old_width))
+    for start in range(0, old_height, rows):
+        part = slice(start, start + rows)
+        cell = first + row[part, None] * width + column
+        ballots = cell * kinds + rank[ids[:, part] - low]
+        counts += torch.bincount(ballots.flatten(), minlength=len(counts))
+    votes = counts.view(-1, kinds)
     # One key orders by votes, then by rank, so that equal votes always fall the same way.
     best = (votes * kinds + torch.arange(kinds - 1, -1, -1)).argmax(1)
     winner = present[best].view(images, height, width)

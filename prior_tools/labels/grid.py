@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
+from ..whole_numbers import check_downscale_factor
 from .geometry import fit_labels, resize_labels
 from .palettes import Palette, check_matched, decode_label_image, get_palette
 
@@ -29,23 +30,25 @@ def labels_on_grid(
     Returns:
         int64 [N, H // downscale_factor, W // downscale_factor], -1 = unknown.
 
-    Raises PriorError for an image smaller than a cell, or one that is not of this palette.
+    Raises PriorError for an image smaller than a cell or not of this palette, another factor than
+    1..128, or another method.
 
     >>> labels_on_grid(label_image, "camvid")  # sky, road and a car
     tensor([[[0, 0, 0, 0],
              [8, 3, 3, 3]]])
     """
+    factor = check_downscale_factor(downscale_factor)
     image = torch.as_tensor(label_image)
     if image.ndim != 4 or image.shape[-1] < 3:
         raise PriorError(f"label images have shape {tuple(image.shape)}; expected [N, H, W, 3]")
-    height, width = (side // downscale_factor for side in image.shape[1:3])
+    height, width = (side // factor for side in image.shape[1:3])
     if height < 1 or width < 1:
         raise PriorError(
             f"the label image has {image.shape[2]}x{image.shape[1]} pixels; expected "
-            f"at least {downscale_factor}x{downscale_factor}"
+            f"at least {factor}x{factor}"
         )
     palette = get_palette(palette)
     ids, unmatched = decode_label_image(image, palette)
     check_matched(image, unmatched, palette, "the label image")
-    ids = fit_labels(ids, (width * downscale_factor, height * downscale_factor))
+    ids = fit_labels(ids, (width * factor, height * factor))
     return resize_labels(ids, (height, width), method)

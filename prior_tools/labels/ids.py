@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from torch import Tensor
+
 from ..errors import PriorError
 
 # Ids are -1 (unknown) to this one, so that tables with an entry for each id stay small.
@@ -11,6 +13,12 @@ MAX_CLASS_ID = 65535
 
 _ID = re.compile(r"\d{1,5}", re.ASCII)
 _ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})", re.ASCII)
+
+
+def check_integers(labels: Tensor) -> None:
+    """Raise PriorError for labels of floats, which would be cut to ids."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise PriorError(f"labels are {labels.dtype}; expected integer class ids, -1 = unknown")
 
 
 def parse_ids(text: str, what: str) -> tuple[int, ...]:
@@ -21,7 +29,9 @@ def parse_ids(text: str, what: str) -> tuple[int, ...]:
     entries = [] if text.strip().lower() == "none" else _entries(text)
     if not all(_ID.fullmatch(entry) for entry in entries):
         raise PriorError(f"{what} is {text.strip()!r}; expected class ids such as 0,255, or none")
-    return tuple(int(entry) for entry in entries)
+    ids = tuple(int(entry) for entry in entries)
+    _check_largest(max(ids, default=0), what)
+    return ids
 
 
 def is_id_map(text: str) -> bool:
@@ -43,6 +53,7 @@ def parse_id_map(text: str, what: str) -> dict[int, int]:
         first, last, new = int(match[1]), int(match[2] or match[1]), int(match[3])
         if last < first:
             raise PriorError(f"{what} holds {entry!r}, a range that ends before it starts")
+        _check_largest(max(last, new if new == -1 else new + last - first), what)
         for old in range(first, last + 1):
             if old in mapped:
                 raise PriorError(f"{what} names class id {old} twice; expected once")
@@ -50,6 +61,11 @@ def parse_id_map(text: str, what: str) -> dict[int, int]:
     if not mapped:
         raise PriorError(f"{what} holds no entries; expected OLD=NEW")
     return mapped
+
+
+def _check_largest(class_id: int, what: str) -> None:
+    if class_id > MAX_CLASS_ID:
+        raise PriorError(f"{what} names class id {class_id}; expected 0..{MAX_CLASS_ID}")
 
 
 def _entries(text: str) -> list[str]:

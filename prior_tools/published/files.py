@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
+from ..moments import MAX_VALUE
 from .safe_npy import read_npy_object
 
 JOINT, SPATIAL, CATEGORICAL = "joint", "spatial", "categorical"
@@ -26,8 +27,6 @@ JOINT, SPATIAL, CATEGORICAL = "joint", "spatial", "categorical"
 _CLASSES = 256
 # Up to here float32 counts one by one.
 _MAX_COUNT = 2**24
-# Far beyond any latent, and far from where dividing by the scale would overflow.
-_MAX_VALUE = 1e9
 
 
 @dataclass(frozen=True)
@@ -178,10 +177,10 @@ def _numbers(
         raise PriorError(
             f"{where} is {given}; expected float32 {tuple(shape)}, as the other arrays have it"
         )
-    finite = (np.abs(values) <= _MAX_VALUE) | (np.isnan(values) if may_be_nan else False)
+    finite = (np.abs(values) <= MAX_VALUE) | (np.isnan(values) if may_be_nan else False)
     if not finite.all():
         raise PriorError(
             f"{where} holds {int((~finite).sum())} values that are NaN, infinite or beyond "
-            f"{_MAX_VALUE:g}; the file is damaged, or was computed from latents that were"
+            f"{MAX_VALUE:g}; the file is damaged, or was computed from latents that were"
         )
     return values.astype(np.float32, copy=False)

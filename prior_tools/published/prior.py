@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import PriorError, listing
 from ..labels.ids import MAX_CLASS_ID
-from ..labels.palettes import Palette
+from ..labels.palettes import Palette, get_palette
 from ..latent_formats import SCALES
 from ..moments import to_float32
 from ..prior import Prior, PriorMetadata
@@ -47,7 +47,7 @@ def prior_from_published(
     *,
     scale: float | None = None,
     latent_format: str = "sd15",
-    palette: Palette | None = None,
+    palette: Palette | str | None = None,
     ignore_ids: Iterable[int] | None = None,
     id_map: Mapping[int, int] | None = None,
     dataset_name: str = "",
@@ -64,8 +64,9 @@ def prior_from_published(
     Args:
         statistics: see `read_published`.
         scale: what the latents were multiplied by; None takes the latent format's factor.
-        latent_format: one of LATENT_FORMATS; SD2 shares "sd15".
-        palette: names and colors of the classes, in the numbering of `id_map`'s values.
+        latent_format: one of LATENT_FORMATS with 8 pixels a cell; SD2 shares "sd15".
+        palette: names and colors of the classes, in the numbering of `id_map`'s values; or its
+            name.
         ignore_ids: class ids kept out of the class and joint moments, in the same numbering; None
             takes the palette's, or 255 without a palette.
         id_map: class id in the files -> class id in the prior, -1 to drop it. Others stay.
@@ -74,6 +75,7 @@ def prior_from_published(
     Raises PriorError for a scale, map or statistics that no prior can be made with.
     """
     scale = _scale(scale, latent_format)
+    palette = None if palette is None else get_palette(palette)
     if ignore_ids is None:
         ignore_ids = palette.ignore_ids if palette else (255,)
     ignored = tuple(sorted({int(i) for i in ignore_ids}))

@@ -107,7 +107,11 @@ def _check_header(stream: BytesIO) -> None:
     version = npy_format.read_magic(stream)
     if version != (1, 0):
         raise _Refused(f"its format is {version}, not (1, 0)")
-    shape, _, dtype = npy_format.read_array_header_1_0(stream)
+    try:
+        shape, _, dtype = npy_format.read_array_header_1_0(stream)
+    except MemoryError:
+        # Of Python's parser, whose stack is full: numpy hands it at most 10,000 letters.
+        raise _Refused("its header is nested too deeply") from None
     if shape != () or dtype != np.dtype(object):
         raise _Refused(f"it holds {dtype} of shape {shape}, not one object of shape ()")
 

@@ -100,6 +100,7 @@ def test_it_gives_the_picture_of_the_three_nodes_that_it_wraps(
     # All but the defaults of both, so that a value which does not arrive shows.
     values = {"seed": SETTINGS.seed, "steps": SETTINGS.steps, "cfg": SETTINGS.cfg}
     values |= {"mode": START.prior, "mu": START.mu, "deviation": START.deviation}
+    values["mu_of"] = "model"
     page.evaluate(SET, values)
     expect(page.locator(CARD)).to_contain_text("1200 images")
     assert run()["type"] == "execution_success"

@@ -105,7 +105,9 @@ def test_every_input_leads_to_the_one_of_its_name_and_the_seed_to_both(subgraph)
         assert len(found) == (2 if name == "seed" else 1)
     # What is not wired within can be set on the outside, save what hardly anyone changes.
     wired = {given for name in names for given in targets(subgraph, name)}
-    assert wired >= {(sampler, x) for x in ("steps", "cfg", "sampler_name", "scheduler", "mu")}
+    assert wired >= {
+        (sampler, x) for x in ("steps", "cfg", "sampler_name", "scheduler", "mu", "mu_of")
+    }
     assert wired >= {(draw, x) for x in ("mode", "deviation", "palette", "batch_size")}
     # The card on the node follows the last one, and is below it.
     assert targets(subgraph, names[-1]) == {("SCP_LoadPrior", "prior_name")}

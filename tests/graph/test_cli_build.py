@@ -1,6 +1,7 @@
 """`python -m prior_tools build` in processes of its own, with ComfyUI's own VAE loader."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from dev.comfyui import REPOSITORY
 from dev.server import host_environment
 from prior_tools import load_prior
 from prior_tools.building.checkpoint import HEADER_KEY
-from prior_tools.prior_file import read_header
+from prior_tools.tensor_file import read_tensors
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,7 @@ def command(comfy_dir, scenes):
             *("prior_tools", "build", "--dataset", "pairs", "--palette", "cityscapes"),
             *("--root", str(root), "--vae", str(weights.tiny_vae(4)), "--comfyui", str(comfy_dir)),
             *("--size", "64x64", "--batch-size", str(BATCH), "--workers", "2"),
+            *("--latent-format", "sd15"),
             *("--out", str(out), *more),
         ]
 
@@ -70,20 +72,25 @@ def environment() -> dict[str, str]:
 
 def batches_done(checkpoint: Path) -> int:
     try:
-        entries = read_header(checkpoint.read_bytes())
-    except (FileNotFoundError, ValueError):
+        written, _ = read_tensors(checkpoint, HEADER_KEY, 2**20)
+    except FileNotFoundError:
         return -1
-    return json.loads(entries[HEADER_KEY])["progress"]["next_batch"]
+    return json.loads(written)["progress"]["next_batch"]
 
 
-def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) -> int:
-    """Start, send the signal once `batch` batches are in the checkpoint; returns the exit code."""
-    process = subprocess.Popen(
+def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) -> tuple[int, str]:
+    """Start, send a signal once `batch` batches are in the checkpoint: (exit code, stderr).
+
+    To the whole process group, as `timeout`, systemd and a terminal's Ctrl-C do. SIGKILL finds the
+    main process alone, or torchrun and all of its ranks.
+    """
+    process = psutil.Popen(
         command,
         cwd=REPOSITORY,
         env=environment(),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
@@ -91,13 +98,17 @@ def stopped_at(command: list[str], checkpoint: Path, batch: int, number: int) ->
         assert time.monotonic() < deadline, "the build did not get on"
         time.sleep(0.005)
     assert process.poll() is None, "the build ended before it could be stopped"
+    started = process.children(recursive=True)
     if number == signal.SIGKILL:
-        # With all that it started: torchrun's ranks are sessions of their own.
-        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+        for each in [process, *(started if "--nproc_per_node" in command else [])]:
             each.kill()
     else:
-        process.send_signal(number)
-    return process.wait(60)
+        os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    # Those that read end by themselves.
+    _, left = psutil.wait_procs(started, timeout=20)
+    assert not left
+    return process.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +140,14 @@ def test_ctrl_c_and_sigterm_end_cleanly_and_the_same_command_goes_on(
     out = tmp_path / "p.safetensors"
     checkpoint = out.with_name(out.name + ".checkpoint")
     for batch, number in ((3, signal.SIGINT), (9, signal.SIGTERM)):
-        stopped = stopped_at(command(out, "--checkpoint-every", "0"), checkpoint, batch, number)
-        assert stopped == 130
-        assert batches_done(checkpoint) >= batch
-    run(command(out))
+        code, said = stopped_at(command(out, "--checkpoint-every", "0"), checkpoint, batch, number)
+        assert code == 130 and "Traceback" not in said
+        done = batches_done(checkpoint)
+        assert (
+            done >= batch
+            and f"cancelled after {done * BATCH} of {COUNT} images; start the same" in said
+        )
+    run(command(out, "--workers", "0"))
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
@@ -223,7 +238,7 @@ def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, unint
     server.run(graph.prompt)
     ours = load_prior(server.base / "models" / "scp_priors" / "cli_scenes.safetensors")
     theirs = load_prior(uninterrupted)
-    assert ours.metadata.vae_hash == theirs.metadata.vae_hash
+    assert ours.metadata.vae.fits(theirs.metadata.vae)
     for name in ("joint_mean", "joint_std", "spatial_mean", "class_std"):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=1e-4, rtol=1e-4)
 
@@ -231,12 +246,10 @@ def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, unint
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--size", "63x64"), "63x64 pixels are not whole latent cells; expected multiples of 8"),
         (("--vae", "nothing.safetensors"), "there is no VAE file nothing.safetensors"),
-        (("--comfyui", "nowhere"), "ComfyUI is not in nowhere"),
         (("--device", "cuda:7"), "device cuda:7 is not there"),
-        (("--device", "gpu"), "device is 'gpu'; expected auto, cpu, cuda"),
-        (("--ignore-ids", "road"), "--ignore-ids is 'road'"),
+        (("--latent-format", "auto"), "so it may be of sd15 or sdxl; set latent_format"),
+        (("--latent-format", "flux"), "the VAE has 4 latent channels, but latent_format 'flux'"),
     ],
 )
 def test_wrong_options_end_in_one_line(command, tmp_path, more, says):
@@ -244,6 +257,18 @@ def test_wrong_options_end_in_one_line(command, tmp_path, more, says):
     (line,) = [x for x in ended.stderr.splitlines() if "error" in x]
     assert says in line
     assert "Traceback" not in ended.stderr
+
+
+def test_a_vae_of_other_channels_is_refused_before_an_image_is_read(command, tmp_path, scenes):
+    root = tmp_path / "copy"
+    shutil.copytree(scenes, root)
+    for path in (root / "images").iterdir():
+        path.write_bytes(b"no picture")
+    vae = ("--vae", str(weights.tiny_vae(16)))
+    says = run(command(tmp_path / "p.safetensors", *vae, root=root), 2).stderr
+    assert "the VAE has 16 latent channels, but latent_format 'sd15' has 4" in says
+    says = run(command(tmp_path / "p.safetensors", *vae, "--latent-format", "sd3", root=root), 2)
+    assert "cannot be read" in says.stderr
 
 
 def test_class_names_come_from_a_file(command, tmp_path):
@@ -256,5 +281,5 @@ def test_class_names_come_from_a_file(command, tmp_path):
     # As PowerShell writes a file by default.
     names.write_text("0: Fahrbahn", encoding="utf-16")
     ended = run(command(tmp_path / "q.safetensors", "--class-names", str(names)), code=2)
-    assert "names.txt is no list of class names" in ended.stderr
+    assert "names.txt is not text in UTF-8" in ended.stderr
     assert prior.num_images == 8

@@ -201,6 +201,7 @@ def test_the_two_samplers_of_the_side_by_side_differ_in_nothing_but_the_start(co
     (stock,) = of_type(prompt, "KSampler")
     (ours,) = of_type(prompt, "SCP_PartialDenoiseKSampler")
     assert stock.pop("denoise") == 1 and ours.pop("mu") == 0.8
+    assert ours.pop("mu_of") == ("model" if name == DEMO else "stable diffusion")
     assert stock.pop("latent_image") != ours.pop("latent_image")
     assert stock == ours
     # One node drives every seed, under the title by which batch tools find it.

@@ -8,20 +8,25 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import trustme
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
+from dev.gate import Gate, passing_on
 from dev.graph import Graph
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
+from prior_tools.cli import main
 from prior_tools.generating.jobs import image_seed
 
 pytestmark = pytest.mark.slow
@@ -461,6 +466,138 @@ def test_a_batch_of_the_wrong_size_is_told(server, command, few, tmp_path):
     color["inputs"]["batch_size"] = 3
     said = run(command(graph, few, tmp_path / "out", server), 1).stderr
     assert "node 'Save' (SaveImage) gave 3 images for 1 label maps" in said
+
+
+def test_each_label_map_is_read_and_sent_once_however_many_images_and_servers(
+    server, other, command, few, tmp_path, monkeypatch
+):
+    read, open_file = Counter(), Path.open
+
+    def counting(path, *more, **options):
+        read[path] += 1
+        return open_file(path, *more, **options)
+
+    out = tmp_path / "out"
+    with Gate(passing_on(server.url)) as one, Gate(passing_on(other.url)) as two:
+        monkeypatch.setattr(Path, "open", counting)
+        assert main(command(seen_graph(), few, out, one, two, more=("--per-map", "4"))[3:]) == 0
+        monkeypatch.undo()
+        shares = [Counter(asked.path for asked in gate.asked) for gate in (one, two)]
+    check_images(out, few, 4)
+    paths = sorted(few.rglob("*.png"))
+    # Once to know it by its content, and once to send it. 00 and 01 have the same content.
+    assert sum(read[path] for path in paths) == 2 * len(paths) - 1
+    assert sum(share["/prompt"] for share in shares) == 4 * len(paths)
+    assert all(0 < share["/upload/image"] <= len(paths) - 1 for share in shares)
+
+
+def test_through_a_gate_that_wants_a_token_and_nothing_tells_the_token(
+    server, command, few, tmp_path
+):
+    token = "hunter2hunter2"
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "auth").write_text(f"bearer {token}")
+    out, log = tmp_path / "out", tmp_path / "log"
+    more = ("--ca-file", str(tmp_path / "ca.pem"), "--auth-file", str(tmp_path / "auth"))
+    with Gate(passing_on(server.url, f"Bearer {token}"), tls) as gate:
+        said = run(command(seen_graph(), few, out, gate), 2).stderr
+        assert "its TLS certificate is not trusted" in said
+        assert "--ca-file" in said
+        said = run(command(seen_graph(), few, out, gate, more=more[:2]), 2).stderr
+        assert "HTTP 401" in said
+        assert "--auth-file" in said
+        process = started(command(seen_graph(), few, out, gate, more=more), log)
+        await_images(out, 1, process)
+        shown = " ".join(psutil.Process(process.pid).cmdline())
+        assert process.wait(60) == 0, log.read_text()
+    check_images(out, few, 1)
+    told = [log, *(path for path in out.rglob("*") if path.is_file())]
+    assert not any(token.encode() in path.read_bytes() for path in told)
+    assert token not in shown + server.log_text()
+
+
+@pytest.fixture
+def unlabelled(street, tmp_path) -> Path:
+    """Four label maps, the upper five eighths of two of them without a class."""
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    for i, path in enumerate(sorted((street.base / "input" / street.folder / "labels").iterdir())):
+        if i < 4:
+            picture = np.array(Image.open(path).convert("RGB"))
+            if i % 2:
+                picture[: picture.shape[0] * 5 // 8] = 0
+            Image.fromarray(picture).save(folder / f"{i}.png")
+    return folder
+
+
+def warned_graph(street) -> Graph:
+    """A draw and a conversion that do not depend on the seed, so that a server keeps them."""
+    graph = Graph()
+    label = graph.add("LoadImage", title="Label map", image="none.png")
+    prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
+    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    latent = graph.add("SCP_JointPriorNoise", title="Draw", prior=prior, label_image=label, **draw)
+    seed = graph.add("PrimitiveInt", title="Seed", value=0)
+    noisy = graph.add("LatentBlend", samples1=latent, samples2=latent, blend_factor=0.5)
+    other = graph.add(
+        "SCP_ConvertLabelMap",
+        title="Convert",
+        label_image=label,
+        palette_from="cityscapes",
+        palette_to="camvid",
+        changes="road = none",
+    )
+    color = graph.add("EmptyImage", width=SIDE, height=SIDE, batch_size=1, color=seed)
+    join = {"direction": "right", "match_image_size": False}
+    join |= {"spacing_width": 0, "spacing_color": "white"}
+    both = graph.add("ImageStitch", image1=other, image2=color, **join)
+    graph.add("SaveImage", title="Save", images=both, filename_prefix="generate/warned")
+    graph.add("SaveLatent", samples=noisy, filename_prefix="generate/warned")
+    return graph
+
+
+def test_what_nodes_warn_of_is_counted_told_and_recorded_also_when_a_run_goes_on(
+    server, street, command, unlabelled, tmp_path
+):
+    graph, warned = warned_graph(street), "places without a class"
+    for out in (tmp_path / "out", tmp_path / "another"):
+        again = command(graph, unlabelled, out, server, more=("--per-map", "3", "--depth", "1"))
+        # Of what a first command has made, one image is lost.
+        run(again[:-4])
+        (out / "1_00.png").unlink()
+        said = run(again).stderr
+        told = [line for line in said.splitlines() if line.startswith("warning: ")]
+        (line,) = (x for x in told if warned in x)
+        assert line.startswith(f"warning: 6 of 12 images: node 'Draw': {warned}. 6")
+        assert line.endswith(
+            "% of the label map is unlabelled or in no class color; these places "
+            "take the spatial prior (3_00.png)"
+        )
+        assert any("12 of 12 images: node 'Convert': classes that the other" in x for x in told)
+        recorded = json.loads((out / "generate.json").read_text())["warnings"]
+        counts = {(count["node"], count["kind"]): count["images"] for count in recorded}
+        assert counts["Draw", warned] == 6
+        assert counts["Convert", "classes that the other palette does not have"] == 12
+        for entry in entries(out):
+            kinds = {(warning["node"], warning["kind"]) for warning in entry["warnings"]}
+            assert (("Draw", warned) in kinds) == (entry["label_map"] in ("1.png", "3.png"))
+
+
+def test_a_node_that_runs_over_a_list_tells_the_warnings_of_all_of_it(server, street, unlabelled):
+    graph = Graph()
+    prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
+    names = [server.upload_image(unlabelled / f"{i}.png", f"list_{i}.png") for i in (0, 1, 3)]
+    first, *others = [graph.add("LoadImage", image=name) for name in names]
+    for other in others:
+        first = graph.add("ImageBatch", image1=first, image2=other)
+    each = graph.add("RebatchImages", images=first, batch_size=1)
+    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    latent = graph.add("SCP_JointPriorNoise", prior=prior, label_image=each, **draw)
+    graph.add("SaveLatent", samples=latent, filename_prefix="generate/list")
+    told = server.run(graph.prompt)["outputs"][latent.id]["scp_warnings"]
+    assert [kind for kind, _text in told].count("places without a class") == 2
 
 
 def test_the_prior_the_controlnet_and_the_sampler_in_batches(

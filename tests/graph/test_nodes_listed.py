@@ -15,20 +15,20 @@ CONTRACT = {
     "SCP_JointPriorNoise": (
         "Joint Prior Noise",
         "prior label_image mode deviation seed batch_size",
-        "palette fallback mix",
+        "palette fallback mix batch_noise",
         {"latent": "LATENT"},
     ),
     "SCP_PartialDenoiseKSampler": (
         "Partial Denoise KSampler",
         "model seed steps cfg sampler_name scheduler positive negative latent_image mu",
-        "",
+        "mu_of",
         {"latent": "LATENT"},
     ),
     "SCP_PartialDenoiseScheduler": (
         "Partial Denoise Scheduler",
         "model scheduler steps mu",
-        "",
-        {"sigmas": "SIGMAS"},
+        "mu_of latent_image",
+        {"sigmas": "SIGMAS", "latent": "LATENT"},
     ),
     "SCP_PreviewPrior": (
         "Preview SCP Prior",
@@ -115,9 +115,12 @@ def test_the_defaults_are_the_documented_ones(listed):
         inputs = listed[node_id]["input"]
         return {**inputs["required"], **inputs.get("optional", {})}[name][1]["default"]
 
-    assert default("SCP_PartialDenoiseKSampler", "mu") == 0.8
+    for sampler in ("SCP_PartialDenoiseKSampler", "SCP_PartialDenoiseScheduler"):
+        assert default(sampler, "mu") == 0.8
+        assert default(sampler, "mu_of") == "stable diffusion"
     assert default("SCP_JointPriorNoise", "deviation") == 1
     assert default("SCP_JointPriorNoise", "palette") == "prior"
+    assert default("SCP_JointPriorNoise", "batch_noise") == "separate"
     assert default("SCP_BuildPrior", "on_error") == "stop"
 
 

@@ -119,6 +119,26 @@ def test_a_file_in_a_subfolder_is_found_and_seen_when_it_changes(server, ask, fo
 
 
 @pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b'"data_offsets"', b'"data_offsetz"'),
+        (b'"shape"', b'"shapf"'),
+        (b"class_names", b"class_namez"),
+        (b'\\"grid\\": [18, 36]', b'\\"grid\\": [1e9, 4]'),
+        (b'\\"grid\\": [18, 36]', b'\\"grid\\": [99,999]'),
+        (b'\\"num_images\\": 1200', b'\\"num_images\\": -200'),
+    ],
+)
+def test_damage_is_told_whatever_it_is(server, ask, folder, was, now):
+    data = DEMO_FILE.read_bytes()
+    damaged = data.replace(was, now, 1)
+    assert len(damaged) == len(data) and damaged != data
+    (folder / "two.safetensors").write_bytes(damaged)
+    answer = ask("card/two.safetensors")
+    assert list(answer) == ["error"] and answer["error"].startswith("two.safetensors is ")
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "",

@@ -101,6 +101,25 @@ def test_two_halves_merge_to_the_whole_and_are_saved(server, street, tmp_path):
         server.run(graph.prompt)
 
 
+def test_what_only_one_of_merged_priors_tells_is_warned_of(server):
+    folder = server.base / "models" / "scp_priors"
+    for name, known in (("known", {"latent_format": "sd15"}), ("unknown", {})):
+        state = PriorAccumulator(4, (8, 16))
+        state.update(torch.zeros(1, 4, 8, 16), torch.zeros(1, 8, 16, dtype=torch.int64))
+        save_prior(state.finalize(**known), folder / f"format_{name}.safetensors")
+    graph = Graph()
+    both = [
+        graph.add("SCP_LoadPrior", prior_name=f"format_{name}.safetensors")
+        for name in ("known", "unknown")
+    ]
+    graph.add(
+        "SCP_MergePriors", prior_a=both[0], prior_b=both[1], filename="formats", overwrite=True
+    )
+    server.run(graph.prompt)
+    assert load_prior(folder / "formats.safetensors").metadata.latent_format == "sd15"
+    assert "SCP-Diff: the latent format of prior_b is not known; it must" in server.log_text()
+
+
 def test_priors_that_do_not_belong_together_are_refused(server, street):
     graph = Graph()
     state = PriorAccumulator(4, (4, 4))
@@ -144,6 +163,51 @@ def test_the_published_files_are_imported(server, shared_dir):
     assert float(prior.spatial_mean.std()) == pytest.approx(
         stored["latents"].mean(0).std() / 0.18215, rel=0.1
     )
+
+
+def test_a_replaced_file_is_imported_again_and_the_same_one_is_not(server):
+    rng = np.random.default_rng(0)
+    folder = server.base / "input" / "replaced"
+    folder.mkdir(exist_ok=True)
+
+    def write(mean):
+        count = np.zeros((256, 1, 4, 6), np.float32)
+        count[:3] = 5
+        joint = {
+            "mean": np.full((256, 4, 4, 6), mean, np.float32),
+            "std": np.ones((256, 4, 4, 6), np.float32),
+            "count": count,
+        }
+        np.save(folder / "joint.npy", np.array(joint, dtype=object))
+        spatial = {name: rng.random((4, 4, 6), np.float32) for name in ("mean", "std")}
+        np.save(folder / "spatial.npy", np.array(spatial, dtype=object))
+
+    graph = Graph()
+    graph.add(
+        "SCP_ImportPrior",
+        joint="replaced/joint.npy",
+        spatial="replaced/spatial.npy",
+        palette="none",
+        filename="replaced",
+        overwrite=True,
+    )
+    saved = server.base / "models" / "scp_priors" / "replaced.safetensors"
+
+    def imported():
+        server.run(graph.prompt)
+        return load_prior(saved), saved.stat().st_mtime_ns
+
+    write(0.18215)
+    first, at = imported()
+    assert float(first.joint_mean.mean()) == pytest.approx(1)
+    assert imported()[1] == at
+    write(0.3643)
+    second, _ = imported()
+    assert float(second.joint_mean.mean()) == pytest.approx(2)
+    assert not torch.equal(second.spatial_mean, first.spatial_mean)
+    spatial = {name: np.ones((4, 4, 6), np.float32) for name in ("mean", "std")}
+    np.save(folder / "spatial.npy", np.array(spatial, dtype=object))
+    assert float(imported()[0].spatial_mean.std()) == 0
 
 
 @pytest.mark.parametrize(

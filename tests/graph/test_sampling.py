@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from demo.start_graph import Settings, Start, StartGraph
 from dev import weights
 from dev.graph import Graph
 from dev.server import ExecutionFailed, PromptRejected
@@ -57,9 +58,17 @@ def test_the_prior_reaches_the_result_and_mu_decides_how_much(street, start, lat
     assert distance[0] < 0.8 * distance[1]
 
 
-def custom_sampler(s, steps=4):
+def custom_sampler(s, steps=4, **schedule):
     """SamplerCustomAdvanced with our schedule, at the settings of `s.sampler()`."""
     add = s.graph.add
+    inputs = {
+        "model": s.model.model,
+        "scheduler": "sgm_uniform",
+        "steps": steps,
+        "mu": 0.8,
+        "latent_image": s.latent,
+    }
+    start = add("SCP_PartialDenoiseScheduler", **{**inputs, **schedule})
     return add(
         "SamplerCustomAdvanced",
         noise=add("RandomNoise", noise_seed=7),
@@ -67,14 +76,8 @@ def custom_sampler(s, steps=4):
             "CFGGuider", model=s.model.model, positive=s.positive, negative=s.negative, cfg=4.0
         ),
         sampler=add("KSamplerSelect", sampler_name="euler"),
-        sigmas=add(
-            "SCP_PartialDenoiseScheduler",
-            model=s.model.model,
-            scheduler="sgm_uniform",
-            steps=steps,
-            mu=0.8,
-        ),
-        latent_image=s.latent,
+        sigmas=start.out(0),
+        latent_image=start.out(1),
     )
 
 
@@ -98,10 +101,46 @@ def advanced_sampler(s, steps=5):
     )
 
 
-def test_the_custom_sampler_with_our_schedule_gives_our_samplers_result(street, start, latents):
+@pytest.mark.parametrize("mu_of", ["stable diffusion", "model"])
+@pytest.mark.parametrize("mu", [0.3, 0.8, 1.0])
+def test_the_custom_sampler_with_our_schedule_gives_our_samplers_result(
+    street, start, latents, mu, mu_of
+):
+    """At mu 1 too, where the host would give the noise of an unknown latent a larger gain."""
     s = start(street)
-    ours, custom = latents(s.graph, s.sampler(), custom_sampler(s))
+    both = {"mu": mu, "mu_of": mu_of}
+    ours, custom = latents(s.graph, s.sampler(**both), custom_sampler(s, **both))
     assert torch.equal(ours, custom)
+
+
+def test_the_scheduler_passes_its_latent_on_as_it_came(street, start, latents):
+    s = start(street)
+    g = s.graph
+    mask = g.add("SolidMask", value=0.5, width=128, height=64)
+    masked = g.add("SetLatentNoiseMask", samples=s.latent, mask=mask)
+    ours = s.sampler(latent_image=masked)
+    drawn, sampled, custom = latents(g, s.latent, ours, custom_sampler(s, latent_image=masked))
+    assert torch.equal(sampled, custom) and not torch.equal(drawn, sampled)
+
+
+def test_the_scheduler_without_a_latent_gives_the_schedule_and_stops_who_asks_for_the_latent(
+    server, street, start
+):
+    s = start(street)
+    node = s.graph.add(
+        "SCP_PartialDenoiseScheduler",
+        model=s.model.model,
+        scheduler="sgm_uniform",
+        steps=4,
+        mu=0.8,
+    )
+    noised = {"model": s.model.model, "noise": s.graph.add("RandomNoise", noise_seed=7)}
+    alone = s.graph.add("AddNoise", **noised, sigmas=node.out(0), latent_image=s.latent)
+    s.graph.add("SaveLatent", samples=alone, filename_prefix="alone")
+    server.run(s.graph.prompt)
+    s.graph.add("SaveLatent", samples=node.out(1), filename_prefix="never")
+    with pytest.raises(ExecutionFailed, match="connect its input latent_image"):
+        server.run(s.graph.prompt)
 
 
 def test_stock_samplers_take_the_latent_as_well(street, start, latents):
@@ -177,8 +216,8 @@ def test_stable_diffusion_1_5_in_full_with_its_controlnet(server, street, start)
     server.free()
 
 
-def test_a_flow_model_at_mu_1_carries_no_prior_and_says_so(server, street, start):
-    """A 16-channel prior, built with the flow model's VAE, in the flow model."""
+def test_how_much_of_a_prior_a_flow_models_start_keeps_is_said_by_both_ways(server, street):
+    """A 16-channel prior, built with the flow model's VAE, in the flow model shifted as Wan is."""
     graph = Graph()
     model = weights.add_model(graph, server.base, "flow")
     prior = graph.add(
@@ -206,37 +245,66 @@ def test_a_flow_model_at_mu_1_carries_no_prior_and_says_so(server, street, start
         seed=0,
         batch_size=1,
     )
+    shifted = graph.add("ModelSamplingSD3", model=model.model, shift=8.0)
     cond = graph.add("CLIPTextEncode", clip=model.clip, text="")
-    for mu in (0.8, 1.0):
-        graph.add(
-            "SaveLatent",
-            samples=graph.add(
-                "SCP_PartialDenoiseKSampler",
-                model=model.model,
-                seed=1,
-                steps=3,
-                cfg=1.0,
-                sampler_name="euler",
-                scheduler="simple",
-                positive=cond,
-                negative=cond,
-                latent_image=latent,
-                mu=mu,
-            ),
-            filename_prefix="flow",
-        )
+    schedule = {"model": shifted, "steps": 20, "scheduler": "simple", "latent_image": latent}
+    sampler = {"seed": 1, "cfg": 1.0, "sampler_name": "euler", "positive": cond, "negative": cond}
+    before = len(server.log_text())
+    for mu_of, mu in (("stable diffusion", 0.8), ("model", 0.8), ("model", 1.0)):
+        start = {"mu_of": mu_of, "mu": mu}
+        ours = graph.add("SCP_PartialDenoiseKSampler", **schedule, **sampler, **start)
+        for node in (
+            ours.out(0),
+            graph.add("SCP_PartialDenoiseScheduler", **schedule, **start).out(1),
+        ):
+            graph.add("SaveLatent", samples=node, filename_prefix="flow")
     server.run(graph.prompt)
-    assert server.log_text().count("nothing of the prior is left") == 1
+    said = server.log_text()[before:]
+    for text in (
+        "starts at sigma 0.8359, mu 0.389 of the model's own time (start_percent 0.611",
+        "runs 8 of 20 steps; the start keeps 19.27% of the latent",
+        "runs 16 of 20 steps; the start keeps 3.12% of the latent",
+        "only 3.1% of the latent is left at the start",
+        "nothing of the latent is left: at mu 1 this model starts from noise alone",
+    ):
+        assert said.count(text) == 2, text
 
 
-def test_a_prior_of_another_family_is_refused_on_the_sampler(server, street, start):
+def test_a_model_with_less_noise_than_stable_diffusion_starts_as_at_mu_1_and_says_so(
+    server, latents
+):
+    """As the demo's model is."""
+    graph = Graph()
+    labels = graph.add("SCP_DemoLabelMap", index=1)
+    street = StartGraph(graph, labels)
+    latent = street.drawn(Start(), Settings())
+    common = {"steps": 2, "scheduler": "simple", "model": street.model, "latent_image": latent}
+    sampler = {
+        **{"seed": 3, "cfg": 1.0, "sampler_name": "euler"},
+        **{"positive": street.positive, "negative": street.negative},
+    }
+    before = len(server.log_text())
+    at_top, capped, below = latents(
+        graph,
+        *(
+            graph.add("SCP_PartialDenoiseKSampler", **common, **sampler, mu=mu, mu_of=mu_of)
+            for mu, mu_of in ((1.0, "model"), (0.8, "stable diffusion"), (0.8, "model"))
+        ),
+    )
+    assert torch.equal(at_top, capped) and not torch.equal(at_top, below)
+    assert server.log_text()[before:].count("sampling starts as at mu 1, since") == 1
+
+
+@pytest.mark.parametrize("way", ["SCP_PartialDenoiseKSampler", "SCP_PartialDenoiseScheduler"])
+def test_a_prior_of_another_family_is_refused_on_both_ways_to_sample(server, street, start, way):
     s = start(street, kind="flow", control=False)
-    s.graph.add("SaveLatent", samples=s.sampler(), filename_prefix="never")
+    sampled = s.sampler() if way.endswith("KSampler") else custom_sampler(s)
+    s.graph.add("SaveLatent", samples=sampled, filename_prefix="never")
     with pytest.raises(
         ExecutionFailed, match=r"the prior has 4 latent channels and the model"
     ) as e:
         server.run(s.graph.prompt)
-    assert e.value.node_type == "SCP_PartialDenoiseKSampler"
+    assert e.value.node_type == way
 
 
 @pytest.mark.parametrize(
@@ -269,6 +337,25 @@ def test_another_latent_format_is_refused_and_an_unknown_one_warned_about(
         assert "cannot tell whether the prior fits the model" in server.log_text()
 
 
+def test_shared_noise_makes_equal_label_maps_equal_images_in_every_sampler(street, start, latents):
+    """But for those that add noise in each step."""
+    shared = start(street, batch_size=2, batch_noise="shared")
+    nodes = [
+        shared.latent,
+        shared.sampler(),
+        custom_sampler(shared),
+        advanced_sampler(shared),
+        shared.sampler(sampler_name="euler_ancestral"),
+    ]
+    *equal, ancestral = latents(shared.graph, *nodes)
+    for one, other in equal:
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(*ancestral, atol=1e-2)
+    separate = start(street, batch_size=2, batch_noise="separate")
+    for one, other in latents(separate.graph, separate.latent, separate.sampler()):
+        assert not torch.allclose(one, other, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("node", "name", "value"),
     [
@@ -277,7 +364,9 @@ def test_another_latent_format_is_refused_and_an_unknown_one_warned_about(
         ("noise", "mode", "jointly"),
         ("noise", "palette", "ade"),
         ("noise", "fallback", "none"),
+        ("noise", "batch_noise", "same"),
         ("sampler", "mu", 1.5),
+        ("sampler", "mu_of", "sdxl"),
         ("noise", "deviation", -1.0),
     ],
 )

@@ -84,6 +84,30 @@ def test_links_run_over_reroutes_that_exist_and_no_node_is_led_back_to_the_left(
         assert right_edge < nodes[target]["pos"][0] or stacked or passed[link], (source, target)
 
 
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_our_nodes_are_saved_with_a_value_for_each_of_their_widgets(server, name):
+    """So that a default of an input that comes later does not change what they make."""
+    schemas = server.object_info()
+    for node in load_template(name)["nodes"]:
+        if not node["type"].startswith("SCP_"):
+            continue
+        given = schemas[node["type"]]["input"]
+        specs = [*given.get("required", {}).values(), *given.get("optional", {}).values()]
+        widgets = [x for x in specs if isinstance(x[0], list) or x[0] in WIDGETS]
+        controls = sum(bool(x[1].get("control_after_generate")) for x in widgets)
+        assert len(node.get("widgets_values", [])) == len(widgets) + controls, node["type"]
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_the_demos_models_count_mu_in_their_own_time(server, name):
+    demo = "demo" in name
+    found = [n["inputs"].get("mu_of") for n in prompt_of(server, name).values()]
+    assert set(found) - {None} <= {"model" if demo else "stable diffusion"}
+
+
 def prompt_of(server: ComfyServer, name: str) -> dict[str, Any]:
     return template_prompt(name, server.object_info())
 
@@ -166,14 +190,19 @@ def test_the_custom_sampler_makes_the_image_of_the_plain_one(server):
         "model": settings["model"],
         "positive": given["CFGGuider"]["positive"],
         "negative": given["CFGGuider"]["negative"],
-        "latent_image": given["SamplerCustomAdvanced"]["latent_image"],
+        "latent_image": settings["latent_image"],
         "seed": given["RandomNoise"]["noise_seed"],
         "steps": settings["steps"],
         "cfg": given["CFGGuider"]["cfg"],
         "sampler_name": given["KSamplerSelect"]["sampler_name"],
         "scheduler": settings["scheduler"],
         "mu": settings["mu"],
+        "mu_of": settings["mu_of"],
     }
+    # The latent is checked on its way.
+    (scheduler,) = [i for i, n in prompt.items() if n["inputs"] is settings]
+    assert given["SamplerCustomAdvanced"]["sigmas"] == [scheduler, 0]
+    assert given["SamplerCustomAdvanced"]["latent_image"] == [scheduler, 1]
     prompt["plain"] = {"class_type": "SCP_PartialDenoiseKSampler", "inputs": plain}
     custom = decoder(prompt, "Result")
     for name, latent in (("plain", ["plain", 0]), ("custom", custom["samples"])):

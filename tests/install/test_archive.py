@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import toml
+from PIL import Image
 
 from dev.loopback_git import tracked_files
 
@@ -44,6 +45,16 @@ def test_validation_has_no_finding(author, checkout):
     # It ends with exit code 0 all the same when it has something to say.
     assert "All validation checks passed successfully" in said
     assert not re.search("warning|error|invalid", said, re.IGNORECASE), said
+
+
+def test_the_artwork_suits_the_registry(checkout):
+    """An icon of at most 400x400 pixels, square; a banner of 21:9; quick to load."""
+    docs = checkout / "docs"
+    with Image.open(docs / "icon.png") as icon, Image.open(docs / "banner.png") as banner:
+        assert icon.width == icon.height <= 400
+        assert banner.width * 9 == banner.height * 21
+    assert (docs / "icon.png").stat().st_size < 150_000
+    assert (docs / "banner.png").stat().st_size < 600_000
 
 
 def test_the_archive_holds_the_pack_and_nothing_else(archive, git_source, checkout):

@@ -9,9 +9,10 @@ from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure
 from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
 from demo.ablation.sampling import sample_all, tasks
 from demo.start_graph import Settings, Start
-from demo.training.setting import LEAK, stable_diffusion_alpha_bar
+from demo.training.setting import LEAK
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
+from prior_tools.schedule import stable_diffusion_alpha_bar
 
 MAPS, SIDE, CLASSES = 24, 16, 19
 SEEDS = (1, 2)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from prior_tools import PALETTES, Palette, PriorAccumulator
-from prior_tools.picture import prior_card, small_pictures
+from prior_tools.picture import describe_prior, prior_card, small_pictures
 
 CITYSCAPES = PALETTES["cityscapes"]
 
@@ -90,6 +90,14 @@ def test_a_prior_without_classes_has_a_card():
     card = prior_card(make(torch.full((2, 3, 3), -1)))
     assert card["classes"] == [] and card["images"] == 2
     assert opened(card["class_picture"]).shape == (3, 3, 3)
+
+
+def test_a_picture_stays_small_whatever_a_file_holds():
+    """A grid that is all height, and a name without end."""
+    labels = torch.full((1, 2000, 1), 3)
+    prior = make(labels, class_names={3: "x" * 10**6})
+    height, width, _ = describe_prior(prior, title="x" * 10**6).shape
+    assert height < 3000 and width < 1000
 
 
 def test_the_card_of_a_large_prior_is_small():

@@ -12,9 +12,24 @@ import pytest
 import torch
 from PIL import Image
 
-from prior_tools import PALETTES, Palette, Prior, PriorAccumulator, cli, load_prior, save_prior
+from prior_tools import (
+    PALETTES,
+    Palette,
+    Prior,
+    PriorAccumulator,
+    PriorError,
+    cli,
+    load_prior,
+    save_prior,
+)
+from prior_tools.building.checkpoint import Checkpoint, Progress
+from prior_tools.building.ranks import Ranks
 from prior_tools.cli import main
+from prior_tools.cli.comfy_vae import load_vae
+from prior_tools.cli.device import choose_device
 from prior_tools.cli.output import named
+from prior_tools.cli.text_files import read_class_names
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 ROOT = Path(__file__).parents[2]
 GRID = (3, 5)
@@ -29,9 +44,10 @@ TENSORS = (
     "class_std",
     "class_image_count",
 )
+VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "latent_format": "sd15",
-    "vae_hash": "ab" * 32,
+    "vae": VAE,
     "source_size": (40, 24),
     "dataset_name": "streets",
     "class_names": dict(PALETTES["camvid"].names),
@@ -85,6 +101,172 @@ def published(folder: Path, std=0.5) -> list[Path]:
     return [folder / name for name in contents]
 
 
+# build: what can be wrong is said before ComfyUI, let alone a VAE, is looked for
+
+
+def build_command(folder: Path, *more: object) -> list[object]:
+    """A build in which only `more` can be wrong, until ComfyUI is looked for and not found."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(exist_ok=True)
+        Image.new("L", (16, 8)).save(folder / kind / "a.png")
+    return [
+        *("build", "--dataset", "pairs", "--root", folder, "--size", "16x8", "--out"),
+        *(folder / "p.safetensors", "--vae", "none.safetensors", "--comfyui", "nowhere", *more),
+    ]
+
+
+def test_a_build_with_nothing_wrong_comes_as_far_as_comfyui(tmp_path, capsys):
+    assert "ComfyUI is not in nowhere" in fails(capsys, *build_command(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--latent-format", "sd15", "--size", "20x8"], "multiples of 8 for latent format sd15"),
+        (["--latent-format", "flux", "--size", "16x4"], "multiples of 8 for latent format flux"),
+        (["--device", "mps:0"], "device is 'mps:0'; expected auto, cpu, cuda, cuda:N or mps"),
+        (["--ignore-ids", "road"], "--ignore-ids is 'road'"),
+        (["--batch-size", "0"], "batch_size is 0"),
+        (["--workers", "-1"], "workers is -1"),
+        (["--limit", "-1"], "--limit is -1"),
+        (["--checkpoint-every", "nan"], "--checkpoint-every is nan"),
+        (["--dataset", "cityscapes"], "Cityscapes"),
+        (["--out", "taken/p.safetensors"], "taken, which is a file"),
+        (["--class-names", "missing.txt"], "missing.txt: No such file"),
+    ],
+)
+def test_build_says_what_is_wrong_first(tmp_path, capsys, monkeypatch, more, says):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    assert says in fails(capsys, *build_command(tmp_path, *more))
+
+
+def test_a_checkpoint_of_other_options_is_refused_first(tmp_path, capsys):
+    Checkpoint(tmp_path / "p.safetensors.checkpoint", {"resize": "crop"}).save(Progress())
+    assert "resize was crop and is stretch" in fails(capsys, *build_command(tmp_path))
+
+
+def test_pairs_lie_in_the_working_folder_and_nothing_else_does(tmp_path, capsys, monkeypatch):
+    argv = build_command(tmp_path)
+    at = argv.index("--root")
+    del argv[at : at + 2]
+    monkeypatch.chdir(tmp_path)
+    assert "ComfyUI is not in nowhere" in fails(capsys, *argv)
+    argv += ["--images-dir", tmp_path / "images", "--labels-dir", tmp_path / "labels"]
+    monkeypatch.chdir(ROOT)
+    assert "ComfyUI is not in nowhere" in fails(capsys, *argv)
+    argv[argv.index("pairs")] = "ade20k"
+    assert "--root is missing; give the folder of the ade20k dataset" in fails(capsys, *argv)
+
+
+NAMES = {0: "Straße", 10: "Himmel oben"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("names.txt", "0 Straße\n\n10: Himmel oben\n"),
+        ("names.json", '{"0": "Straße", "10": "Himmel oben"}'),
+        ("list.json", '["Straße", "Himmel oben"]'),
+    ],
+)
+def test_class_names_are_read_with_and_without_a_byte_order_mark(tmp_path, file, text, encoding):
+    path = tmp_path / file
+    path.write_text(text, encoding=encoding)
+    got = read_class_names(path, "--class-names")
+    assert got == (dict(enumerate(NAMES.values())) if file == "list.json" else NAMES)
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "says"),
+    [
+        ("a.txt", "0 Himmel\n1 Straße\n".encode("latin-1"), "in UTF-8 (byte 0xdf in line 2)"),
+        ("a.txt", "0 sky".encode("utf-16"), "not text in UTF-8 (byte 0xff in line 1)"),
+        ("a.txt", b"sky\n", "there is no name in 'sky'"),
+        ("a.txt", b"sky 0\n", "expected lines such as '3 road'"),
+        ("a.txt", b"\n", "holds no class names"),
+        ("a.txt", b"3 road\n3 sky\n", "class id 3 twice, 'road' and 'sky'"),
+        ("a.txt", b"70000 road\n", "names class id 70000; expected 0..65535"),
+        ("a.json", b'{"-1": "road"}', "names class id -1"),
+        ("a.json", b'"road"', "it holds 'road'"),
+        ("a.json", b"[1]", "the name of 0 is 1"),
+        ("a.json", b"[" * 100_000, "is no list of class names"),
+    ],
+)
+def test_a_file_of_no_class_names_is_refused_by_name(tmp_path, capsys, file, data, says):
+    (tmp_path / file).write_bytes(data)
+    said = fails(capsys, *build_command(tmp_path, "--class-names", tmp_path / file))
+    assert says in said and f"--class-names {file}" in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "ranks", "gpus", "chosen"),
+    [
+        ("auto", Ranks(), 2, "auto"),
+        ("auto", Ranks(), 0, "auto"),
+        ("cuda", Ranks(), 2, "cuda:0"),
+        ("cuda:1", Ranks(), 2, "cuda:1"),
+        ("cpu", Ranks(3, 4, 3), 4, "cpu"),
+        ("auto", Ranks(3, 4, 3), 0, "auto"),
+        # Of several ranks each has its machine's GPU of its own number, ...
+        ("auto", Ranks(0, 4, 0), 4, "cuda:0"),
+        ("auto", Ranks(7, 8, 3), 4, "cuda:3"),
+        ("cuda", Ranks(7, 8, 3), 4, "cuda:3"),
+        # ... unless it is told another, or shown one only.
+        ("cuda:1", Ranks(7, 8, 3), 4, "cuda:1"),
+        ("auto", Ranks(7, 8, 3), 1, "cuda:0"),
+    ],
+)
+def test_each_rank_has_its_own_gpu(asked, ranks, gpus, chosen):
+    assert choose_device(asked, ranks, gpus, mps=False) == chosen
+
+
+def test_an_apple_gpu_is_taken_where_there_is_one():
+    assert choose_device("mps", Ranks(), 0, mps=True) == "mps"
+
+
+@pytest.mark.parametrize(
+    ("asked", "ranks", "says"),
+    [
+        ("mps", Ranks(), "device mps is not there: torch sees no Apple GPU; give auto or cpu"),
+        ("cuda:x", Ranks(), "device is 'cuda:x'; expected auto, cpu, cuda, cuda:N or mps"),
+        ("cuda:", Ranks(), "device is 'cuda:'"),
+        ("cuda:-1", Ranks(), "device is 'cuda:-1'"),
+        ("cpu:0", Ranks(), "device is 'cpu:0'"),
+        ("xpu", Ranks(), "device is 'xpu'.*auto takes whatever accelerator ComfyUI finds"),
+        ("", Ranks(), "device is ''"),
+        ("cuda:2", Ranks(), "device cuda:2 is not there; torch sees 2 CUDA devices"),
+        ("auto", Ranks(2, 3, 2), "rank 2 of this machine has no GPU of its own: torch sees 2"),
+        ("cuda", Ranks(2, 3, 2), "rank 2 of this machine has no GPU of its own: torch sees 2"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(asked, ranks, says):
+    with pytest.raises(PriorError, match=says):
+        choose_device(asked, ranks, 2, mps=False)
+
+
+def test_cuda_without_a_gpu_is_refused():
+    with pytest.raises(PriorError, match="device cuda is not there; torch sees 0"):
+        choose_device("cuda", Ranks(), 0, mps=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("vae.safetensors", None, "there is no VAE file"),
+        ("vae.ckpt", b"x", "vae.ckpt is not a safetensors file; convert it"),
+        ("vae.safetensors", b"<html>not found</html>", "vae.safetensors cannot be read"),
+        ("vae.safetensors", b"", "vae.safetensors cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_vae_is_refused_before_comfyui_is_imported(tmp_path, name, data, says):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(PriorError, match=says):
+        load_vae(tmp_path / name, tmp_path / "nowhere")
+
+
 # merge
 
 
@@ -108,7 +290,7 @@ def test_shards_merge_to_the_whole_in_every_order(tmp_path, capsys, order):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"vae": OTHER_VAE}, "VAE differs"),
         ({"class_names": {0: "road"}}, "class 0 is 'sky' in one and 'road' in another"),
         ({"palette": PALETTES["ade20k"]}, "palette differs"),
         ({"ignore_ids": (4,)}, "ignore ids differs"),
@@ -147,11 +329,24 @@ def test_merging_needs_two_different_files(tmp_path, capsys):
         assert "are the same file; its images would count twice" in text
 
 
-def test_an_unknown_vae_merges_with_a_warning(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("unknown", "says"),
+    [
+        ({"vae": None}, "the VAE of b.safetensors is not known"),
+        ({"latent_format": "unknown"}, "the latent format of b.safetensors is not known"),
+        ({"palette": None}, "the palette of b.safetensors is not known"),
+    ],
+)
+def test_what_a_prior_does_not_tell_merges_with_a_warning(tmp_path, capsys, unknown, says):
     files = [make(tmp_path / "a.safetensors", **FULL)]
-    files.append(make(tmp_path / "b.safetensors", 1, **{**FULL, "vae_hash": ""}))
-    assert main(["merge", *map(str, files), "--out", str(tmp_path / "c.safetensors")]) == 0
-    assert "warning: which VAE made b.safetensors is not known" in capsys.readouterr().err
+    files.append(make(tmp_path / "b.safetensors", 1, **{**FULL, **unknown}))
+    out = tmp_path / "c.safetensors"
+    assert main(["merge", *map(str, files), "--out", str(out)]) == 0
+    warned = capsys.readouterr().err
+    assert f"warning: {says}; it must be that of the others" in warned and warned.count("\n") == 1
+    assert load_prior(out).metadata == load_prior(files[0]).metadata
+    assert main(["merge", *map(str, [files[0], out]), "--out", str(tmp_path / "d")]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_nothing_is_replaced_unasked(tmp_path, capsys):
@@ -190,7 +385,7 @@ def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
             *(f"{v:.3f}" for v in prior.class_mean[row].tolist()),
             *(f"{v:.3f}" for v in prior.class_std[row].tolist()),
         ]
-    for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", "ab" * 32, "camvid"):
+    for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", str(VAE), "camvid"):
         assert expected in facts
     assert "images       6\n" in facts
 
@@ -200,7 +395,7 @@ def test_json_holds_the_same(tmp_path, capsys):
     prior = load_prior(path)
     data = json.loads(succeeds(capsys, "inspect", path, "--json"))
     assert data["num_images"] == 6 and data["grid"] == [3, 5] and data["ignore_ids"] == [4]
-    assert data["vae_hash"] == FULL["vae_hash"] and data["source_size"] == [40, 24]
+    assert data["vae"] == str(VAE) and data["source_size"] == [40, 24]
     assert data["labelled_fraction"] == pytest.approx(int(prior.joint_count.sum()) / 6 / 15)
     assert [c["id"] for c in data["classes"]] == prior.class_ids.tolist()
     for row, entry in enumerate(data["classes"]):

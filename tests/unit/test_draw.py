@@ -2,20 +2,24 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from prior_tools import (
     PRIOR_MODES,
     PriorAccumulator,
     PriorError,
     draw_prior_sample,
+    memory,
     prior_moments,
 )
-from prior_tools.draw import coverage
+from prior_tools.draw import coverage, resize_moments
 
 GRID = (4, 6)
 
@@ -168,6 +172,15 @@ def test_batch_index_picks_the_noise_of_that_image_of_a_full_batch(indices, seed
     assert torch.equal(picked, full[indices])
 
 
+def test_equal_entries_of_batch_index_share_their_noise():
+    labels = LABELS[[0, 7, 9]]
+    mean, std = prior_moments(PRIOR, labels)
+    drawn = draw_prior_sample(PRIOR, labels, seed=3, batch_index=[0, 0, 1])
+    noise = (drawn - mean) / std
+    torch.testing.assert_close(noise[0], noise[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(noise[0], noise[2], atol=0.1)
+
+
 @pytest.mark.parametrize("mode", PRIOR_MODES)
 @pytest.mark.parametrize("grid", [(8, 12), (2, 3), (5, 5), (4, 6), (1, 1)])
 def test_any_grid_gives_finite_latents(mode, grid):
@@ -209,6 +222,161 @@ def test_interpolation_matches_mean_and_second_moment():
     torch.testing.assert_close(std**2 + mean**2, second, atol=1e-5, rtol=1e-5)
 
 
+def covered(old: int, new: int) -> torch.Tensor:
+    """Share of each old cell in each new one along an axis, [new, old], in exact fractions."""
+    size = Fraction(old, new)
+    return torch.tensor(
+        [
+            [
+                float(max(Fraction(0), min((i + 1) * size, j + 1) - max(i * size, j)) / size)
+                for j in range(old)
+            ]
+            for i in range(new)
+        ],
+        dtype=torch.float64,
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [((64, 64), (8, 8)), ((9, 13), (4, 5)), ((7, 5), (1, 5))])
+def test_a_coarser_grid_has_the_moments_of_all_cells_that_it_covers(old, new):
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(2, 3, *old, generator=generator) * 3
+    std = torch.rand(2, 3, *old, generator=generator)
+    rows, columns = (covered(a, b) for a, b in zip(old, new, strict=True))
+    first = rows @ mean.double() @ columns.T
+    second = rows @ (mean.double() ** 2 + std.double() ** 2) @ columns.T
+    got_mean, got_std = resize_moments(mean, std, new)
+    torch.testing.assert_close(got_mean, first.float())
+    torch.testing.assert_close(got_std, (second - first**2).sqrt().float())
+
+
+def along(old: int, new: int) -> torch.Tensor:
+    """Weights [new, old] of the old cells in each new one along an axis."""
+    if new < old:
+        return covered(old, new)
+    unit = torch.eye(old, dtype=torch.float64)[None]
+    return torch.nn.functional.interpolate(unit, new, mode="linear", align_corners=False)[0].T
+
+
+def joint_moments_of_all_maps(prior, labels, fallback):
+    """The long way: every class's map is completed and resized, then each cell looks up its own."""
+    place = (prior.spatial_mean, prior.spatial_std)
+    single = (prior.class_image_count < 2)[:, None, None, None]
+    class_std = torch.where(single, place[1], prior.class_std[..., None, None])
+    of_class = (prior.class_mean[..., None, None].expand_as(class_std), class_std)
+    count = prior.joint_count.unsqueeze(1)
+    other = place if fallback == "spatial" else of_class
+    mean = torch.where(count > 0, prior.joint_mean, other[0])
+    std = torch.where(
+        count > 0, torch.where(count > 1, prior.joint_std, class_std), other[1].expand_as(mean)
+    )
+    mean, std = (torch.cat([m, p[None]]).double() for m, p in zip((mean, std), place, strict=True))
+    rows, columns = map(along, prior.grid, labels.shape[1:])
+    first, second = (rows @ m @ columns.T for m in (mean, mean**2 + std**2))
+    # The last row, at -1, is the spatial map.
+    at = torch.where(prior.rows_of(labels) < 0, len(prior.class_ids), prior.rows_of(labels))
+    at = at.unsqueeze(1).expand(-1, mean.shape[1], -1, -1)
+    first, second = first.gather(0, at), second.gather(0, at)
+    return first.float(), (second - first**2).clamp(min=0).sqrt().float()
+
+
+@pytest.mark.parametrize("fallback", ["spatial", "categorical"])
+@pytest.mark.parametrize(
+    "grid",
+    [(8, 12), (9, 17), (4, 13), (11, 6), (4, 6), (2, 3), (3, 5), (1, 1), (2, 17), (13, 2)],
+)
+def test_only_what_is_looked_up_is_resized_and_that_is_the_same(grid, fallback):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.tensor([-1, 3, 5, 9, 20, 999])
+    labels = ids[torch.randint(6, (2, *grid), generator=generator)]
+    got = prior_moments(PRIOR, labels, fallback=fallback)
+    want = joint_moments_of_all_maps(PRIOR, labels, fallback)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the most numbers that a result of any operation holds, but for views of the prior."""
+
+    def __init__(self, prior):
+        super().__init__()
+        held = [m for m in vars(prior).values() if isinstance(m, torch.Tensor)]
+        self.held = {m.untyped_storage().data_ptr() for m in held}
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for one in tree_leaves(result):
+            if isinstance(one, torch.Tensor) and one.untyped_storage().data_ptr() not in self.held:
+                self.numbers = max(self.numbers, one.numel())
+        return result
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (8, 12), (3, 5), (2, 12)])
+def test_no_more_is_held_for_more_classes_and_never_more_than_the_result(grid):
+    found = []
+    for classes in (2, 60):
+        labels = torch.arange(3 * 24).view(3, *GRID) % classes
+        prior = prior_of(torch.randn(3, 4, *GRID), labels)
+        wanted = torch.arange(2 * math.prod(grid)).view(2, *grid) % classes
+        with LargestTensor(prior) as largest:
+            drawn = draw_prior_sample(prior, wanted)
+        found.append(largest.numbers)
+    assert found == [drawn.numel()] * 2
+
+
+def test_a_draw_that_would_take_most_of_the_memory_is_refused_with_the_figure(monkeypatch):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 10**9)
+    draw_prior_sample(PRIOR, LABELS)
+    # Not a copy: nothing of this size may be made before it is refused.
+    labels = torch.full((1, 1, 1), 3).expand(20, 1024, 1024)
+    with pytest.raises(
+        PriorError, match=r"20 latents of 4 channels on 1024x1024 cells takes 1\.\d"
+    ):
+        draw_prior_sample(PRIOR, labels)
+
+
+def test_no_cell_is_lost_on_a_coarser_grid():
+    """One cell in eight each way holds all there is."""
+    mean = torch.zeros(1, 64, 64)
+    mean[:, ::8, ::8] = 64.0
+    small, std = resize_moments(mean, torch.zeros_like(mean), (8, 8))
+    torch.testing.assert_close(small, torch.ones(1, 8, 8))
+    torch.testing.assert_close(std, torch.full((1, 8, 8), 63.0**0.5))
+
+
+@given(
+    st.sampled_from([(1, 1), (2, 6), (4, 3), (8, 2)]),
+    st.sampled_from([(1, 1), (3, 2), (1, 4), (5, 1)]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=30, deadline=None)
+def test_shrinking_by_whole_factors_keeps_both_moments_over_the_grid(new, factors, seed):
+    old = (new[0] * factors[0], new[1] * factors[1])
+    generator = torch.Generator().manual_seed(seed)
+    mean, std = torch.randn(2, 4, *old, generator=generator)
+    small_mean, small_std = resize_moments(mean, std.abs(), new)
+    for was, now in ((mean, small_mean), (mean**2 + std**2, small_mean**2 + small_std**2)):
+        torch.testing.assert_close(now.mean((1, 2)), was.mean((1, 2)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(3, 3), (8, 12), (3, 40), (40, 3), (64, 1)])
+def test_constant_maps_stay_constant(grid):
+    mean, std = torch.full((2, 11, 7), -1.5), torch.full((2, 11, 7), 0.25)
+    mean, std = resize_moments(mean, std, grid)
+    torch.testing.assert_close(mean, torch.full((2, *grid), -1.5))
+    torch.testing.assert_close(std, torch.full((2, *grid), 0.25))
+
+
+def test_one_axis_may_grow_while_the_other_shrinks():
+    mean = torch.arange(4.0).expand(1, 8, 4).contiguous()
+    wide, std = resize_moments(mean, torch.zeros_like(mean), (2, 8))
+    want = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    torch.testing.assert_close(wide, want.expand(1, 2, 8))
+    tall, std = resize_moments(mean, torch.zeros_like(mean), (16, 2))
+    torch.testing.assert_close(tall, torch.tensor([0.5, 2.5]).expand(1, 16, 2))
+    torch.testing.assert_close(std, torch.full((1, 16, 2), 0.5))
+
+
 def test_one_image_makes_a_prior_that_can_be_drawn_from():
     prior = prior_of(LATENTS[:1], LABELS[:1])
     drawn = draw_prior_sample(prior, LABELS[:1])
@@ -245,3 +413,14 @@ def test_a_prior_without_classes_draws_the_spatial_one():
 def test_wrong_arguments_are_named(arguments, says):
     with pytest.raises(PriorError, match=says):
         draw_prior_sample(PRIOR, **{"labels": LABELS[:2], **arguments})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.zeros(3, 5, dtype=torch.int64), torch.zeros(1, 3, 5), torch.zeros(0, 3, 5).long()],
+)
+def test_labels_of_another_kind_are_refused_by_draw_and_coverage(labels):
+    prior = prior_of(*street())
+    for ask in (draw_prior_sample, coverage):
+        with pytest.raises(PriorError, match=r"expected integer class ids \[N, h, w\]"):
+            ask(prior, labels)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,13 @@ from demo.scenes import generate_scene, write_dataset
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
 from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
-from prior_tools.evaluation.files import match_generated, read_generated, read_labels, read_real
+from prior_tools.evaluation.files import (
+    hash_files,
+    match_generated,
+    read_generated,
+    read_labels,
+    read_real,
+)
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 
 SIDE = 64
@@ -507,3 +514,12 @@ def test_the_command_with_the_published_network(published, scenes, tmp_path, cap
     fid, kid, diversity = (figure["value"] for figure in data["figures"])
     assert data["models"]["inception"]["sha256"] == {"default_1.pt": PUBLISHED_SHA256}
     assert fid > 10 and abs(kid) < 1 and diversity > 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text on this system")
+def test_names_that_are_no_text_are_hashed_like_others(tmp_path):
+    """Of a file system that takes any bytes."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes(b"1")
+    digests = {hash_files({name: path}) for name in (path.stem, "caf", "caf\u00e9")}
+    assert len(digests) == 3

@@ -1,28 +1,54 @@
 """Laws of `generate` that need no server: what is set, what is made, and what is made again."""
 
+import ast
 import copy
 import io
 import json
+import os
 import socket
+import ssl
 import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
+from dev.gate import Gate, passing_on
 from prior_tools.cli import main
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
-from prior_tools.generating.comfy_client import server_url
+from prior_tools.generating.comfy_client import AccessDenied, ComfyClient, ServerRefused
+from prior_tools.generating.file_names import check_names
 from prior_tools.generating.jobs import MAX_SEED, Job, image_seed, plan
-from prior_tools.generating.label_maps import LabelMap, find_label_maps, upload_of
+from prior_tools.generating.label_maps import (
+    LabelMap,
+    find_label_maps,
+    upload_data,
+    upload_name,
+)
 from prior_tools.generating.manifest import Manifest
+from prior_tools.generating.node_warnings import NodeWarning, warnings_of
 from prior_tools.generating.prepared_workflow import prepare_workflow
+from prior_tools.generating.run import reach
+from prior_tools.generating.server_access import (
+    AUTH_VARIABLE,
+    distinct_servers,
+    is_overheard,
+    read_authorizations,
+    server_url,
+    trusting,
+)
 from prior_tools.generating.titled_inputs import find_input, split_setting, typed_value
+from prior_tools.generating.uploads import Uploads
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
 
@@ -63,6 +89,30 @@ def test_settings_keep_types_and_leave_everything_else_alone():
     expected["1"]["inputs"]["image"], expected["2"]["inputs"]["value"] = "folder/a.png", 77
     assert filled == expected
     assert before == PROMPT
+
+
+def test_a_job_s_prompt_copies_only_the_nodes_that_it_sets():
+    made = prepared()
+    filled = made.filled("folder/a.png", 77)
+    assert [i for i in PROMPT if filled[i] is not made.prompt[i]] == ["1", "2"]
+    assert made.blank()["1"]["inputs"]["image"] is None
+    assert made.prompt["1"]["inputs"]["image"] == "old.png"
+
+
+def test_nodes_that_may_warn_of_the_label_map_run_for_every_prompt():
+    prompt = {
+        **PROMPT,
+        "10": node("SCP_LoadPrior", "Prior", prior_name="a"),
+        "11": node("ImageInvert", "Invert", image=["1", 0]),
+        "12": node("SCP_JointPriorNoise", "Draw", prior=["10", 0], label_image=["11", 0]),
+        "13": node("SCP_PartialDenoiseKSampler", "Sample", latent_image=["12", 0]),
+        "14": node("SCP_DemoLabelMap", "Other map"),
+    }
+    made = prepared(prompt=prompt)
+    assert made.warning_nodes == ("12", "13")
+    assert made.blank()["12"] == prompt["12"]
+    first, second = made.filled("a.png", 1), made.filled("a.png", 1)
+    assert [i for i in prompt if first[i] != second[i]] == ["12", "13"]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +256,13 @@ def test_a_prompt_drawn_by_chance_is_drawn_alike_when_a_run_goes_on():
     assert as_prompt(workflow, info) == first
 
 
+def test_a_node_that_cannot_be_converted_is_not_left_out():
+    pytest.importorskip("comfy_cli")
+    workflow = {"nodes": [{"id": 7, "type": "KSampler", "inputs": 2.5}], "links": []}
+    with pytest.raises(PriorError, match=r"cannot be converted: .*id=7 type=KSampler"):
+        as_prompt(workflow, {})
+
+
 # --- label maps, jobs and seeds ---
 
 
@@ -258,6 +315,8 @@ def test_seeds_stay_what_they_are():
     # Of images that people may have already.
     assert image_seed(0, "0001", 0) == 931673189807804
     assert image_seed(7, "city/x", 3) == 952032504183585
+    # Of a file whose name is no text.
+    assert 0 <= image_seed(0, "\udcff", 0) < MAX_SEED
 
 
 def test_label_maps_whose_images_would_share_a_name_are_refused(tmp_path):
@@ -291,7 +350,7 @@ def test_maps_are_sent_together_as_they_are_shown(tmp_path):
     groups = [job.label_maps for job in plan(maps, 1, 4, 0)]
     assert [[m.stem for m in group] for group in groups] == [["a", "b"], ["more/png", "more/tif"]]
     for group, want in zip(groups, (pixels, np.rot90(pixels, -1)), strict=True):
-        with Image.open(io.BytesIO(upload_of(group)[1])) as picture:
+        with Image.open(io.BytesIO(upload_data(group))) as picture:
             for frame in ImageSequence.Iterator(picture):
                 assert np.array_equal(np.array(frame), want)
 
@@ -316,13 +375,57 @@ def test_frames_come_back_in_order_and_bit_for_bit_also_where_they_repeat(
 
 def test_an_upload_is_named_after_its_content_and_holds_the_maps(maps):
     same = [m for m in maps if m.stem != "alpha"][1:3]
-    one, two = upload_of(same[:1]), upload_of(same)
-    assert one[1] == same[0].path.read_bytes()
-    assert len({one[0], two[0], upload_of(same[::-1])[0]}) == 3
-    with Image.open(io.BytesIO(two[1])) as picture:
+    assert upload_data(same[:1]) == same[0].path.read_bytes()
+    assert len({upload_name(some) for some in (same[:1], same, same[::-1])}) == 3
+    with Image.open(io.BytesIO(upload_data(same))) as picture:
         read = [np.array(frame) for frame in ImageSequence.Iterator(picture)]
     for frame, label_map in zip(read, same, strict=True):
         assert np.array_equal(frame, np.array(Image.open(label_map.path).convert("RGB")))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_each_label_map_is_read_once_for_all_images_and_servers(maps, monkeypatch, batch):
+    groups = list(dict.fromkeys(job.label_maps for job in plan(maps, 4, batch, 0)))
+    read, before = Counter(), Path.open
+
+    def counting(path, *more, **options):
+        read[path] += 1
+        return before(path, *more, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+    monkeypatch.setattr(
+        "builtins.open", lambda path, *more, **opts: counting(Path(path), *more, **opts)
+    )
+    uploads, at_once = Uploads(), threading.Barrier(2)
+
+    def drive(_server):
+        at_once.wait(10)
+        return [uploads.data(group) for group in groups for _k in range(4)]
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(drive, range(2))
+    assert one == two
+    assert read == Counter(label_map.path for label_map in maps)
+
+
+def test_what_is_kept_for_other_servers_is_bounded(maps, monkeypatch):
+    made = Counter()
+
+    def counting(label_maps):
+        made[label_maps[0].stem] += 1
+        if label_maps[0].stem == "gone":
+            raise PriorError("cannot be read")
+        return bytes(100)
+
+    monkeypatch.setattr("prior_tools.generating.uploads.upload_data", counting)
+    uploads = Uploads(most_bytes=250)
+    for i in (0, 1, 0, 2, 0, 1):
+        uploads.data(maps[i : i + 1])
+    assert [made[label_map.stem] for label_map in maps[:3]] == [1, 2, 1]
+    for _ in range(2):
+        with pytest.raises(PriorError, match="cannot be read"):
+            uploads.data([LabelMap("gone", "gone.png", Path("gone.png"), "0" * 64)])
+    assert made["gone"] == 2
 
 
 # --- the manifest, and going on ---
@@ -352,7 +455,7 @@ def test_cut_off_anywhere_the_manifest_goes_on_and_names_each_image_once(tmp_pat
     names = [name for job in jobs for name in job.files]
     first = Manifest(folder, {})
     for job in jobs[:4]:
-        assert first.add(job, [b"image"]) == 1
+        assert first.add(job, [b"image"], []) == 1
     path = folder / records.MANIFEST_NAME
     whole = path.read_bytes()
     kept = data.draw(st.integers(0, len(whole)))
@@ -367,18 +470,19 @@ def test_cut_off_anywhere_the_manifest_goes_on_and_names_each_image_once(tmp_pat
     assert entries_of(folder) == [name for name in listed if name not in gone]
     for name, job in zip(names, jobs, strict=True):
         if name not in again.done:
-            again.add(job, [b"image"])
-    assert again.add(jobs[0], [b"another"]) == 0
+            again.add(job, [b"image"], [])
+    assert again.add(jobs[0], [b"another"], []) == 0
     assert sorted(entries_of(folder)) == names
     assert all((folder / name).read_bytes() == b"image" for name in names)
 
 
 def test_a_line_says_what_its_image_was_made_of(tmp_path):
     manifest = Manifest(tmp_path, {"Sampler.mu": 0.6})
-    manifest.add(job_of("a", k=3, seed=8), [b"old"])
+    manifest.add(job_of("a", k=3, seed=8), [b"old"], [])
     batch = job_of("a", "sub/b", k=3, seed=9)
     # Of the batch one image is there, from a run with another --per-map or a kill.
-    assert manifest.add(batch, [b"new", b"image"]) == 1
+    warning = NodeWarning("Draw", "places without a class", "62.0% is unlabelled")
+    assert manifest.add(batch, [b"new", b"image"], [warning]) == 1
     assert (tmp_path / "a_03.png").read_bytes() == b"old"
     shared = {"k": 3, "settings": {"Sampler.mu": 0.6}}
     assert rows_of(tmp_path) == [
@@ -388,6 +492,7 @@ def test_a_line_says_what_its_image_was_made_of(tmp_path):
             "seed": 8,
             "index_in_batch": 0,
             "batch": 1,
+            "warnings": [],
             **shared,
         },
         {
@@ -396,13 +501,75 @@ def test_a_line_says_what_its_image_was_made_of(tmp_path):
             "seed": 9,
             "index_in_batch": 1,
             "batch": 2,
+            "warnings": [
+                {"node": "Draw", "kind": "places without a class", "text": "62.0% is unlabelled"}
+            ],
             **shared,
         },
     ]
 
 
-def test_a_line_that_is_no_entry_is_named(tmp_path):
-    (tmp_path / records.MANIFEST_NAME).write_text("[]\n")
+def test_warnings_are_counted_over_all_images_that_are_there(tmp_path):
+    run_id = records.begin_or_go_on(tmp_path, run_of(), [])
+    unlabelled = [NodeWarning("Draw", "unlabelled", f"{i}% is unlabelled") for i in range(4)]
+    lost = NodeWarning("Convert", "lost", "a rider is lost")
+    first = Manifest(tmp_path, {})
+    first.add(job_of("a"), [b"image"], [unlabelled[0], lost])
+    # One image counts once, also where a node warns of it twice.
+    first.add(job_of("b"), [b"image"], [unlabelled[1], unlabelled[1]])
+    first.add(job_of("b"), [b"image"], [unlabelled[1]])
+    (tmp_path / "a_00.png").unlink()
+    again = Manifest(tmp_path, {})
+    again.add(job_of("c", "d"), [b"image", b"image"], [unlabelled[2]])
+    again.add(job_of("e"), [b"image"], [])
+    records.record_warnings(tmp_path, again.warnings)
+    assert json.loads((tmp_path / records.RUN_NAME).read_text())["warnings"] == [
+        {
+            "node": "Draw",
+            "kind": "unlabelled",
+            "images": 3,
+            "example": {"file": "b_00.png", "text": "1% is unlabelled"},
+        }
+    ]
+    assert records.begin_or_go_on(tmp_path, run_of(), []) == run_id
+
+
+def test_of_what_a_server_tells_only_warnings_are_taken():
+    good = ["kind", "text"]
+    outputs = {
+        "3": {"scp_warnings": [good, good, ["kind"], [1, 2], "text", None]},
+        "5": {"images": [], "scp_warnings": []},
+        "4.0.1": {"scp_warnings": [good]},
+        "6": {"scp_warnings": "text"},
+        "7": None,
+        "99": {"scp_warnings": [["kind", "x" * 5000]]},
+    }
+    assert warnings_of(PROMPT, {"outputs": outputs}) == [
+        NodeWarning("Prompt", "kind", "text"),
+        NodeWarning("Sampler v1.5", "kind", "text"),
+        NodeWarning("99", "kind", "x" * 1000),
+    ]
+    assert warnings_of(PROMPT, {}) == []
+
+
+def test_every_node_that_may_warn_keeps_its_warnings_for_clients():
+    """By its source, as a node's module cannot be imported without ComfyUI."""
+    found = {}
+    for path in (Path(records.__file__).parents[2] / "nodes").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and function.name == "execute":
+                decorators = [d.id for d in function.decorator_list if isinstance(d, ast.Name)]
+                if names & {"notify"}:
+                    found[path.stem] = "keeps_warnings" in decorators
+    assert {"joint_prior_noise", "convert_label_map"} <= found.keys()
+    assert all(found.values()), found
+
+
+@pytest.mark.parametrize("line", ["[]", '{"file": "a.png"}', '{"file": "a", "warnings": [{}]}'])
+def test_a_line_that_is_no_entry_is_named(tmp_path, line):
+    (tmp_path / records.MANIFEST_NAME).write_text(f"{line}\n")
     with pytest.raises(PriorError, match="line 1 of"):
         Manifest(tmp_path, {})
 
@@ -440,6 +607,27 @@ def test_the_seed_and_label_image_in_the_workflow_file_do_not_count(tmp_path):
     other = copy.deepcopy(PROMPT)
     other["1"]["inputs"]["image"], other["2"]["inputs"]["value"] = "new.png", 6
     records.begin_or_go_on(tmp_path, run_of(prompt=other), [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts names in other units")
+def test_a_name_that_the_file_system_has_no_room_for_is_refused_before_a_server_works(
+    command, tmp_path, capsys
+):
+    most = os.pathconf(tmp_path, "PC_NAME_MAX")
+    # Two bytes a letter, so that letters are not what is counted.
+    stem = "\u00e4" * ((most - len("_00.png")) // 2)
+    stem += "a" * (most - len("_00.png") - len(os.fsencode(stem)))
+    check_names(tmp_path / "new" / "out", [f"{stem}_00.png", "sub/a_00.png"])
+    (tmp_path / f"{stem}_00.png").touch()
+    write_map(tmp_path / "labels" / f"{stem}.png")
+    assert main(command()) == 2
+    assert "no server answers" in capsys.readouterr().err
+    # Image 100 of the same label map is called by a letter more.
+    assert main(command("--per-map", "101")) == 2
+    said = capsys.readouterr().err
+    assert f"would have a name of {most + 1} bytes, and there is room for {most}" in said
+    assert "shorten the name of its label map" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_of_others_are_not_overwritten(tmp_path):
@@ -502,13 +690,339 @@ def test_a_prompt_that_is_always_lost_stops_the_run_unless_a_server_still_had_it
 # --- the command ---
 
 
-def test_addresses():
-    for text in ("127.0.0.1:8188", "http://127.0.0.1:8188/"):
-        assert server_url(text) == "http://127.0.0.1:8188"
-    assert server_url("https://host/comfy/") == "https://host/comfy"
-    for text in ("", "ftp://host", "http://", "http://u:p@host", "http://host:port", "host?x=1"):
-        with pytest.raises(PriorError, match="is no address"):
-            server_url(text)
+SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:8188", "http://127.0.0.1:8188"),
+        ("http://127.0.0.1:8188/", "http://127.0.0.1:8188"),
+        ("https://host/comfy/", "https://host/comfy"),
+        ("[::1]:8188", "http://[::1]:8188"),
+    ],
+)
+def test_addresses(text, url):
+    assert server_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "ftp://host", "http://", "http://host:port", "host?x=1", "host:0", "a..b", "a b"),
+        *(
+            "http://Authorization:",
+            f"{'a' * 64}.b",
+            "http://host/\u00fc",
+            "http://h\n",
+            "http://[::1",
+            "http://host#x",
+        ),
+    ],
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(PriorError, match="is no address"):
+        server_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://u:{SECRET}@host",
+        f"u:{SECRET}@host:8188",
+        f"https://{SECRET}@host",
+        f"http://u:a/{SECRET}@host",
+        f"http://u:a#?{SECRET}@host",
+        f"ftp://u:a@{SECRET}@host",
+        f"u:a://{SECRET}@host",
+        f"http://host?token={SECRET}",
+        f"http://host#{SECRET}",
+    ],
+)
+def test_a_password_in_an_address_is_not_repeated(text):
+    with pytest.raises(PriorError) as error:
+        server_url(text)
+    assert "host" in str(error.value)
+    assert SECRET not in str(error.value)
+    assert ("--auth-file" in str(error.value)) == ("@" in text)
+
+
+# --- being let in ---
+
+PLACES = ["http://a:80", "http://b:8188/x", "https://c"]
+
+
+def authorizations(tmp_path, text):
+    path = tmp_path / "auth"
+    path.write_bytes(text.encode())
+    return {url: found.header for url, found in read_authorizations(path, PLACES).items()}
+
+
+def test_authorizations_are_for_all_servers_or_for_one(tmp_path, monkeypatch):
+    basic = "Basic dXNlcjpwYXNzIHfDtnJkOg=="
+    text = "\ufeff# who\r\n\r\nBearer abc\nhttp://A\tbasic  user:pass w\u00f6rd:\n"
+    everywhere = dict.fromkeys(PLACES, "Bearer abc")
+    assert authorizations(tmp_path, text) == {**everywhere, "http://a:80": basic}
+    one = {"http://b:8188/x": "Bearer d"}
+    assert authorizations(tmp_path, "b:8188/x/ bearer d\nhttp://elsewhere bearer e") == one
+    monkeypatch.delenv(AUTH_VARIABLE, raising=False)
+    assert read_authorizations(None, PLACES) == {}
+    monkeypatch.setenv(AUTH_VARIABLE, "bearer f")
+    assert {a.header for a in read_authorizations(None, PLACES).values()} == {"Bearer f"}
+    assert authorizations(tmp_path, "bearer abc") == everywhere
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "# bearer x", "{}", "bearer", "bearer {} {}", "basic {}", "token {}", "a bearer"),
+        *("bearer {}\u00e9", "bearer {}\0", "http://u:{}@a bearer {}", "a {}", "ftp://a bearer {}"),
+        *("bearer {}\nbearer {}", "http://a bearer {}\na:80 bearer {}", "bearer a\nbearer: {}"),
+    ],
+)
+def test_what_is_no_authorization_is_refused_and_not_repeated(tmp_path, text):
+    with pytest.raises(PriorError) as error:
+        authorizations(tmp_path, text.replace("{}", SECRET))
+    assert "--auth-file" in str(error.value)
+    assert SECRET not in str(error.value)
+
+
+def test_an_authorization_shows_nothing_of_itself(tmp_path):
+    for line in (f"bearer {SECRET}", f"basic user:{SECRET}"):
+        (tmp_path / "auth").write_text(line)
+        found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
+        assert not any(secret in repr(found) for secret in found.secrets)
+        assert found.hide(f"<{found.header}> {SECRET}").count("...") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"u:{SECRET}%40h:8188", f"http://u:{SECRET}:8188", f"h:{SECRET}", f"u:{SECRET}\uff20h"],
+)
+def test_what_may_be_a_password_is_not_repeated(text):
+    with pytest.raises(PriorError, match="is no address") as error:
+        server_url(text)
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["bearer s/e+c=r", "basic u:s/e+c=r\u00e9t"])
+def test_a_secret_is_hidden_in_every_form_that_it_comes_back_in(tmp_path, line):
+    (tmp_path / "auth").write_text(line, encoding="utf-8")
+    found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
+    for secret in found.secrets:
+        in_json = json.dumps(secret)[1:-1]
+        for form in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret), in_json):
+            assert found.hide(f"<{form}>") == "<...>"
+
+
+def test_a_password_of_few_letters_does_not_eat_the_answer(tmp_path):
+    (tmp_path / "auth").write_text("basic u:a")
+    found = read_authorizations(tmp_path / "auth", PLACES)["https://c"]
+    assert found.hide("what a password") == "what a password"
+
+
+def test_authorizations_for_no_server_of_the_run_are_refused(tmp_path):
+    with pytest.raises(PriorError, match="no line of --auth-file"):
+        authorizations(tmp_path, f"http://elsewhere bearer {SECRET}")
+
+
+def test_one_server_is_asked_once_however_its_address_is_written():
+    given = ["HTTP://H:80", "http://h", "h:81", "http://h/"]
+    assert distinct_servers(given) == ["HTTP://H:80", "http://h:81"]
+
+
+def test_which_addresses_are_overheard():
+    for url in ("http://127.0.0.1:8188", "http://localhost", "http://[::1]:80", "https://host"):
+        assert not is_overheard(url)
+    for url in ("http://host", "http://10.0.0.1:8188", "http://localhost.example"):
+        assert is_overheard(url)
+
+
+NOTHING_QUEUED = b'{"queue_running": [], "queue_pending": []}'
+
+
+def comfyui(asked):
+    """As a server that knows no nodes."""
+    return 200, {}, b"{}" if asked.path == "/object_info" else NOTHING_QUEUED
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """(what a server shows, the file of its authority, that of another one)."""
+    folder, authority = tmp_path_factory.mktemp("certificates"), trustme.CA()
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(shown)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(folder / "other.pem")
+    return shown, folder / "ca.pem", folder / "other.pem"
+
+
+def test_the_authorization_goes_with_every_request_over_tls_that_is_trusted(certificate, tmp_path):
+    (tmp_path / "auth").write_text(f"basic user:{SECRET}")
+    with Gate(comfyui) as inner:
+        authorization = read_authorizations(tmp_path / "auth", [inner.url])[inner.url]
+        with Gate(passing_on(inner.url, authorization.header), certificate[0]) as gate:
+            client = ComfyClient(gate.url, authorization, trusting(certificate[1]))
+            assert reach([client]) == {}
+            assert len(inner.asked) == len(gate.asked) == 2
+            for tls in (None, trusting(certificate[2])):
+                with pytest.raises(AccessDenied, match="certificate is not trusted"):
+                    ComfyClient(gate.url, authorization, tls).object_info()
+            assert len(gate.asked) == 2
+            with pytest.raises(AccessDenied, match=r"HTTP 401: .* give one by SCP_SERVER_AUTH"):
+                ComfyClient(gate.url, None, trusting(certificate[1])).object_info()
+
+
+def test_a_redirect_is_not_followed_and_sees_no_authorization(command, tmp_path, capsys):
+    (tmp_path / "auth").write_text(f"bearer {SECRET}")
+    with (
+        Gate(comfyui) as elsewhere,
+        Gate(lambda asked: (301, {"Location": elsewhere.url + asked.path}, b"")) as gate,
+    ):
+        arguments = ("--server", gate.url, "--auth-file", str(tmp_path / "auth"))
+        assert main(command(*arguments)) == 2
+        assert len(gate.asked) == 1
+        assert not elsewhere.asked
+    said = capsys.readouterr().err
+    assert f"sends on to {elsewhere.url}/object_info, which is not followed" in said
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 418, 500, 301])
+def test_a_server_that_repeats_the_authorization_does_not_get_it_told(
+    command, tmp_path, capsys, status
+):
+    (tmp_path / "auth").write_text(f"bearer {SECRET}")
+
+    def echo(asked):
+        header = asked.headers["authorization"]
+        return status, {"Location": f"http://host/{SECRET}"}, f"you sent {header}".encode()
+
+    with Gate(echo) as gate:
+        arguments = ("--server", gate.url, "--auth-file", str(tmp_path / "auth"))
+        assert main(command(*arguments)) == 2
+        with pytest.raises(ServerRefused) as error:
+            given = read_authorizations(tmp_path / "auth", [gate.url])
+            ComfyClient(gate.url, given[gate.url]).object_info()
+    said = capsys.readouterr()
+    assert SECRET not in said.out + said.err + str(error.value) + repr(error.value)
+
+
+def test_an_authorization_that_can_be_overheard_is_warned_of(command, monkeypatch, capsys):
+    monkeypatch.setenv(AUTH_VARIABLE, f"bearer {SECRET}")
+    with Gate(lambda _asked: (404, {}, b"")) as gate:
+        port = gate.url.rpartition(":")[2]
+        main(command("--server", gate.url))
+        assert "warning" not in capsys.readouterr().err
+        main(command("--server", f"no-such-host.invalid:{port}", gate.url))
+    warning, _error = capsys.readouterr().err.splitlines()
+    assert f"authorization for http://no-such-host.invalid:{port} can be read by" in warning
+    assert SECRET not in warning
+
+
+def test_what_ended_before_a_prompt_that_failed_is_saved(command, tmp_path, capsys):
+    """Also where both end between two questions of the client."""
+    picture = write_map(tmp_path / "labels" / "b.png").read_bytes()
+    names, asked_before = iter("pq"), Counter()
+    image = {"filename": "a.png", "subfolder": "", "type": "output"}
+    ended = {
+        "p": {"status": {"status_str": "success"}, "outputs": {"5": {"images": [image]}}},
+        "q": {"status": {"messages": [["execution_error", {"node_id": "4"}]]}},
+    }
+
+    def answer(asked):
+        path = asked.path.partition("?")[0]
+        if path.startswith("/history/"):
+            asked_before["history"] += 1
+            found = {path[-1]: ended[path[-1]]} if asked_before["history"] > 1 else {}
+        elif path == "/prompt":
+            found = {"prompt_id": next(names)}
+        else:
+            found = {"/upload/image": {"name": "a.png"}, "/history": {}}.get(path)
+        if path == "/view":
+            return 200, {}, picture
+        return comfyui(asked) if found is None else (200, {}, json.dumps(found).encode())
+
+    with Gate(answer) as gate:
+        assert main(command("--server", gate.url)) == 1
+    said = capsys.readouterr().err
+    assert "b_00.png: node 'Sampler v1.5' (KSampler) failed" in said
+    assert "1 of 2 images are made" in said
+
+
+def test_an_authorization_that_is_no_longer_taken_ends_the_run_and_says_so(
+    command, tmp_path, capsys
+):
+    def answer(asked):
+        if asked.path.startswith("/history"):
+            return 200, {}, b"{}"
+        if asked.path == "/upload/image":
+            return 200, {}, b'{"name": "a.png"}'
+        return (401, {}, b"") if asked.path == "/prompt" else comfyui(asked)
+
+    (tmp_path / "auth").write_text(f"bearer {SECRET}")
+    with Gate(answer) as gate:
+        code = main(command("--server", gate.url, "--auth-file", str(tmp_path / "auth")))
+    assert code == 1
+    said = capsys.readouterr().err
+    assert f"error: {gate.url}: HTTP 401: it does not let us in with the authorization of" in said
+    assert "0 of 1 images are made; start the same command again" in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((401, {}, b""), "HTTP 401: it does not let us in without an authorization; give one by"),
+        ((403, {}, b""), "HTTP 403: it does not let us in without an authorization; give one by"),
+        ((404, {}, b"<html>"), "HTTP 404: no ComfyUI is at this path; mend --server"),
+        ((502, {}, b""), "no server answers: {url}: HTTP 502, so a proxy answers without the"),
+        ((200, {}, b"<html>"), "{url} does not answer as ComfyUI does"),
+        ((200, {}, b"[]"), "{url} does not answer as ComfyUI does"),
+        ((200, {}, b"{}"), "{url} does not answer as ComfyUI does"),
+    ],
+)
+def test_what_a_server_answers_is_told(command, capsys, answer, says):
+    with Gate(lambda _asked: answer) as gate:
+        assert main(command("--server", gate.url)) == 2
+        assert says.format(url=gate.url) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"a": 0}', b'{"queue_running": [1]}', b"0"])
+def test_an_answer_of_another_shape_is_no_crash(answer):
+    with Gate(lambda _asked: (200, {}, answer)) as gate:
+        client = ComfyClient(gate.url)
+        asking = [
+            client.queued,
+            lambda: client.submit({}, {}),
+            lambda: client.upload("a.png", b"", ""),
+        ]
+        if answer != b"{}":
+            asking.append(lambda: client.succeeded(1))
+        for ask in asking:
+            with pytest.raises(ServerRefused, match="is not ComfyUI's answer"):
+                ask()
+
+
+def test_why_a_server_does_not_answer_is_told(command, certificate, capsys):
+    with Gate(comfyui) as plain, Gate(comfyui, certificate[0]) as secret:
+        wrong_name = secret.url.replace("localhost", "127.0.0.1")
+        for url, more, says in (
+            (
+                "http://no-such-host.invalid",
+                (),
+                "the name no-such-host.invalid cannot be looked up",
+            ),
+            (secret.url, (), "certificate is not trusted (unable to get local issuer certificate)"),
+            (wrong_name, ("--ca-file", str(certificate[1])), "IP address mismatch"),
+            (plain.url.replace("http", "https"), (), "no TLS connection ("),
+            (secret.url.replace("https", "http"), (), "it broke off, or does not speak http there"),
+            (plain.url, ("--ca-file", __file__), "holds no certificates in PEM"),
+            (plain.url, ("--ca-file", "nowhere.pem"), "nowhere.pem: No such file"),
+            (plain.url, ("--auth-file", "nowhere"), "nowhere: No such file"),
+        ):
+            assert main(command("--server", url, *more)) == 2
+            said = capsys.readouterr().err
+            assert says in said
+            assert said.count("\n") == 1
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from prior_tools import PriorError, fit_labels, resize_labels
+from prior_tools import PriorError, fit_labels, labels_on_grid, resize_labels
 from prior_tools.labels.geometry import crop_box
+from prior_tools.labels.ids import parse_id_map, parse_ids
 
 maps = st.builds(
     lambda seed, h, w, n: torch.from_numpy(np.random.default_rng(seed).integers(-1, 5, (n, h, w))),
@@ -75,8 +76,11 @@ def test_a_single_map_needs_no_batch():
     ("labels", "grid", "method", "says"),
     [
         (torch.zeros(4, dtype=torch.int64), (2, 2), "majority", "shape"),
-        (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", "at least one cell"),
+        (torch.zeros(4, 4, dtype=torch.int64), (0, 2), "majority", r"grid is \(0, 2\); expected"),
         (torch.zeros(4, 4, dtype=torch.int64), (2, 2), "bilinear", "expected one of majority"),
+        (torch.zeros(4, 4, dtype=torch.int64), (2.5, 2), "majority", r"grid is \(2\.5, 2\)"),
+        (torch.zeros(4, 4, dtype=torch.int64), 2, "majority", "grid is 2; expected"),
+        (torch.full((4, 4), 3.7), (2, 2), "nearest", "float32; expected integer class ids"),
         # A table with an entry for each id would take gigabytes.
         (torch.tensor([[0, 200_000_000]]), (1, 1), "majority", "from 0 to 200000000"),
         (torch.tensor([[0, -200_000_000]]), (1, 1), "majority", "from -200000000 to 0"),
@@ -85,6 +89,31 @@ def test_a_single_map_needs_no_batch():
 def test_wrong_input_is_named(labels, grid, method, says):
     with pytest.raises(PriorError, match=says):
         resize_labels(labels, grid, method)
+
+
+@pytest.mark.parametrize("factor", [0, -8, 8.0, 129])
+def test_a_factor_that_is_none_is_refused(factor):
+    with pytest.raises(PriorError, match=f"downscale_factor is {factor}; expected"):
+        labels_on_grid(torch.zeros(1, 16, 16, 3), "camvid", factor)
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8, -1), (8.5, 8), 8, (8, 8, 8)])
+def test_labels_are_fitted_to_whole_pixels_only(size):
+    with pytest.raises(PriorError, match=r"size is .*width, height"):
+        fit_labels(torch.zeros(8, 8, dtype=torch.int64), size)
+
+
+@pytest.mark.parametrize("parse", [parse_ids, lambda text, what: parse_id_map(f"{text}=1", what)])
+def test_ids_beyond_the_largest_are_none(parse):
+    assert 65535 in parse("65535", "--ids")
+    with pytest.raises(PriorError, match=r"--ids names class id 65536; expected 0\.\.65535"):
+        parse("65536", "--ids")
+
+
+def test_ids_are_not_renamed_beyond_the_largest():
+    for text in ("0=65536", "0-2=65534"):
+        with pytest.raises(PriorError, match="names class id 65536"):
+            parse_id_map(text, "--map")
 
 
 @settings(max_examples=60, deadline=None)

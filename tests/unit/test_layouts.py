@@ -475,3 +475,16 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_an_empty_one(tmp_path, m
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PriorError, match="'locked' cannot be read: Permission denied"):
         find_dataset("ade20k", root, "train")
+
+
+def test_a_link_in_a_circle_is_told_of_by_name_where_it_matters(tmp_path):
+    root = write_two_folders(tmp_path / "data")
+    beside, inside = root / "images" / "beside", root / "images" / "train" / "round"
+    try:
+        beside.symlink_to(beside)
+        assert len(find_dataset("pairs", root, "train").pairs) == 3
+        inside.symlink_to(inside)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    with pytest.raises(PriorError, match="the link 'round' cannot be followed"):
+        find_dataset("pairs", root, "train")

@@ -1,11 +1,15 @@
 """Laws of label images: every class color decodes to its class, and what is near to it."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.fuzz.limits import memory_limit
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_palette
+from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.palettes import check_matched, likely_palettes
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
@@ -33,10 +37,51 @@ def test_grey_ids_are_the_grey_values():
 @pytest.mark.parametrize("class_id", [-1, 65536, 2_000_000_000])
 def test_a_palette_of_ids_that_would_take_a_table_of_gigabytes_is_refused(class_id):
     data = PALETTES["camvid"].to_json()
-    for field, entry in (("colors", [1, 2, 3]), ("names", "moon")):
-        wrong = {**data, field: {**data[field], str(class_id): entry}}
-        with pytest.raises(PriorError, match=f"has a class id {class_id}; expected 0..65535"):
-            Palette.from_json(wrong)
+    for field, entry in (("colors", (1, 2, 3)), ("names", "moon")):
+        given = {"colors": {0: (0, 0, 0)}, field: {class_id: entry}}
+        with pytest.raises(
+            PriorError, match=f"id of palette 'moons' is {class_id}; expected 0..65535"
+        ):
+            Palette("moons", **given)
+        with pytest.raises(ValueError, match="class id"):
+            Palette.from_json({**data, field: {**data[field], str(class_id): entry}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"colors": {0: (0, 0, 300)}},
+        {"colors": {0: (0, 0, -1)}},
+        {"colors": {0: (0, 0)}},
+        {"colors": {0: (0, 0, 0.5)}},
+        {"colors": {i: (i // 256, i % 256, 0) for i in range(4097)}},
+        {"void": ((0, 0, 256),)},
+        {"names": {0: 7}},
+        {"name": 7},
+        {"ignore_ids": (-1,)},
+        {"ignore_ids": (0.5,)},
+    ],
+)
+def test_what_a_file_cannot_hold_is_no_palette_in_a_script(wrong):
+    given = {"name": "x", "colors": {0: (1, 2, 3)}, **wrong}
+    with pytest.raises(PriorError, match=r"palette ('x'|7)"):
+        Palette(**given)
+    data = json.loads(json.dumps({**Palette("x", {0: (1, 2, 3)}).to_json(), **wrong}))
+    with pytest.raises(ValueError):
+        Palette.from_json(data)
+
+
+def test_a_palette_of_lists_and_other_numbers_is_that_of_ints():
+    ours = Palette("x", {0: (1, 2, 3)}, {0: "moon"}, ((4, 5, 6),), (255,))
+    row = torch.tensor([[1, 2, 3]]).numpy()[0]
+    theirs = Palette("x", {row[0] - 1: row}, {0: "moon"}, [[4, 5, 6]], [row[0] + 254])
+    assert theirs == ours == Palette.from_json(theirs.to_json())
+    assert torch.equal(theirs.paint(torch.tensor([0])), ours.paint(torch.tensor([0])))
+
+
+def test_floats_are_not_painted_as_ids():
+    with pytest.raises(PriorError, match="float32; expected integer class ids"):
+        PALETTES["grey_ids"].paint(torch.tensor([3.7]))
 
 
 def test_class_counts_and_well_known_colors():
@@ -80,18 +125,18 @@ def test_void_colors_are_unknown_but_not_unmatched():
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(COLORED), st.integers(0, 10**6), st.tuples(*[st.integers(-9, 9)] * 3))
 def test_a_color_matches_within_half_the_smallest_distance(palette, pick, off):
-    colors, ids = palette.table
+    colors, ids = palette._table
     at = pick % len(colors)
     moved = (colors[at] + torch.tensor(off)).clamp(0, 255)
     distance = (moved - colors[at]).double().norm()
     decoded, unmatched = decode_label_image(moved.view(1, 1, 3), palette)
-    if distance > 0 and ids[at] < 0 and distance < palette.tolerance:
+    if distance > 0 and ids[at] < 0 and distance < palette._tolerance:
         # Void colors match exactly or not at all.
         assert decoded.item() == -1 and unmatched == 1
-    elif distance < palette.tolerance:
+    elif distance < palette._tolerance:
         assert decoded.item() == ids[at] and unmatched == 0
     nearest = (colors - moved).double().norm(dim=1)
-    if nearest.min() >= palette.tolerance:
+    if nearest.min() >= palette._tolerance:
         assert decoded.item() == -1 and unmatched == 1
 
 
@@ -137,3 +182,15 @@ def test_palettes_survive_json():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(PriorError, match="expected one of ade20k, ade20k_base7"):
         get_palette("ade")
+
+
+@pytest.mark.parametrize("palette", ["camvid", "grey_ids"])
+def test_a_large_label_map_takes_little_more_memory_than_its_ids(palette):
+    """Of three million pixels, 24 MB of ids."""
+    ids = torch.arange(12).repeat_interleave(125).repeat(2000, 1)
+    image = PALETTES[palette].paint(ids).contiguous()
+    with memory_limit(120):
+        decoded, unmatched = decode_label_image(image, palette)
+        on_grid = resize_labels(decoded, (2, 12))
+    assert unmatched == 0 and torch.equal(decoded, ids)
+    assert on_grid.tolist() == [list(range(12))] * 2

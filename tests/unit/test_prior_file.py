@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.fuzz.limits import memory_limit
 from prior_tools import (
     PALETTES,
     Prior,
@@ -23,23 +25,31 @@ from prior_tools import (
     merge_priors,
     save_prior,
 )
+from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
+from prior_tools.vae_fingerprint import fingerprint_weights
 
 FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
 
 
-def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, **metadata) -> Prior:
+def collected(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)):
     generator = torch.Generator().manual_seed(seed)
-    state = PriorAccumulator(channels, grid, metadata.pop("ignore_ids", (255,)))
+    state = PriorAccumulator(channels, grid, ignore_ids)
     labels = torch.randint(-1, classes, (images, *grid), generator=generator)
     state.update(torch.randn(images, channels, *grid, generator=generator) * 5, labels)
-    return state.finalize(**metadata)
+    return state
 
 
+def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,), **metadata):
+    return collected(seed, images, grid, channels, classes, ignore_ids).finalize(**metadata)
+
+
+VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "downscale_factor": 8,
     "latent_format": "sd15",
-    "vae_hash": "ab" * 32,
+    "vae": VAE,
     "source_size": (40, 24),
     "dataset_name": "Straßen",
     "class_names": {0: "road", 3: "wall"},
@@ -60,7 +70,8 @@ def assert_equal(a: Prior, b: Prior) -> None:
 @given(st.integers(0, 1000), st.integers(1, 6), st.sampled_from([1, 4, 16]), st.integers(0, 30))
 def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, classes):
     path = tmp_path_factory.mktemp("prior") / "sub" / "p.safetensors"
-    prior = make(seed, images, channels=channels, classes=classes, **FULL)
+    told = {**FULL, "latent_format": {1: "unknown", 4: "sd15", 16: "flux"}[channels]}
+    prior = make(seed, images, channels=channels, classes=classes, **told)
     save_prior(prior, path)
     assert_equal(load_prior(path), prior)
 
@@ -90,6 +101,13 @@ def test_a_loaded_file_can_be_replaced_and_is_not_read_again(tmp_path):
         assert str(path) not in Path("/proc/self/maps").read_text()
 
 
+def test_more_images_than_a_prior_counts_do_not_merge():
+    prior = dataclasses.replace(make(), num_images=2**30)
+    assert merge_priors([prior]).num_images == 2**30
+    with pytest.raises(PriorError, match="2147483648 images are more than"):
+        merge_priors([prior, prior])
+
+
 def test_without_overwrite_an_existing_file_stays(tmp_path):
     path = save_prior(make(1), tmp_path / "p.safetensors", overwrite=False)
     before = path.read_bytes()
@@ -117,12 +135,56 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     save_prior(state.finalize(), {str(path)!r})
 except OSError as error:
+    print(error.filename)
     sys.exit(error.errno)
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
-    assert ended.returncode == errno.EFBIG
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (errno.EFBIG, f"{path}\n")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_name_may_be_as_long_as_the_folder_takes(tmp_path, write):
+    path = tmp_path / ("p" * 243 + ".safetensors")
+    write(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    too_long = tmp_path / ("p" * 244 + ".safetensors")
+    with pytest.raises(OSError, match="name too long") as caught:
+        write(too_long, b"whole")
+    assert caught.value.filename == str(too_long)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_file_in_place_of_the_folder_is_not_taken_for_the_file(tmp_path, write):
+    (tmp_path / "priors").write_bytes(b"")
+    with pytest.raises(NotADirectoryError) as caught:
+        write(tmp_path / "priors" / "p.safetensors", b"whole")
+    assert caught.value.filename == str(tmp_path / "priors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no umask here")
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_a_new_file_is_as_readable_as_any_and_so_are_those_made_meanwhile(tmp_path, write):
+    """What another thread makes between any two steps of the write has the usual mode, too."""
+    theirs, modes = tmp_path / "theirs", []
+
+    def make_one(_frame=None, _event=None, _argument=None):
+        os.close(os.open(theirs, os.O_CREAT | os.O_WRONLY, 0o666))
+        modes.append(theirs.stat().st_mode)
+        theirs.unlink()
+
+    make_one()
+    sys.setprofile(make_one)
+    try:
+        write(tmp_path / "ours", b"whole")
+    finally:
+        sys.setprofile(None)
+    assert len(modes) > 20
+    assert {*modes, (tmp_path / "ours").stat().st_mode} == {modes[0]}
 
 
 def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
@@ -136,19 +198,14 @@ def rewritten(path: Path, change_tensors=lambda t: t, **header) -> Path:
     return path
 
 
-def with_header(path: Path, text: str) -> None:
-    """The file with another text as its safetensors header."""
-    data = path.read_bytes()
-    rest = data[8 + int.from_bytes(data[:8], "little") :]
-    path.write_bytes(len(text.encode()).to_bytes(8, "little") + text.encode() + rest)
-
-
-def with_metadata(path: Path, **changes) -> Path:
-    """The file with other fields in the prior's own metadata."""
+def with_metadata(path: Path, **changed) -> Path:
+    """The file with its metadata changed, or without those named with a `_` at the end."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])
-    return rewritten(path, metadata={**header["metadata"], **changes})
+    old = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER_KEY])["metadata"]
+    lost = {name[:-1] for name in changed if name.endswith("_")}
+    kept = {name: value for name, value in {**old, **changed}.items() if name[-1] != "_"}
+    return rewritten(path, metadata={n: v for n, v in kept.items() if n not in lost})
 
 
 def with_tensor(name, value):
@@ -173,7 +230,7 @@ DAMAGE = {
     "odd version": (lambda p: rewritten(p, format_version="one"), "damaged"),
     "nan": (
         lambda p: rewritten(p, with_tensor("joint_mean", lambda t: t / 0)),
-        "joint_mean holds NaN or infinity",
+        "joint_mean holds NaN, infinity or values",
     ),
     "negative": (
         lambda p: rewritten(p, with_tensor("spatial_std", lambda t: -t)),
@@ -199,21 +256,65 @@ DAMAGE = {
         lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "class_std"}),
         "class_std",
     ),
-    "no table": (lambda p: with_header(p, "[]"), "not a table of tensors"),
-    "no tensors": (lambda p: with_header(p, '{"a": 3}'), "not a table of tensors"),
-    "endless": (lambda p: with_header(p, '{"a": {"data_offsets": [0, 1e999]}}'), "not a table"),
-    "deep": (lambda p: with_header(p, "[" * 100_000), "not a table of tensors"),
-    "number for texts": (lambda p: with_header(p, '{"__metadata__": 5}'), "not a table of texts"),
-    "number for a text": (
-        lambda p: with_header(p, json.dumps({"__metadata__": {HEADER_KEY: 5}})),
-        "not a table of texts",
+    "bad json": (
+        lambda p: rewritten(p, metadata="{"),
+        "damaged: metadata is '{', expected a table",
     ),
-    "endless version": (lambda p: rewritten(p, format_version=float("inf")), "damaged"),
-    "list of names": (lambda p: with_metadata(p, class_names=["sky"]), "damaged"),
-    # More cells than any machine has memory for.
-    "huge grid": (lambda p: with_metadata(p, grid=[2**30, 2**30]), "occupied has shape"),
-    "bad json": (lambda p: rewritten(p, metadata="{"), "damaged"),
-    "no images": (lambda p: rewritten(p, num_images=0), "0 images"),
+    "no images": (lambda p: rewritten(p, num_images=0), "num_images is 0, expected 1..2147483647"),
+    "more": (lambda p: rewritten(p, lambda t: {**t, "more": t["class_ids"].clone()}), "'more'"),
+    "many classes": (
+        lambda p: rewritten(p, with_tensor("class_ids", lambda t: torch.arange(4097))),
+        "4097 classes",
+    ),
+    "no id": (
+        lambda p: rewritten(p, with_tensor("class_ids", lambda t: t - 1)),
+        "class ids run from -1 to 7",
+    ),
+    "ignored": (lambda p: with_metadata(p, ignore_ids=[3]), "class ids that it ignores"),
+    "count 0": (
+        lambda p: rewritten(p, with_tensor("joint_count", lambda t: t * 0)),
+        "joint_count holds values below 1",
+    ),
+    "no image of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t * 0)),
+        "class_image_count holds values below 1",
+    ),
+    "more images of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t + 6)),
+        "counts do not fit its 6 images",
+    ),
+    "fewer images of a class": (
+        lambda p: rewritten(p, with_tensor("class_image_count", lambda t: t * 0 + 1)),
+        "counts do not fit its 6 images",
+    ),
+    "two classes at a place": (
+        lambda p: rewritten(p, with_tensor("joint_count", lambda t: t * 0 + 1), num_images=5),
+        "counts do not fit its 5 images",
+    ),
+    "vast grid": (lambda p: with_metadata(p, grid=[20_000, 20_000]), "occupied is torch.uint8"),
+    "factor": (lambda p: with_metadata(p, downscale_factor=0), "downscale_factor is 0"),
+    "fraction": (lambda p: with_metadata(p, latent_channels=4.0), "latent_channels is 4.0"),
+    "names": (lambda p: with_metadata(p, class_names=["road"]), r"class_names is \['road'\]"),
+    "no names": (lambda p: with_metadata(p, class_names=None), "class_names is None"),
+    "infinity": (lambda p: with_metadata(p, grid=[float("inf"), 5]), "it holds Infinity"),
+    "lost field": (lambda p: with_metadata(p, palette_=None), "metadata lacks, or should not hold"),
+    "resizing": (lambda p: with_metadata(p, resize_policy="zoom"), "resize_policy is 'zoom'"),
+    "labelling": (lambda p: with_metadata(p, label_method="mean"), "label_method is 'mean'"),
+    "other channels": (
+        lambda p: with_metadata(p, latent_format="flux"),
+        "4 latent channels, but latent_format 'flux' has 16",
+    ),
+    "format": (lambda p: with_metadata(p, latent_format=["sd15"]), r"latent_format is \['sd15'\]"),
+    "colors": (
+        lambda p: with_metadata(
+            p, palette={**PALETTES["camvid"].to_json(), "colors": {"2000000000": [0, 0, 0]}}
+        ),
+        "the palette's colors holds '2000000000'",
+    ),
+    "vae": (
+        lambda p: with_metadata(p, vae={**VAE.to_json(), "scales": []}),
+        "scales and projections of the VAE",
+    ),
 }
 
 
@@ -225,6 +326,81 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
     assert "streets.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("class_mean", lambda t: t.double(), "class_mean is torch.float64"),
+        ("class_mean", lambda t: t / 0, "class_mean holds NaN"),
+        ("class_mean", lambda t: t[:, :3], "class_mean is torch.float32 .*expected"),
+        ("class_mean", lambda t: t.numpy(), "class_mean is a ndarray"),
+        ("joint_mean", lambda t: t[:, :, :2], r"joint_mean is torch.float32 \(9, 4, 2, 5\)"),
+        ("joint_mean", lambda t: t / 0, "joint_mean holds NaN"),
+        ("joint_count", lambda t: t - 1, "joint_count holds values below 0"),
+        ("joint_count", lambda t: t + 10, "counts do not fit"),
+        ("joint_count", lambda t: t.long(), "joint_count is torch.int64"),
+        ("spatial_std", lambda t: -t, "spatial_std holds negative"),
+        ("class_ids", lambda t: t.flip(0), "ascending"),
+        ("spatial_std", lambda t: t * 1e10, r"spatial_std holds .* beyond 1e\+09"),
+        ("num_images", lambda n: 0, "num_images is 0"),
+        ("num_images", lambda n: 2**31, "num_images is 2147483648"),
+        ("num_images", lambda n: float(n), "num_images is 6.0"),
+        (
+            "metadata",
+            lambda m: dataclasses.replace(m, dataset_name="x" * 2**22),
+            "metadata take 4.* bytes, expected at most 4194304",
+        ),
+    ],
+)
+def test_what_would_not_load_is_not_written(tmp_path, name, change, says):
+    prior = make(**FULL)
+    path = save_prior(prior, tmp_path / "streets.safetensors")
+    before = path.read_bytes()
+    wrong = dataclasses.replace(prior, **{name: change(getattr(prior, name))})
+    with pytest.raises(PriorError, match=rf"streets\.safetensors is not written: .*{says}"):
+        save_prior(wrong, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_prior_of_tensors_with_gradients_is_saved_as_any_other(tmp_path):
+    prior = make()
+    learned = dataclasses.replace(prior, joint_mean=prior.joint_mean.clone().requires_grad_())
+    assert_equal(load_prior(save_prior(learned, tmp_path / "p.safetensors")), prior)
+
+
+def test_a_file_made_to_fill_the_memory_is_refused(tmp_path):
+    """4096 classes on 64x64 cells: 2 MB that say which cells were seen, 600 MB of cells."""
+    state = PriorAccumulator(4, (64, 64), ())
+    state.update(torch.zeros(1, 4, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64))
+    path = save_prior(state.finalize(), tmp_path / "p.safetensors")
+
+    def grown(tensors):
+        marks = torch.zeros(4096, 512, dtype=torch.uint8)
+        marks[0] = 255
+        return {
+            **tensors,
+            "class_ids": torch.arange(4096),
+            "occupied": marks.flatten(),
+            "class_mean": torch.zeros(4096, 4),
+            "class_std": torch.zeros(4096, 4),
+            "class_image_count": torch.ones(4096, dtype=torch.int32),
+        }
+
+    with memory_limit(100), pytest.raises(PriorError, match=r"would take 0\.6 GB of memory"):
+        load_prior(rewritten(path, grown))
+
+
+def test_of_a_file_that_is_no_prior_only_the_header_is_read(tmp_path):
+    """A model in the wrong folder: 8 GB, nearly all of it a hole."""
+    path = tmp_path / "model.safetensors"
+    table = {"w": {"dtype": "U8", "shape": [2**33], "data_offsets": [0, 2**33]}}
+    header = json.dumps(table).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, path.stat().st_size + 2**33)
+    with memory_limit(100), pytest.raises(PriorError, match="not a prior"):
+        load_prior(path)
 
 
 def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
@@ -255,12 +431,12 @@ def test_files_merge_to_1e6_in_any_order_and_classes_are_united(tmp_path):
     [
         ({"class_names": {0: "street"}}, "class 0 is 'road' in one and 'street'"),
         ({"palette": PALETTES["camvid"]}, "palette differs"),
-        ({"vae_hash": "cd" * 32}, "vae hash differs"),
+        ({"vae": OTHER_VAE}, r"VAE differs \(.*, whose weights differ by up to 50\.0%\)"),
         ({"latent_format": "sdxl"}, "latent format differs"),
         ({"resize_policy": "stretch"}, "resize policy differs"),
         ({"ignore_ids": ()}, "ignore ids differs"),
         ({"grid": (5, 3)}, "grid differs"),
-        ({"channels": 16}, "latent channels differs"),
+        ({"channels": 16, "latent_format": "unknown"}, "latent channels differs"),
     ],
 )
 def test_priors_that_contradict_each_other_do_not_merge(other, says):
@@ -269,10 +445,19 @@ def test_priors_that_contradict_each_other_do_not_merge(other, says):
 
 
 def test_what_one_prior_does_not_know_is_taken_from_the_other():
-    unknown = {**FULL, "vae_hash": "", "latent_format": "unknown", "palette": None}
+    unknown = {**FULL, "vae": None, "latent_format": "unknown", "palette": None}
     unknown |= {"class_names": {4: "fence"}, "source_size": (80, 48), "dataset_name": "b"}
-    merged = merge_priors([make(1, **unknown), make(2, **FULL)])
-    assert merged.metadata.vae_hash == FULL["vae_hash"]
+    priors = [make(1, **unknown), make(2, **FULL)]
+    merged = merge_priors(priors)
+    # Not silently: who merges is told what the result claims of both.
+    told = taken_on_trust(priors, ["b", "a"])
+    assert [text.partition(" of b is not known")[0] for text in told] == [
+        "the VAE",
+        "the latent format",
+        "the palette",
+    ]
+    assert not taken_on_trust(priors[:1], ["b"]) and not taken_on_trust(priors[1:], ["a"])
+    assert merged.metadata.vae == VAE
     assert merged.metadata.latent_format == "sd15"
     assert merged.metadata.palette == PALETTES["cityscapes"]
     assert merged.metadata.class_names == {0: "road", 3: "wall", 4: "fence"}
@@ -281,6 +466,48 @@ def test_what_one_prior_does_not_know_is_taken_from_the_other():
     assert merged.num_images == 12
 
 
-def test_an_unknown_latent_format_name_is_refused():
-    with pytest.raises(PriorError, match="latent_format is 'sd9'"):
-        make(latent_format="sd9")
+def test_of_no_priors_none_is_merged():
+    for none in ([], iter([])):
+        with pytest.raises(PriorError, match="no prior is given"):
+            merge_priors(none)
+    assert merge_priors(iter([make(1), make(2)])).num_images == 12
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("latent_format", "sd9", "latent_format is 'sd9'"),
+        ("latent_format", ["sd15"], r"latent_format is \['sd15'\]"),
+        ("latent_format", "flux", "4 latent channels, but latent_format 'flux' has 16"),
+        ("palette", "camvit", "no palette is named 'camvit'"),
+        ("palette", {0: (0, 0, 0)}, "no palette is named"),
+        ("vae", "vae.safetensors", "vae is 'vae.safetensors'"),
+        ("dataset_name", Path("streets"), "dataset_name is .*expected a text"),
+        ("class_names", ["road"], r"class_names is \['road'\]"),
+        ("class_names", {0: 1}, "class_names is {0: 1}"),
+        ("class_names", {"0": "road"}, "class id of class_names is '0'"),
+        ("source_size", 512, r"source_size is 512; expected \(width, height\)"),
+        ("source_size", (512.5, 512), "source_size is"),
+        ("source_size", (512, 0), "source_size is"),
+        ("downscale_factor", 0, "downscale_factor is 0; expected 1..128"),
+        ("downscale_factor", 8.0, "downscale_factor is 8.0; expected a whole number"),
+        ("datasetname", "x", "datasetname is given as metadata; expected fields"),
+        ("grid", (3, 5), "grid is given as metadata; it is told by the latents"),
+    ],
+)
+def test_metadata_that_are_none_are_refused(field, value, says):
+    with pytest.raises(PriorError, match=says):
+        make(**{field: value}) if field != "grid" else collected().finalize(grid=value)
+
+
+def test_metadata_of_other_types_of_number_are_those_of_ints(tmp_path):
+    ours = make(source_size=(40, 24), class_names={3: "wall"}, palette=PALETTES["camvid"])
+    theirs = make(
+        source_size=np.array([40, 24]),
+        downscale_factor=np.int64(8),
+        class_names={np.int64(3): "wall"},
+        palette="camvid",
+        ignore_ids=np.array([255]),
+    )
+    assert theirs.metadata == ours.metadata
+    assert_equal(load_prior(save_prior(theirs, tmp_path / "p.safetensors")), ours)

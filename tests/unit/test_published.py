@@ -21,6 +21,7 @@ from prior_tools import (
     PriorAccumulator,
     PriorError,
     load_prior,
+    merge_priors,
     resize_labels,
     save_prior,
 )
@@ -167,10 +168,10 @@ def test_the_categorical_file_agrees_with_the_image_weighted_moments(camvid):
 
 
 @pytest.mark.parametrize("extra", [(), ("spatial",), ("categorical",), ("spatial", "categorical")])
-def test_what_is_missing_is_derived_from_the_joint_file(camvid, extra):
-    want = collected(*camvid.inputs())
-    full, _ = imported(camvid.files())
-    got, report = imported(camvid.files("spatial_class", *extra))
+def test_what_is_missing_is_derived_from_the_joint_file(official, extra):
+    want = collected(*official.inputs())
+    full, _ = imported(official.files())
+    got, report = imported(official.files("spatial_class", *extra))
     assert report.derived == tuple(k for k in ("spatial", "categorical") if k not in extra)
     if "spatial" in extra:
         assert torch.equal(got.spatial_mean, full.spatial_mean)
@@ -182,16 +183,16 @@ def test_what_is_missing_is_derived_from_the_joint_file(camvid, extra):
         assert torch.equal(got.class_std, full.class_std)
     else:
         for row, class_id in enumerate(got.class_ids.tolist()):
-            values = camvid.pixels_of(class_id)
+            values = official.pixels_of(class_id)
             close(got.class_mean[row], values.mean(0))
             close(got.class_std[row], values.std(0, correction=0))
     assert torch.equal(got.joint_mean, full.joint_mean)
 
 
-def test_content_and_not_name_or_order_tells_which_file_is_which(camvid, tmp_path):
-    want, _ = imported(camvid.files())
+def test_content_and_not_name_or_order_tells_which_file_is_which(official, tmp_path):
+    want, _ = imported(official.files())
     renamed = []
-    for index, path in enumerate(camvid.files()):
+    for index, path in enumerate(official.files()):
         renamed.append(tmp_path / f"{index}.npy")
         renamed[-1].write_bytes(path.read_bytes())
     for order in itertools.permutations(renamed):
@@ -201,19 +202,25 @@ def test_content_and_not_name_or_order_tells_which_file_is_which(camvid, tmp_pat
         assert torch.equal(got.class_mean, want.class_mean)
 
 
-def test_ignored_classes_stay_in_the_spatial_moments_only(camvid):
-    latents, labels = camvid.inputs()
-    want = collected(latents, labels, ignore_ids=(11,))
-    got, report = imported(camvid.files("spatial_class"), palette=PALETTES["camvid"])
-    assert torch.equal(got.class_ids, want.class_ids) and report.left_out == (11,)
+def test_ignored_classes_stay_in_the_spatial_moments_only(official):
+    latents, labels = official.inputs()
+    ignored = (int(labels.max()),)
+    want = collected(latents, labels, ignore_ids=ignored)
+    got, report = imported(official.files("spatial_class"), ignore_ids=ignored)
+    assert torch.equal(got.class_ids, want.class_ids) and report.left_out == ignored
     close(got.spatial_mean, want.spatial_mean)
     close(got.joint_mean, want.joint_mean)
-    assert got.num_images == 40 and got.metadata.ignore_ids == (11,)
-    assert got.metadata.class_names[3] == "road"
+    assert got.num_images == official.images and got.metadata.ignore_ids == ignored
 
 
-def test_an_imported_prior_survives_its_file(camvid, tmp_path):
-    got, _ = imported(camvid.files(), palette=PALETTES["camvid"])
+def test_a_palette_names_the_classes_and_those_to_ignore(official):
+    got, _ = imported(official.files(), palette="camvid")
+    assert got.metadata.palette == PALETTES["camvid"] and got.metadata.ignore_ids == (11,)
+    assert got.metadata.class_names[3] == "road" and 11 not in got.class_ids
+
+
+def test_an_imported_prior_survives_its_file(official, tmp_path):
+    got, _ = imported(official.files(), palette=PALETTES["camvid"])
     loaded = load_prior(save_prior(got, tmp_path / "p.safetensors"))
     assert torch.equal(loaded.joint_std, got.joint_std) and loaded.metadata == got.metadata
 
@@ -283,7 +290,13 @@ def test_classes_of_one_file_only_are_kept_and_reported(tmp_path):
     assert got.joint_count[3:].sum() == 0 and got.class_image_count[3:].tolist() == [2, 1]
     assert (got.class_std[4] == 0).all()
     save_prior(got, tmp_path / "p.safetensors")
-    assert load_prior(tmp_path / "p.safetensors").class_ids.tolist() == [0, 5, 10, 99, 200]
+    loaded = load_prior(tmp_path / "p.safetensors")
+    assert loaded.class_ids.tolist() == [0, 5, 10, 99, 200]
+    # Other images add to what the categorical file says of a class, and take nothing away.
+    merged = merge_priors([imported(files[:1], palette=PALETTES["cityscapes"])[0], loaded])
+    assert merged.class_image_count[3:].tolist() == [2, 1]
+    close(merged.class_mean[3:], got.class_mean[3:])
+    close(merged.class_std[3:], got.class_std[3:])
 
 
 def test_counts_are_bounds_from_the_cells(tmp_path):
@@ -317,6 +330,8 @@ def test_ids_are_mapped_and_dropped(tmp_path):
         ({"scale": float("nan")}, "scale is nan"),
         ({"latent_format": "flux"}, "no factor is known here for latent format 'flux'"),
         ({"latent_format": "sd9", "scale": 1.0}, "latent_format is 'sd9'"),
+        ({"latent_format": "flux2", "scale": 1.0}, "but latent_format 'flux2' has 128"),
+        ({"latent_format": "sd_x4", "scale": 1.0}, "8 pixels a latent cell, but .*'sd_x4' has 4"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(tmp_path, options, says):

@@ -13,11 +13,12 @@ from demo.training import loop, sources
 from demo.training.command import Files
 from demo.training.loop import Plan, train
 from demo.training.segmenter import Segmenter, save_segmenter
-from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas, stable_diffusion_alpha_bar
+from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas
 from demo.training.sources import Camvid, Streets
 from demo.training.stages import Stages
 from demo.training.weights_file import PREFIXES
 from prior_tools import get_palette
+from prior_tools.schedule import stable_diffusion_alpha_bar
 
 STEPS = 12
 

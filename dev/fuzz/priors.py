@@ -1,0 +1,81 @@
+"""Prior files: what loads is shown, drawn from, merged and saved."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from prior_tools import (
+    PALETTES,
+    Prior,
+    PriorAccumulator,
+    PriorError,
+    draw_prior_sample,
+    load_prior,
+    merge_priors,
+    save_prior,
+)
+from prior_tools.picture import describe_prior, prior_card
+from prior_tools.prior_file import HEADER_KEY
+from prior_tools.vae_fingerprint import fingerprint_weights
+
+from .tensor_files import damaged
+
+
+def make(seed: int) -> bytes:
+    """A damaged prior file."""
+    return damaged(_whole(), HEADER_KEY, random.Random(seed))
+
+
+def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
+    """A file may be refused; one that was not can be used in every way."""
+    path = folder / "p.safetensors"
+    path.write_bytes(data)
+
+    def use() -> None:
+        prior = load_prior(path)
+        json.dumps(prior_card(prior)).encode()
+        describe_prior(prior)
+        for mode in ("joint", "mixture"):
+            drawn = draw_prior_sample(prior, torch.full((1, *prior.grid), 3), mode)
+            assert torch.isfinite(drawn).all(), f"a draw of mode {mode} is not finite"
+        draw_prior_sample(prior, torch.full((1, 2, 2), 3))
+        keep(prior, folder)
+        keep(merge_priors([prior, prior]), folder)
+
+    yield use
+
+
+def keep(prior: Prior, folder: Path) -> None:
+    """Save a prior, which may be refused, and load it, which may not."""
+    path = save_prior(prior, folder / "kept.safetensors")
+    try:
+        load_prior(path)
+    except PriorError as error:
+        raise AssertionError(f"saved, but then: {error}") from error
+
+
+@cache
+def _whole() -> bytes:
+    generator = torch.Generator().manual_seed(0)
+    state = PriorAccumulator(4, (3, 5), (255,))
+    labels = torch.randint(-1, 9, (6, 3, 5), generator=generator)
+    state.update(torch.randn(6, 4, 3, 5, generator=generator) * 5, labels)
+    prior = state.finalize(
+        latent_format="sd15",
+        vae=fingerprint_weights({"w": torch.ones(9)}),
+        source_size=(40, 24),
+        dataset_name="Straßen",
+        class_names={0: "road", 3: "wall"},
+        palette=PALETTES["cityscapes"],
+        resize_policy="crop",
+        label_method="nearest",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return save_prior(prior, Path(folder) / "p.safetensors").read_bytes()
