@@ -1,13 +1,12 @@
 """A real browser on the test servers, and all files that the example workflows name.
 
 Tests run on the host's own frontend. Those that are marked `every_frontend` also run on a newer
-one, once with nodes drawn on a canvas and once with nodes of HTML (Nodes 2.0). For each there is one
-tab; every test finds an empty workflow in it.
+one, once with nodes drawn on a canvas and once with nodes of HTML (Nodes 2.0). For each there is
+one tab; every test finds an empty workflow in it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,7 @@ from dev import weights
 from dev.browser import PATIENCE, close_dialogs, open_browser, open_comfyui
 from dev.comfyui import REPOSITORY, ensure_frontend
 from dev.server import ComfyServer
+from dev.templates import load_template
 from dev.workspace import PACK_FOLDER, link_model, make_workspace
 from prior_tools import PALETTES
 
@@ -152,8 +152,7 @@ def open_template(page: Page, show_templates: Callable) -> Callable[[str], dict[
         show_templates()
         page.get_by_test_id(f"template-workflow-{name}").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
-        path = Path(__file__).resolve().parents[2] / "example_workflows" / f"{name}.json"
-        workflow = json.loads(path.read_text(encoding="utf-8"))
+        workflow = load_template(name)
         # The graph takes the file's id before its nodes.
         page.wait_for_function(
             "([id, count]) => app.graph.id === id && app.graph.nodes.length === count",
@@ -283,6 +282,13 @@ PLACE = """element => {
     return [[left, top], [right, bottom]].flatMap(corner => app.clientPosToCanvasPos(corner)); }"""
 
 
+BOXES = f"""() => app.canvas.graph.nodes.map(node => {{
+    const html = document.querySelector(`[data-node-id="${{node.id}}"]`);
+    const [x, y, width, height] = node.getBounding();
+    const box = html ? ({PLACE})(html) : [x, y, x + width, y + height];
+    return [node.id, box.map(Math.round)]; }})"""
+
+
 @pytest.fixture
 def boxes(page: Page) -> Callable[..., Any]:
     """`boxes()`: where nodes are, [left, top, right, bottom] with their titles, by their ids.
@@ -293,13 +299,12 @@ def boxes(page: Page) -> Callable[..., Any]:
     def measure(selector: str | None = None) -> Any:
         if selector is not None:
             return page.locator(selector).evaluate_all(f"all => all.map({PLACE})")
-        found = page.evaluate(
-            f"""() => app.canvas.graph.nodes.map(node => {{
-            const html = document.querySelector(`[data-node-id="${{node.id}}"]`);
-            const [x, y, width, height] = node.getBounding();
-            return [node.id, html ? ({PLACE})(html) : [x, y, x + width, y + height]]; }})"""
-        )
-        return {int(node): box for node, box in found}
+        found = None
+        while found != (now := page.evaluate(BOXES)):
+            # A node of HTML takes its size with the next frames.
+            found = now
+            page.wait_for_timeout(400)
+        return {int(node): box for node, box in now}
 
     return measure
 

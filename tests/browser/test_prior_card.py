@@ -102,8 +102,8 @@ def assert_inside_their_nodes(page: Page, boxes: Callable) -> Callable[[], None]
     """No card sticks out of its node, no part of it out of the card, and none is squeezed."""
 
     def check() -> None:
-        page.wait_for_timeout(300)  # a node takes its size with the next frames
-        cards, nodes = sorted(boxes(CARD)), sorted(boxes().values())
+        nodes = sorted(boxes().values())
+        cards = sorted(boxes(CARD))
         for card, node in zip(cards, nodes, strict=True):
             assert node[0] < card[0] and card[2] < node[2]
             assert node[1] < card[1] and card[3] < node[3]
