@@ -54,7 +54,8 @@ def go_over(kind: str, first: int, count: int, told: Callable[[int, str], None])
 def _end_of(child: multiprocessing.process.BaseProcess) -> str:
     """What an input did that ended its process."""
     child.join()
-    if (child.exitcode or 0) >= 0:
+    # Nor does an input ask a process to end.
+    if (child.exitcode or 0) >= 0 or child.exitcode == -signal.SIGTERM:
         raise RuntimeError(f"the process that tries inputs ended with code {child.exitcode}")
     name = signal.Signals(-child.exitcode).name
     return f"took over {_HANGS:g} s" if name == "SIGPROF" else f"ended the process by {name}"

@@ -335,7 +335,8 @@ def street(frontend: Frontend, request: pytest.FixtureRequest) -> ComfyServer:
         Image.fromarray(image).save(dataset / "images" / "training" / f"{seed:08}.jpg")
         Image.fromarray(ids).save(dataset / "annotations" / "training" / f"{seed:08}.png")
     colors = PALETTES["ade20k"].paint(torch.from_numpy(ade_scene(100)[1].astype(np.int64)))
-    server.upload_image(colors.numpy(), "ade20k_label_map.png")
+    # Written, not uploaded: another test's picture of this name is replaced.
+    Image.fromarray(colors.numpy()).save(base / "input" / "ade20k_label_map.png")
     return server
 
 
