@@ -8,7 +8,8 @@ from torch import Tensor
 from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
-from ..prior_tools.labels.palettes import Palette, check_matched
+from ..prior_tools.labels.colors import check_matched
+from ..prior_tools.labels.palettes import Palette
 from .host_models import between_nodes, keeps_warnings, notify
 from .schema import CATEGORY, check_choices
 

@@ -40,9 +40,10 @@ from .datasets.layouts import LAYOUTS, Layout, find_dataset
 from .datasets.pairs import Pair, find_pairs
 from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments
 from .errors import PriorError
+from .labels.colors import decode_label_image
 from .labels.geometry import fit_labels, resize_labels
 from .labels.grid import labels_on_grid
-from .labels.palettes import PALETTES, Palette, decode_label_image, get_palette
+from .labels.palettes import PALETTES, Palette, get_palette
 from .merge import merge_priors
 from .prior import Prior, PriorMetadata
 from .prior_file import load_prior, save_prior

@@ -17,13 +17,18 @@ T = TypeVar("T")
 _DEEPEST = 100
 
 
-def parsed(text: str | bytes, constants: bool = False) -> Any:
+def parsed(text: str | bytes, constants: bool = False, once: bool = False) -> Any:
     """The value that a JSON text describes, at most 100 tables and lists deep.
 
-    constants: whether NaN and Infinity are numbers.
+    constants: whether NaN and Infinity are numbers. once: whether a table that has a name twice is
+    refused; else the last one counts.
     """
     try:
-        value = json.loads(text, parse_constant=None if constants else _refused)
+        value = json.loads(
+            text,
+            parse_constant=None if constants else _refused,
+            object_pairs_hook=_named_once if once else None,
+        )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     level = [value]
@@ -88,6 +93,15 @@ def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it holds {short_repr(name)} twice")
+        found[name] = value
+    return found
 
 
 def _refused(constant: str) -> float:

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prior_tools import PALETTES
-from prior_tools.cli.import_published import _id_map
-from prior_tools.cli.text_files import read_class_names, read_text
+from prior_tools.cli.class_names import read_class_names
 from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.labels.class_matching import convert_label_image, parse_changes
+from prior_tools.labels.id_maps import get_id_map
 from prior_tools.labels.ids import parse_id_map, parse_ids
 
 from .mutation import VALUES, nested
@@ -60,6 +60,8 @@ _TEXT = st.one_of(
     _lines(_NUMBER, st.sampled_from(["=", "-9="]), _NUMBER),
     _lines(_NUMBER, st.sampled_from([" ", ": "]), _NAME),
     _lines(_NAME, st.just("="), _NAME),
+    _lines(_NUMBER, st.sampled_from([" ", ",", ";", "->"]), _NUMBER),
+    st.dictionaries(_NUMBER, st.integers(-1, 300)).map(json.dumps),
     st.dictionaries(_NUMBER, _NAME).map(json.dumps),
     st.lists(_NAME).map(json.dumps),
     _JSON,
@@ -102,8 +104,8 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
 
     yield lambda: parse_ids(text, "ids")
     yield lambda: parse_id_map(text, "map")
-    yield lambda: parse_id_map(read_text(plain, "--map"), "--map")
-    yield lambda: _id_map(text)
+    yield lambda: get_id_map(text)
+    yield lambda: get_id_map(str(plain))
     yield lambda: names(plain)
     yield lambda: names(in_json)
     yield lambda: convert_label_image(image, source, target, parse_changes(text, source, target))

@@ -22,14 +22,15 @@ from ..datasets.layouts import LAYOUTS, Layout, find_dataset
 from ..datasets.pairs import choose_subset
 from ..errors import PriorError, listing
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
+from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
 from ..prior import Prior
+from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
-from .text_files import read_class_names
 
 CANCELLED = 130
 
@@ -57,6 +58,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
     data.add_argument("--seed", type=int, default=0, help="of the subset")
     data.add_argument("--palette", choices=list(PALETTES), help="of label files; default: its own")
+    data.add_argument(
+        "--id-map",
+        metavar="MAP",
+        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
+        "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
+    )
     data.add_argument(
         "--class-names", type=Path, metavar="FILE", help="lines of 'ID NAME', or JSON"
     )
@@ -186,6 +193,8 @@ def _layout(args: argparse.Namespace) -> Layout:
     )
     if args.palette:
         layout = layout.with_palette(args.palette)
+    if args.id_map is not None:
+        layout = layout.with_id_map(get_id_map(args.id_map))
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
@@ -212,13 +221,19 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
         "palette": layout.palette.name,
+        "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),
+        "id map": _digest(layout.id_map),
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
         "sizes or dates of the files": files.hexdigest()[:12],
         "on error": args.on_error,
         "number of ranks": str(ranks.size),
     }
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(repr(data).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def _state(path: Path) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
-from ..errors import PriorError
-from ..labels.ids import is_id_map, parse_id_map, parse_ids
+from ..labels.id_maps import get_id_map
+from ..labels.ids import parse_ids
 from ..labels.palettes import PALETTES, get_palette
 from ..latent_formats import LATENT_FORMATS, SCALES
 from ..published.files import CATEGORICAL, SPATIAL, read_published
 from ..published.prior import ImportReport, prior_from_published
 from .output import add_output, check_output, named, save, say, warn
-from .text_files import read_text
 
 _DERIVED = {
     SPATIAL: "spatial prior: derived from the joint file, pooled over the classes of each cell",
@@ -61,8 +59,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--map",
         metavar="OLD=NEW,...",
         help="class ids in the files and what they become, -1 to drop one: 0=1,182-255=-1. A range "
-        "with a NEW of 0 or more is shifted: 0-149=1. Or a file of such entries; a # starts a "
-        "comment there",
+        "with a NEW of 0 or more is shifted: 0-149=1. Or a file of such entries, or one of the "
+        "names that build --id-map lists",
     )
     parser.add_argument("--dataset-name", default="", metavar="NAME", help="kept in the prior")
 
@@ -70,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Import and report on what was found."""
     check_output(args)
-    id_map = _id_map(args.map) if args.map is not None else {}
+    id_map = get_id_map(args.map, "--map") if args.map is not None else {}
     palette = get_palette(args.palette) if args.palette else None
     ignored = args.ignore_ids
     ignore_ids = None if ignored is None else parse_ids(ignored, "--ignore-ids")
@@ -127,20 +125,3 @@ def _report(report: ImportReport, names: dict[int, str]) -> None:
             "their classes in another way, or hold ids that smooth resizing of label maps "
             "invented; --map renumbers them or drops them"
         )
-
-
-def _id_map(text: str) -> dict[int, int]:
-    """Class id -> new id, from the entries themselves or from a file of them."""
-    if is_id_map(text):
-        return parse_id_map(text, "--map")
-    path = Path(text)
-    try:
-        there = path.is_file()
-    except OSError:
-        # Entries with a slip of the pen may be longer than any file's name.
-        there = False
-    if not there:
-        raise PriorError(
-            f"--map is {text!r}; expected entries OLD=NEW such as 0=1,182-255=-1, or a file of them"
-        )
-    return parse_id_map(re.sub("#.*", "", read_text(path, "--map")), "--map")

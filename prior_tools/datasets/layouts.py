@@ -13,21 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import PriorError, listing
+from ..labels.id_maps import CITYSCAPES_TRAIN_IDS
 from ..labels.palettes import Palette, get_palette
 from .dataset import PairDataset
 from .names import path_in
 from .pairs import Pair, Unpaired, add_file, find_pairs, visible_files
 
 LAYOUTS = ("cityscapes", "ade20k", "coco-stuff", "pairs")
-
-# The labels of Cityscapes that are evaluated, in the order of their trainIds.
-_CITYSCAPES_EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-
-# Official label id -> trainId; 255 is ignored. -1, of licence plates, is 255 in a file of 8 bits.
-# An id that Cityscapes does not have is not listed, so that wrong files are noticed.
-CITYSCAPES_TRAIN_IDS: Mapping[int, int] = dict.fromkeys((-1, *range(34), 255), 255) | {
-    label_id: train_id for train_id, label_id in enumerate(_CITYSCAPES_EVALUATED)
-}
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,14 @@ class Layout:
         """
         palette = get_palette(palette)
         return replace(self, palette=palette, ignore_ids=palette.ignore_ids)
+
+    def with_id_map(self, id_map: Mapping[int, int]) -> Layout:
+        """The same files, which hold ids that this map makes the palette's; see `PairDataset`.
+
+        >>> layout.with_id_map({1: 0, 2: 1}).label_kind
+        'ids'
+        """
+        return replace(self, id_map=id_map, label_kind="ids")
 
     def dataset(self, size: tuple[int, int], resize: str = "stretch") -> PairDataset:
         """The pairs, read at `size` (width, height) in pixels; see `PairDataset`.

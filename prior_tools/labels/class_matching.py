@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError, listing
-from .palettes import Palette, decode_label_image
+from .colors import decode_label_image
+from .palettes import Palette
 
 # Names of one thing in several datasets. A class takes the first name of its row that the other
 # palette has, so the most general ones come first; a class in several rows tries them in order.

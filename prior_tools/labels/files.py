@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PriorError, listing
+from .colors import check_matched, decode_label_image
 from .ids import MAX_CLASS_ID
-from .palettes import Palette, bit_color, check_matched, decode_label_image
+from .palettes import Palette, bit_color
 
 
 def label_ids(

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..whole_numbers import check_downscale_factor
+from .colors import check_matched, decode_label_image
 from .geometry import fit_labels, resize_labels
-from .palettes import Palette, check_matched, decode_label_image, get_palette
+from .palettes import Palette, get_palette
 
 
 def labels_on_grid(

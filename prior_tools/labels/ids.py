@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from ..errors import PriorError
 MAX_CLASS_ID = 65535
 
 _ID = re.compile(r"\d{1,5}", re.ASCII)
-_ENTRY = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})", re.ASCII)
+_ENTRY = re.compile(r"(-1|\d{1,5})(?:-(\d{1,5}))?=(-1|\d{1,5})", re.ASCII)
 
 
 def check_integers(labels: Tensor) -> None:
@@ -45,18 +46,23 @@ def parse_id_map(text: str, what: str) -> dict[int, int]:
     what: what the text is called in errors. Raises PriorError for anything else, for a class named
     twice, and for no entries.
     """
+    return id_map_of(((what, entry) for entry in _entries(text)), what)
+
+
+def id_map_of(entries: Iterable[tuple[str, str]], what: str) -> dict[int, int]:
+    """As `parse_id_map`, of (what to call its place in errors, entry): ("line 3", "0=1")."""
     mapped: dict[int, int] = {}
-    for entry in _entries(text):
+    for place, entry in entries:
         match = _ENTRY.fullmatch(entry)
         if not match:
-            raise PriorError(f"{what} holds {entry!r}; expected OLD=NEW or FIRST-LAST=NEW")
+            raise PriorError(f"{place} holds {entry[:40]!r}; expected OLD=NEW or FIRST-LAST=NEW")
         first, last, new = int(match[1]), int(match[2] or match[1]), int(match[3])
         if last < first:
-            raise PriorError(f"{what} holds {entry!r}, a range that ends before it starts")
-        _check_largest(max(last, new if new == -1 else new + last - first), what)
+            raise PriorError(f"{place} holds {entry!r}, a range that ends before it starts")
+        _check_largest(max(last, new if new == -1 else new + last - first), place)
         for old in range(first, last + 1):
             if old in mapped:
-                raise PriorError(f"{what} names class id {old} twice; expected once")
+                raise PriorError(f"{place} names class id {old} twice; expected once")
             mapped[old] = new if new == -1 else new + old - first
     if not mapped:
         raise PriorError(f"{what} holds no entries; expected OLD=NEW")

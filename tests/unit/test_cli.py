@@ -25,10 +25,10 @@ from prior_tools import (
 from prior_tools.building.checkpoint import Checkpoint, Progress
 from prior_tools.building.ranks import Ranks
 from prior_tools.cli import main
+from prior_tools.cli.class_names import read_class_names
 from prior_tools.cli.comfy_vae import load_vae
 from prior_tools.cli.device import choose_device
 from prior_tools.cli.output import named
-from prior_tools.cli.text_files import read_class_names
 from prior_tools.vae_fingerprint import fingerprint_weights
 
 ROOT = Path(__file__).parents[2]

@@ -20,6 +20,7 @@ FLOORS = (
         "atomic",
         "json_values",
         "tensor_file",
+        "text_file",
         "moments",
         "vae_fingerprint",
         "schedule",

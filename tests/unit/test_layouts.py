@@ -24,8 +24,9 @@ from dev.dataset_trees import (
     write_two_folders,
 )
 from prior_tools import PALETTES, BuildOptions, PriorError, build_prior
-from prior_tools.datasets.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
+from prior_tools.datasets.layouts import LAYOUTS, find_dataset
 from prior_tools.datasets.pairs import find_pairs, visible_files
+from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 SIZE = (48, 32)
 

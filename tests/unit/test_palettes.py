@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dev.fuzz.limits import memory_limit
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_palette
+from prior_tools.labels.colors import check_matched, likely_palettes
 from prior_tools.labels.geometry import resize_labels
-from prior_tools.labels.palettes import check_matched, likely_palettes
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
 

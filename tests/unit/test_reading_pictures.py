@@ -21,9 +21,10 @@ from dev.dataset_trees import (
 )
 from prior_tools import PALETTES, PriorError, get_palette
 from prior_tools.datasets.dataset import PairDataset, as_floats
-from prior_tools.datasets.layouts import CITYSCAPES_TRAIN_IDS, LAYOUTS, find_dataset
+from prior_tools.datasets.layouts import LAYOUTS, find_dataset
 from prior_tools.datasets.pairs import Pair, find_pairs
 from prior_tools.datasets.picture_files import read_image
+from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 SIZE = (48, 32)
 

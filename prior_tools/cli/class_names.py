@@ -1,4 +1,4 @@
-"""Text files that options name."""
+"""Files of class names that options name."""
 
 from __future__ import annotations
 
@@ -9,22 +9,7 @@ from ..errors import PriorError
 from ..json_values import parsed
 from ..json_values import text as shown
 from ..labels.ids import MAX_CLASS_ID
-
-
-def read_text(path: Path, option: str) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
-
-    Raises PriorError if it is in another encoding, OSError if it cannot be read.
-    """
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PriorError(
-            f"{option} {path.name} is not text in UTF-8 (byte 0x{data[error.start]:02x} in line "
-            f"{line}); if an editor wrote it in another encoding, such as Latin-1, save it as UTF-8"
-        ) from error
+from ..text_file import read_text
 
 
 def read_class_names(path: Path, option: str) -> dict[int, str]:

@@ -1,0 +1,30 @@
+"""Text files that people write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import PriorError
+
+# Bytes. The largest list of classes has some thousand lines.
+_MOST = 4_000_000
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    what: what the file is called in errors, before its name; such as "--map". Raises PriorError if
+    it is in another encoding or has more than 4 MB, OSError if it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise PriorError(f"{what} {path.name} has more than 4 MB; expected a short text file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PriorError(
+            f"{what} {path.name} is not text in UTF-8 (byte 0x{data[error.start]:02x} in line "
+            f"{line}); if an editor wrote it in another encoding, such as Latin-1, save it as UTF-8"
+        ) from error
