@@ -158,7 +158,6 @@ class BuildPrior(io.ComfyNode):
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -250,7 +249,7 @@ class BuildPrior(io.ComfyNode):
             left_out.append(str(unpaired))
         if left_out:
             text = f"left out: {listing(left_out, 5)}"
-            notify(cls.hidden.unique_id, text, "files left out")
+            notify(text, "files left out")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

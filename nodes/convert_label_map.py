@@ -57,7 +57,6 @@ class ConvertLabelMap(io.ComfyNode):
                     tooltip="Of the same size. Black where the other palette has no such class.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -78,7 +77,6 @@ class ConvertLabelMap(io.ComfyNode):
         check_matched(label_image, found.unmatched, source, "the label image")
         if found.lost:
             notify(
-                cls.hidden.unique_id,
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is black now: {_named(source, found.lost)}. "
                 "Name others in changes",

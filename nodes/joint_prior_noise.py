@@ -120,7 +120,6 @@ class JointPriorNoise(io.ComfyNode):
                     tooltip="A clean latent, without the sampler's noise.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -159,7 +158,7 @@ class JointPriorNoise(io.ComfyNode):
             )
         labels = labels_for(prior, label_image, label_palette(prior, palette))
         for kind, text in _warnings(prior, labels, mode):
-            notify(cls.hidden.unique_id, text, kind)
+            notify(text, kind)
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
         samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)

@@ -6,7 +6,8 @@
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { content, element, language, LEAST_HEIGHT, LOCALE, say, STYLE } from "./prior_card_view.js";
+import { element } from "./elements.js";
+import { content, language, LEAST_HEIGHT, LOCALE, say, STYLE } from "./prior_card_view.js";
 import { allNodes, nameInputs, nameWidgets, NODE } from "./prior_names.js";
 
 const ROUTE = "/scp_diff/prior_card";

@@ -1,5 +1,6 @@
 /** The card itself: what is shown of a prior, and how. */
 import { app } from "../../../scripts/app.js";
+import { element } from "./elements.js";
 import { text } from "./prior_card_texts.js";
 
 export const LOCALE = "Comfy.Locale";
@@ -62,14 +63,6 @@ export const STYLE = `
 
 export const language = () => app.extensionManager?.setting?.get(LOCALE);
 export const say = (key, values) => text(language(), key, values);
-
-export function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  // Text, never HTML: a prior's names come from its file.
-  made.append(...children);
-  return made;
-}
 
 function picture(source, caption, [rows, columns]) {
   const image = element("img");
