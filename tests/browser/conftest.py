@@ -108,6 +108,12 @@ def page(tab: Page, frontend: Frontend, request: pytest.FixtureRequest) -> Itera
         tab.reload()
         tab.get_by_test_id("queue-button").wait_for()
     close_dialogs(tab)
+    # What is open at the side covers nodes.
+    tab.evaluate(
+        """() => { const shown = app.extensionManager.sidebarTab.activeSidebarTabId;
+        if (shown)
+            return app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${shown}`); }"""
+    )
     if frontend.newer and tab.get_by_test_id("properties-panel").count():
         tab.evaluate("app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', false)")
         expect(tab.get_by_test_id("properties-panel")).to_have_count(0)
@@ -202,7 +208,8 @@ def set_widget(page: Page) -> Callable[[str, str, Any], None]:
         found = page.evaluate(
             """([type, name, value]) => app.graph.nodes.filter(n => n.type === type)
             .flatMap(n => n.widgets).filter(w => w.name === name)
-            .map(w => { w.value = value; w.callback?.(value); }).length""",
+            .map(w => { w.value = value; w.callback?.(value); app.canvas.setDirty(true);
+            }).length""",
             [node_type, widget, value],
         )
         assert found, f"no widget {widget} on {node_type}"

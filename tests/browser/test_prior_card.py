@@ -157,6 +157,8 @@ def test_it_follows_a_choice_from_the_list(page, frontend, load):
     if frontend.html:
         page.locator("[data-node-id] [role=combobox], [data-node-id] [data-pc-name=select]").click()
     else:
+        # A click finds what was drawn last.
+        page.evaluate("new Promise(made => requestAnimationFrame(() => setTimeout(made, 100)))")
         left, top, width = page.evaluate(
             """() => { const [node] = app.graph.nodes;
             return [...app.canvasPosToClientPos(
