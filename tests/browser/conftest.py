@@ -96,7 +96,7 @@ def tab(browser: BrowserContext, street: ComfyServer, frontend: Frontend) -> Ite
 
 
 @pytest.fixture
-def page(tab: Page, frontend: Frontend, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(tab: Page, request: pytest.FixtureRequest) -> Iterator[Page]:
     """ComfyUI with an empty workflow, ready to be used."""
     failed = request.session.testsfailed
     tab.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
@@ -114,7 +114,7 @@ def page(tab: Page, frontend: Frontend, request: pytest.FixtureRequest) -> Itera
         if (shown)
             return app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${shown}`); }"""
     )
-    if frontend.newer and tab.get_by_test_id("properties-panel").count():
+    if tab.get_by_test_id("properties-panel").count():
         tab.evaluate("app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', false)")
         expect(tab.get_by_test_id("properties-panel")).to_have_count(0)
 
@@ -139,7 +139,8 @@ def show_templates(page: Page) -> Callable[[], list[str]]:
     def show() -> list[str]:
         page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
         called = page.get_by_role("dialog").get_by_text(PACK_FOLDER, exact=True)
-        called.first.click()
+        # It may move for as long as the pictures of ComfyUI's own templates arrive.
+        called.first.dispatch_event("click")
         # Until its name is the heading as well, ComfyUI's own templates are shown.
         expect(called).not_to_have_count(1)
         cards = page.locator("[data-testid^=template-workflow-]")
@@ -156,7 +157,7 @@ def open_template(page: Page, show_templates: Callable) -> Callable[[str], dict[
 
     def open_(name: str) -> dict[str, Any]:
         show_templates()
-        page.get_by_test_id(f"template-workflow-{name}").click()
+        page.get_by_test_id(f"template-workflow-{name}").dispatch_event("click")
         expect(page.get_by_role("dialog")).to_have_count(0)
         workflow = load_template(name)
         # The graph takes the file's id before its nodes.
@@ -243,16 +244,23 @@ def run(page: Page) -> Callable[[], dict[str, Any]]:
 
 
 @pytest.fixture
-def refused_by(page: Page, frontend: Frontend, run: Callable) -> Callable[[str], Locator]:
-    """`refused_by(node type)`: press Run; where the error is told that such a node ends it by."""
+def refused_by(page: Page, run: Callable) -> Callable[[str], Locator]:
+    """`refused_by(node type)`: press Run; where it is told that such a node ends it by an error.
+
+    A host that itself looks into the list of a node's choices may end it before it begins.
+    """
 
     def press(node_type: str) -> Locator:
         outcome = run()
-        assert outcome["type"] == "execution_error"
-        assert outcome["detail"]["node_type"] == node_type
-        if not frontend.newer:
-            return page.get_by_role("dialog")
-        page.get_by_test_id("error-overlay-see-errors").click()
+        if outcome["type"] != "refused":
+            assert outcome["type"] == "execution_error"
+            assert outcome["detail"]["node_type"] == node_type
+        dialog = page.get_by_role("dialog")
+        more = page.get_by_test_id("error-overlay-see-errors")
+        expect(dialog.or_(more).first).to_be_visible()
+        if not more.count():
+            return dialog
+        more.click()
         return page.get_by_test_id("properties-panel")
 
     return press
@@ -286,7 +294,8 @@ def pictures(page: Page) -> Callable[..., dict[str, list[str]]]:
 # Where an element of the page is in the graph.
 PLACE = """element => {
     const {left, top, right, bottom} = element.getBoundingClientRect();
-    return [[left, top], [right, bottom]].flatMap(corner => app.clientPosToCanvasPos(corner)); }"""
+    return [[left, top], [right, bottom]].flatMap(corner =>
+        app.clientPosToCanvasPos(corner)).map(Math.round); }"""
 
 
 BOXES = f"""() => app.canvas.graph.nodes.map(node => {{
@@ -296,22 +305,25 @@ BOXES = f"""() => app.canvas.graph.nodes.map(node => {{
     return [node.id, box.map(Math.round)]; }})"""
 
 
+PLACES = f"""selector => [...document.querySelectorAll(selector)]
+    .filter(element => element.checkVisibility()).map({PLACE})"""
+
+
 @pytest.fixture
 def boxes(page: Page) -> Callable[..., Any]:
     """`boxes()`: where nodes are, [left, top, right, bottom] with their titles, by their ids.
 
-    `boxes(selector)`: where elements of the page are. In pixels of the graph.
+    `boxes(selector)`: where visible elements of the page are. In pixels of the graph.
     """
 
     def measure(selector: str | None = None) -> Any:
-        if selector is not None:
-            return page.locator(selector).evaluate_all(f"all => all.map({PLACE})")
+        script = BOXES if selector is None else PLACES
         found = None
-        while found != (now := page.evaluate(BOXES)):
-            # A node of HTML takes its size with the next frames.
+        while found != (now := page.evaluate(script, selector)):
+            # A node of HTML takes its size, and its card its place, with the next frames.
             found = now
             page.wait_for_timeout(400)
-        return {int(node): box for node, box in now}
+        return now if selector else {int(node): box for node, box in now}
 
     return measure
 

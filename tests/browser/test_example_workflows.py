@@ -1,6 +1,7 @@
 """The example workflows as their users meet them: found, opened and run in a real browser."""
 
 import itertools
+import re
 from collections.abc import Callable
 
 import pytest
@@ -137,10 +138,15 @@ def test_a_palette_that_does_not_fit_the_label_map_is_said_in_the_browser(
 
 
 def test_a_prior_that_is_not_there_is_said_in_the_browser(
-    open_template, set_widget, refused_by, screenshot
+    page, open_template, set_widget, refused_by, screenshot
 ):
     """What everyone meets who opens the side by side first."""
     open_template(COMPARE)
     set_widget("SCP_LoadPrior", "prior_name", "not_built_yet.safetensors")
-    expect(refused_by("SCP_LoadPrior")).to_contain_text("there is no prior 'not_built_yet")
-    screenshot("refused")
+    words = "there is no prior 'not_built_yet.safetensors'"
+    expect(page.locator(".scp-prior-card:visible")).to_contain_text(words)
+    told = refused_by("SCP_LoadPrior")
+    try:
+        expect(told).to_contain_text(re.compile(f"{words}|prior_name"))
+    finally:
+        screenshot("refused")

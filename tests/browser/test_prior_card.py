@@ -103,7 +103,7 @@ def assert_inside_their_nodes(page: Page, boxes: Callable) -> Callable[[], None]
 
     def check() -> None:
         nodes = sorted(boxes().values())
-        cards = sorted(boxes(CARD))
+        cards = sorted(boxes(".scp-prior-card"))
         for card, node in zip(cards, nodes, strict=True):
             assert node[0] < card[0] and card[2] < node[2]
             assert node[1] < card[1] and card[3] < node[3]

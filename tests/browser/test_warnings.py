@@ -131,7 +131,7 @@ def test_warnings_stand_whole_on_their_node_until_it_runs_without(
     assert_told(note)
     screenshot("warned")
     assert marked_nodes(page) == []
-    (left, top, right, bottom), (x, y, x_end, y_end) = boxes(NOTE)[0], boxes()[int(draw)]
+    (left, top, right, bottom), (x, y, x_end, y_end) = boxes(".scp-warnings")[0], boxes()[int(draw)]
     assert x < left and y < top and right < x_end and bottom < y_end
     assert not page.evaluate("window.harmed")
 
