@@ -80,7 +80,7 @@ def build_as_published(
         read = read_in_processes(items, indices, workers, 2 * batch_size + workers)
         for start in range(0, len(indices), batch_size):
             count = min(batch_size, len(indices) - start)
-            images, labels = stack_batch(list(islice(read, count)))
+            images, labels, _ = stack_batch(list(islice(read, count)))
             yield from zip(encode(images), labels, strict=True)
 
     classes = sorted({k for ids in held for k in ids})

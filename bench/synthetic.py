@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from prior_tools import Prior, PriorMetadata
-from prior_tools.labels.palettes import Palette, bit_color
+from prior_tools.labels.palette_colors import bit_color
+from prior_tools.labels.palettes import Palette
 from prior_tools.latent_formats import UNKNOWN
 
 # Per cent of pixels of Cityscapes' classes, rounded, most frequent first.

@@ -40,7 +40,8 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
-LABEL_IDS = blocks(range(34), 6).astype(np.uint8)
+# Of the images' shape.
+LABEL_IDS = blocks(range(34), 6).astype(np.uint8).repeat(2, 1)
 TRAIN_IDS = np.vectorize(lambda i: PUBLISHED.get(i, 255))(LABEL_IDS).astype(np.uint8)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any
 
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, BuildOptions, Prior, PriorError, build_prior, get_palette
+from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
 from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
-from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs
+from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
 from ..prior_tools.errors import listing
+from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
+from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import AUTO, CHOICES, choose_format
 from ..prior_tools.picture import describe_prior
 from .host_folders import dataset_folder, inside_roots
@@ -22,13 +25,17 @@ from .host_models import (
     keeps_warnings,
     notify,
     progress_bar,
+    raise_if_cancelled,
     vae_decode,
     vae_encoder,
     vae_fingerprint,
     vae_latents,
 )
+from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
+
+_log = logging.getLogger("scp-diff")
 
 
 class BuildPrior(io.ComfyNode):
@@ -64,10 +71,11 @@ class BuildPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=list(PALETTES),
+                    options=palette_names(),
                     default="ade20k",
-                    tooltip="The dataset's classes and their colors. cityscapes counts trainIds. "
-                    "grey_ids takes any ids and knows no colors.",
+                    tooltip="The dataset's classes and their colors: built-in, or a file in "
+                    "models/scp_palettes. cityscapes counts trainIds. grey_ids takes any ids and "
+                    "knows no colors.",
                 ),
                 io.Int.Input(
                     "width",
@@ -144,7 +152,8 @@ class BuildPrior(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip="Class ids to leave out of the class statistics, such as 0, 255. "
-                    "Empty: the palette's own (ade20k 0, camvid 11, others 255). none: keep all.",
+                    "Empty: the palette's own (ade20k 0, camvid 11, most others 255). none: keep "
+                    "all.",
                 ),
                 io.Combo.Input(
                     "on_error",
@@ -171,7 +180,7 @@ class BuildPrior(io.ComfyNode):
         on_error: str | None = None,
     ) -> bool | str:
         return check_choices(
-            ("palette", palette, PALETTES),
+            ("palette", palette, palette_names()),
             ("latent_format", latent_format, CHOICES),
             ("resize", resize, RESIZE_POLICIES),
             ("label_method", label_method, LABEL_METHODS),
@@ -180,10 +189,14 @@ class BuildPrior(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, images: str | None = None, labels: str | None = None, **_: object
+        cls,
+        images: str | None = None,
+        labels: str | None = None,
+        palette: str | None = None,
+        **_: object,
     ) -> str:
-        """Changes when a file of the dataset does, so that the prior is then built again."""
-        digest = hashlib.sha256()
+        """Changes when a file of the dataset or the palette does: the prior is then built again."""
+        digest = hashlib.sha256(palette_state(palette).encode(errors="surrogateescape"))
         try:
             pairs, _unpaired = _pairs(images or "", labels or "")
             for path in (path for pair in pairs for path in (pair.image, pair.label)):
@@ -225,21 +238,27 @@ class BuildPrior(io.ComfyNode):
                 f"{width}x{height} pixels are not whole latent cells; expected multiples of "
                 f"{factor} for this VAE"
             )
-        colors = get_palette(palette)
+        colors = palette_named(palette)
         ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
         pairs, unpaired = _pairs(images, labels)
         if unpaired and on_error == "stop":
             raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
 
+        if linked := same_files({pair.name: pair.image for pair in pairs}, "images"):
+            notify(linked, "images under several names")
         left_out: list[str] = []
+        tallies: list[LabelTally] = []
         show = progress_bar(len(pairs))
+        dataset = PairDataset(pairs, (width, height), colors, resize, ignored)
         prior = build_prior(
-            PairDataset(pairs, (width, height), colors, resize, ignored),
+            dataset,
             vae_encoder(vae),
             BuildOptions(factor, label_method, batch_size, on_error),
             progress=lambda done, _total: show(done),
+            cancelled=raise_if_cancelled,
             skipped=lambda _name, reason: left_out.append(reason),
+            tallied=tallies.append,
             latent_format=latent_format,
             vae=vae_fingerprint(vae),
             dataset_name=images.strip(),
@@ -250,6 +269,13 @@ class BuildPrior(io.ComfyNode):
         if left_out:
             text = f"left out: {listing(left_out, 5)}"
             notify(text, "files left out")
+        for tally in tallies:
+            share = tally.labelled(dataset.ignored)
+            _log.info(
+                "SCP-Diff: %.1f%% of the label maps' pixels are of a class that counts", 100 * share
+            )
+            for kind, text in findings(tally, colors, dataset.ignored):
+                notify(text, kind)
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

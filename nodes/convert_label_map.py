@@ -5,12 +5,12 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
-from ..prior_tools.labels.colors import check_matched
+from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.palettes import Palette
 from .host_models import between_nodes, keeps_warnings, notify
+from .palettes import palette_named, palette_names, palette_state
 from .schema import CATEGORY, check_choices
 
 
@@ -30,13 +30,13 @@ class ConvertLabelMap(io.ComfyNode):
                 io.Image.Input("label_image", tooltip="A label map as a color image."),
                 io.Combo.Input(
                     "palette_from",
-                    options=list(PALETTES),
+                    options=palette_names(),
                     default="cityscapes",
                     tooltip="What the label map was drawn with. grey_ids: its grey values are ids.",
                 ),
                 io.Combo.Input(
                     "palette_to",
-                    options=list(PALETTES),
+                    options=palette_names(),
                     default="ade20k",
                     tooltip="What the ControlNet was trained with. Most take ade20k.",
                 ),
@@ -47,14 +47,15 @@ class ConvertLabelMap(io.ComfyNode):
                     optional=True,
                     placeholder="rider = person, 17 = none",
                     tooltip="Where matching by name is not what you want: classes by name or id, "
-                    "separated by commas. none paints a class black.",
+                    "separated by commas. none makes a class unlabelled.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "converted",
                     display_name="label_image",
-                    tooltip="Of the same size. Black where the other palette has no such class.",
+                    tooltip="Of the same size. Where the other palette has no such class, it has "
+                    "the color of what is unlabelled.",
                 )
             ],
         )
@@ -62,23 +63,33 @@ class ConvertLabelMap(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, palette_from: str | None, palette_to: str | None) -> bool | str:
         return check_choices(
-            ("palette_from", palette_from, PALETTES), ("palette_to", palette_to, PALETTES)
+            ("palette_from", palette_from, palette_names()),
+            ("palette_to", palette_to, palette_names()),
         )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, palette_from: str | None = None, palette_to: str | None = None, **_: object
+    ) -> str:
+        """Changes when a palette's file does."""
+        return palette_state(palette_from, palette_to)
 
     @classmethod
     @keeps_warnings
     def execute(
         cls, label_image: Tensor, palette_from: str, palette_to: str, changes: str = ""
     ) -> io.NodeOutput:
-        source, target = get_palette(palette_from), get_palette(palette_to)
+        source, target = palette_named(palette_from), palette_named(palette_to)
         image, found = convert_label_image(
             label_image, source, target, parse_changes(changes, source, target)
         )
-        check_matched(label_image, found.unmatched, source, "the label image")
+        for kind, text in findings(found.tally, source, option=""):
+            notify(text, kind)
         if found.lost:
             notify(
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
-                f"'{target.name}' does not have and is black now: {_named(source, found.lost)}. "
+                f"'{target.name}' does not have and is unlabelled now: "
+                f"{_named(source, found.lost)}. "
                 "Name others in changes",
                 "classes that the other palette does not have",
             )

@@ -6,7 +6,6 @@ would choose by itself are put together here from the same classes.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..prior_tools.errors import PriorError
+from ..prior_tools.json_values import parsed
 
 HEADER_KEY = "scp_demo_model"
 FORMAT_VERSION = 1
@@ -45,7 +45,7 @@ def load_demo_model(path: Path) -> tuple[Any, Any, Any, list[Any]]:
 def _read(path: Path) -> Weights:
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
+            header = parsed((file.metadata() or {})[HEADER_KEY])
             version = int(header["format_version"])
             if version <= FORMAT_VERSION:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

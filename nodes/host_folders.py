@@ -11,9 +11,11 @@ import folder_paths
 
 from ..prior_tools.datasets.names import path_in
 from ..prior_tools.errors import PriorError
+from ..prior_tools.labels.palette_files import PALETTE_SUFFIXES
 from .pack_files import DEMO_MODELS, DEMO_PRIORS
 
 PRIORS = "scp_priors"
+PALETTE_FILES = "scp_palettes"
 MODELS = "scp_demo_models"
 DATASETS = "scp_datasets"
 SUFFIX = ".safetensors"
@@ -26,19 +28,21 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 def register_folders() -> None:
     """Make the pack's folders known to ComfyUI, beside paths that the user has configured."""
-    default = Path(folder_paths.models_dir) / PRIORS
-    default.mkdir(parents=True, exist_ok=True)
+    models = Path(folder_paths.models_dir)
+    for name in (PRIORS, PALETTE_FILES):
+        (models / name).mkdir(parents=True, exist_ok=True)
     # The user's own first: there new priors go.
-    _register(PRIORS, default, DEMO_PRIORS)
-    _register(MODELS, Path(folder_paths.models_dir) / MODELS, DEMO_MODELS)
+    _register(PRIORS, (SUFFIX,), models / PRIORS, DEMO_PRIORS)
+    _register(PALETTE_FILES, PALETTE_SUFFIXES, models / PALETTE_FILES)
+    _register(MODELS, (SUFFIX,), models / MODELS, DEMO_MODELS)
 
 
-def _register(name: str, *folders: Path) -> None:
+def _register(name: str, endings: tuple[str, ...], *folders: Path) -> None:
     for folder in folders:
         folder_paths.add_model_folder_path(name, str(folder))
     # The host leaves the set of suffixes empty, and so would list every file.
     paths, suffixes = folder_paths.folder_names_and_paths[name]
-    folder_paths.folder_names_and_paths[name] = (paths, {*suffixes, SUFFIX})
+    folder_paths.folder_names_and_paths[name] = (paths, {*suffixes, *endings})
 
 
 def prior_names() -> list[str]:
@@ -66,6 +70,22 @@ def _no_prior(name: str) -> PriorError:
         f"there is no prior {name!r}; expected a file in {' or '.join(_shown(PRIORS))}, such as "
         "Build SCP Prior writes"
     )
+
+
+def palette_file_names() -> list[str]:
+    """The palette files that can be chosen."""
+    return list(folder_paths.get_filename_list(PALETTE_FILES))
+
+
+def palette_path(name: str) -> Path:
+    """A palette file in the list; PriorError if it is not there."""
+    path = folder_paths.get_full_path(PALETTE_FILES, name)
+    if path is None or Path(path).suffix.lower() not in PALETTE_SUFFIXES:
+        raise PriorError(
+            f"there is no palette {name!r}; expected a built-in one, or a file in "
+            f"{' or '.join(_shown(PALETTE_FILES))} that ends in {', '.join(PALETTE_SUFFIXES)}"
+        )
+    return Path(path)
 
 
 def demo_model_names() -> list[str]:

@@ -13,6 +13,7 @@ import comfy.utils
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
+from ..prior_tools.errors import printable
 from ..prior_tools.generating.node_warnings import UI_KEY
 from ..prior_tools.latent_formats import ModelLatents, VaeLatents
 from ..prior_tools.vae_fingerprint import VaeFingerprint, fingerprint_weights
@@ -60,9 +61,10 @@ def notify(text: str, kind: str | None = None) -> None:
     text: its first words say it; the list of what is meant comes last.
     kind: what such warnings have in common, without figures; default: the text.
     """
+    text, kind = printable(text), printable(kind or text)
     told = _told.get()
     if told is not None:
-        told.append([kind or text, text])
+        told.append([kind, text])
     _log.warning("SCP-Diff: %s", text)
 
 
@@ -75,6 +77,12 @@ def progress_bar(total: int) -> Callable[[int], None]:
         bar.update_absolute(done, total)
 
     return show
+
+
+def raise_if_cancelled() -> bool:
+    """Raise the host's own error if the run was cancelled; False if it was not."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return False
 
 
 def between_nodes(tensor: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from functools import partial
 
 from comfy_api.v0_0_2 import io
 
-from ..prior_tools import PALETTES, get_palette
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.ids import parse_id_map
 from ..prior_tools.latent_formats import SCALES
@@ -15,6 +14,7 @@ from ..prior_tools.published.files import read_published
 from ..prior_tools.published.prior import ImportReport, prior_from_published
 from .host_folders import dataset_file, file_state
 from .host_models import keeps_warnings, notify
+from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import CATEGORY, PriorType, check_choices, overwrite_input
 
@@ -57,7 +57,7 @@ class ImportPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=[NO_PALETTE, *PALETTES],
+                    options=[NO_PALETTE, *palette_names()],
                     default="cityscapes",
                     tooltip="Names and colors of the classes.",
                 ),
@@ -92,17 +92,23 @@ class ImportPrior(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, palette: str | None, latent_format: str | None = None) -> bool | str:
         return check_choices(
-            ("palette", palette, [NO_PALETTE, *PALETTES]),
+            ("palette", palette, [NO_PALETTE, *palette_names()]),
             ("latent_format", latent_format, SCALES),
         )
 
     @classmethod
     def fingerprint_inputs(
-        cls, joint: str = "", spatial: str = "", categorical: str = "", **_: object
+        cls,
+        joint: str = "",
+        spatial: str = "",
+        categorical: str = "",
+        palette: str | None = None,
+        **_: object,
     ) -> str:
         """Changes when one of the files does, so that they are then read again."""
         kinds = (("joint", joint), ("spatial", spatial), ("categorical", categorical))
-        return "; ".join(file_state(text or "", partial(dataset_file, what=k)) for k, text in kinds)
+        states = [file_state(text or "", partial(dataset_file, what=k)) for k, text in kinds]
+        return "; ".join([*states, palette_state(palette)])
 
     @classmethod
     @keeps_warnings
@@ -123,7 +129,7 @@ class ImportPrior(io.ComfyNode):
         prior, report = prior_from_published(
             read_published(files),
             latent_format=latent_format,
-            palette=None if palette == NO_PALETTE else get_palette(palette),
+            palette=None if palette == NO_PALETTE else palette_named(palette),
             id_map=parse_id_map(id_map, "id_map") if id_map.strip() else None,
             dataset_name=path.stem,
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import PALETTES, PRIOR_MODES, Prior, PriorError, draw_prior_sample
+from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
+from ..prior_tools.labels.findings import findings
+from ..prior_tools.labels.tally import LabelTally
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
+from .palettes import palette_names, palette_state
 from .prior_note import KEY, prior_note
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
 
@@ -78,12 +81,13 @@ class JointPriorNoise(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=[PRIORS_OWN, *PALETTES],
+                    options=[PRIORS_OWN, *palette_names()],
                     default=PRIORS_OWN,
                     optional=True,
                     tooltip="Which color means which class in label_image. prior: the palette "
                     "that the prior was built with. ade20k is what segmentation preprocessors "
-                    "draw; ade20k_base7 is that of the published SCP-Diff ControlNet.",
+                    "draw; ade20k_base7 is that of the published SCP-Diff ControlNet. Files in "
+                    "models/scp_palettes are listed as well.",
                 ),
                 io.Combo.Input(
                     "fallback",
@@ -132,10 +136,15 @@ class JointPriorNoise(io.ComfyNode):
     ) -> bool | str:
         return check_choices(
             ("mode", mode, PRIOR_MODES),
-            ("palette", palette, [PRIORS_OWN, *PALETTES]),
+            ("palette", palette, [PRIORS_OWN, *palette_names()]),
             ("fallback", fallback, FALLBACKS),
             ("batch_noise", batch_noise, BATCH_NOISE),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, palette: str | None = None, **_: object) -> str:
+        """Changes when the palette's file does."""
+        return palette_state(palette)
 
     @classmethod
     @keeps_warnings
@@ -156,8 +165,12 @@ class JointPriorNoise(io.ComfyNode):
             raise PriorError(
                 f"batch_noise is {batch_noise!r}; expected one of {', '.join(BATCH_NOISE)}"
             )
-        labels = labels_for(prior, label_image, label_palette(prior, palette))
-        for kind, text in _warnings(prior, labels, mode):
+        colors = label_palette(prior, palette)
+        labels, tally = labels_for(prior, label_image, colors)
+        for kind, text in [
+            *findings(tally, colors, option=""),
+            *_warnings(prior, labels, tally, mode),
+        ]:
             notify(text, kind)
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
@@ -169,7 +182,7 @@ class JointPriorNoise(io.ComfyNode):
         return io.NodeOutput(latent)
 
 
-def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
+def _warnings(prior: Prior, labels: Tensor, tally: LabelTally, mode: str) -> list[tuple[str, str]]:
     """What of the label maps the prior does not know: kind and text."""
     if mode in ("spatial", "normal"):
         return []
@@ -181,10 +194,10 @@ def _warnings(prior: Prior, labels: Tensor, mode: str) -> list[tuple[str, str]]:
             f"({names}); these places take the spatial prior"
         )
         warnings.append(("classes that the prior has never seen", text))
-    if found.unknown > _WORTH_SAYING:
+    if found.unknown > _WORTH_SAYING and tally.share(tally.unknown) <= _WORTH_SAYING:
         text = (
-            f"{found.unknown:.1%} of the label map is unlabelled or in no class color; these "
-            "places take the spatial prior"
+            f"{found.unknown:.1%} of the label map is unlabelled; these places take the spatial "
+            "prior"
         )
         warnings.append(("places without a class", text))
     if mode == "joint" and found.empty > _EMPTY_WORTH_SAYING:

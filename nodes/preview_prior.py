@@ -8,10 +8,11 @@ import torch
 from comfy_api.v0_0_2 import io, ui
 from torch import Tensor
 
-from ..prior_tools import PALETTES, PRIOR_MODES, Prior, draw_prior_sample
+from ..prior_tools import PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.picture import describe_prior, latents_as_picture, paint_labels
 from .host_models import between_nodes, vae_decode
 from .label_images import PRIORS_OWN, label_palette, labels_for
+from .palettes import palette_names, palette_state
 from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
 
 
@@ -67,7 +68,7 @@ class PreviewPrior(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=[PRIORS_OWN, *PALETTES],
+                    options=[PRIORS_OWN, *palette_names()],
                     default=PRIORS_OWN,
                     optional=True,
                     tooltip="Which color means which class in label_image.",
@@ -97,8 +98,13 @@ class PreviewPrior(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, mode: str | None = None, palette: str | None = None) -> bool | str:
         return check_choices(
-            ("mode", mode, PRIOR_MODES), ("palette", palette, [PRIORS_OWN, *PALETTES])
+            ("mode", mode, PRIOR_MODES), ("palette", palette, [PRIORS_OWN, *palette_names()])
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, palette: str | None = None, **_: object) -> str:
+        """Changes when the palette's file does."""
+        return palette_state(palette)
 
     @classmethod
     def execute(
@@ -120,7 +126,7 @@ class PreviewPrior(io.ComfyNode):
         if label_image is None:
             labels = prior.most_frequent_classes()[None]
         else:
-            labels = labels_for(prior, label_image, label_palette(prior, palette))
+            labels, _ = labels_for(prior, label_image, label_palette(prior, palette))
         drawn = decoded(draw_prior_sample(prior, labels, mode, seed, deviation))
         title = prior.metadata.dataset_name
         overview = describe_prior(prior, mean[0] if vae is not None else None, title)[None]

@@ -43,6 +43,7 @@ from .errors import PriorError
 from .labels.colors import decode_label_image
 from .labels.geometry import fit_labels, resize_labels
 from .labels.grid import labels_on_grid
+from .labels.palette_files import load_palette
 from .labels.palettes import PALETTES, Palette, get_palette
 from .merge import merge_priors
 from .prior import Prior, PriorMetadata
@@ -76,6 +77,7 @@ __all__ = [
     "get_palette",
     "labels_on_grid",
     "latent_kept",
+    "load_palette",
     "load_prior",
     "merge_priors",
     "partial_schedule",

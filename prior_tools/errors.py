@@ -20,6 +20,10 @@ class PriorError(ValueError):
     # those of this module.
     __module__ = "builtins"
 
+    def __str__(self) -> str:
+        # Names of files and texts out of them enter messages as they are, and messages a terminal.
+        return printable(super().__str__())
+
     def __reduce__(self) -> tuple[Callable[..., PriorError], tuple[Any, ...]]:
         # By the name of its class, an error could not come back from a process that reads.
         return _again, self.args
@@ -29,9 +33,15 @@ def _again(*args: object) -> PriorError:
     return PriorError(*args)
 
 
+def printable(text: str) -> str:
+    """A text from outside, made unable to move a cursor, begin a line or turn what follows."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def reason(error: Exception) -> str:
-    """What an error says of itself, for an error text; without the whole paths of the system's."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """What an error says of itself, on one line, without the whole paths of the system's."""
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(said.split()) or type(error).__name__
 
 
 def listing(names: Sequence[str], most: int = 10) -> str:

@@ -17,17 +17,18 @@ T = TypeVar("T")
 _DEEPEST = 100
 
 
-def parsed(text: str | bytes, constants: bool = False, once: bool = False) -> Any:
+def parsed(text: str | bytes, constants: bool = False) -> Any:
     """The value that a JSON text describes, at most 100 tables and lists deep.
 
-    constants: whether NaN and Infinity are numbers. once: whether a table that has a name twice is
-    refused; else the last one counts.
+    Of a name that a table holds twice Python would take the last, whatever was meant.
+
+    constants: whether NaN and Infinity are numbers.
     """
     try:
         value = json.loads(
             text,
             parse_constant=None if constants else _refused,
-            object_pairs_hook=_named_once if once else None,
+            object_pairs_hook=_each_once,
         )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
@@ -95,9 +96,9 @@ def _inside(value: object) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _each_once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in pairs:
+    for name, value in entries:
         if name in found:
             raise ValueError(f"it holds {short_repr(name)} twice")
         found[name] = value

@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .labels.palettes import PALETTES, Color, Palette
+from .labels.palette_colors import Color, own_colors
+from .labels.palettes import PALETTES, Palette
 from .prior import Prior
 
 _BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
@@ -142,16 +143,26 @@ def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.
 
 
 def class_palette(prior: Prior) -> Palette:
-    """The prior's palette, or one with a distinct color for each of its classes."""
+    """The prior's palette with a color for each of its classes, also for those that it lacks."""
     own = prior.metadata.palette
-    if own is not None and not own.is_grey:
+    colors = {} if own is None else own.colors
+    without = [i for i in prior.class_ids.tolist() if i not in colors]
+    if own is not None and not own.is_grey and not without:
         return own
     # Borrow the colors of a large palette: they were chosen to be told apart.
-    colors = list(PALETTES["ade20k"].colors.values())[1:]
-    return Palette(
-        "generated",
-        {int(c): colors[int(c) % len(colors)] for c in prior.class_ids},
-    )
+    borrowed = list(PALETTES["ade20k"].colors.values())[1:]
+    wanted = {**{i: borrowed[i % len(borrowed)] for i in without}, **colors}
+    ignored, void = (own.ignore_ids, own.void) if own else ((), ())
+    return Palette("generated", own_colors(wanted, ignored, void), {}, void, ignored)
+
+
+def _painted(prior: Prior, labels: Tensor) -> Tensor:
+    """Label maps [...] in the prior's colors, uint8 [..., 3]; black where there is no class."""
+    palette = class_palette(prior)
+    held = torch.isin(labels, torch.tensor([*palette.colors], dtype=torch.int64))
+    painted = torch.zeros(*labels.shape, 3, dtype=torch.uint8)
+    painted[held] = palette.paint(labels[held])
+    return painted
 
 
 def _summary(prior: Prior) -> str:
@@ -181,7 +192,7 @@ def paint_labels(prior: Prior, labels: Tensor) -> Tensor:
     Cells without a class are hatched in white, those of a class that the prior has never seen are
     hatched in red.
     """
-    painted = class_palette(prior).paint(labels).float() / 255
+    painted = _painted(prior, labels).float() / 255
     rows = torch.arange(labels.shape[-2])[:, None] + torch.arange(labels.shape[-1])
     hatched = (rows // 2 % 2 == 0).expand(labels.shape)
     unseen = (prior.rows_of(labels) < 0) & (labels >= 0)
@@ -197,7 +208,7 @@ def _mean_panel(prior: Prior, mean_image: Tensor | None) -> Image.Image:
 
 
 def _class_panel(prior: Prior) -> Image.Image:
-    return _image(class_palette(prior).paint(prior.most_frequent_classes()))
+    return _image(_painted(prior, prior.most_frequent_classes()))
 
 
 def _count_panel(prior: Prior) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor
+
+from .json_values import parsed
 
 
 def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, dict[str, Tensor]]:
@@ -30,9 +31,9 @@ def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, dic
         if length > max_header:
             raise ValueError(f"its header takes {length} bytes, expected at most {max_header}")
         try:
-            header = json.loads(file.read(length))
-        except (ValueError, RecursionError) as error:
-            raise ValueError("its header is no JSON") from error
+            header = parsed(file.read(length))
+        except ValueError as error:
+            raise ValueError(f"its header cannot be read: {error}") from error
         texts = header.get("__metadata__") if isinstance(header, dict) else None
         text = texts.get(key) if isinstance(texts, dict) else None
         if not isinstance(text, str):

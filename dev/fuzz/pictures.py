@@ -22,6 +22,7 @@ from prior_tools.datasets.pairs import Pair
 from prior_tools.evaluation.files import read_generated, read_labels, read_real
 from prior_tools.generating.label_maps import LabelMap, shape_of, upload_data
 from prior_tools.labels.geometry import resize_labels
+from prior_tools.labels.reading import LabelRules
 
 from .mutation import flipped, torn
 
@@ -64,7 +65,7 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
     yield lambda: pair(image, path, palette=_GREY, id_map={200: 3})
     yield lambda: read_generated(path)
     yield lambda: read_real(path, size)
-    yield lambda: read_labels(path, size, _CAMVID, (255,))
+    yield lambda: read_labels(path, size, LabelRules(_CAMVID, (255,)))
     yield batch
 
 

@@ -35,6 +35,7 @@ _RUN = {
     "output node": "Save",
     "seed": 0,
     "batch": 1,
+    "palette": None,
     "workflow": {
         "1": {"class_type": "LoadImage", "inputs": {"image": None}, "_meta": {"title": "Label"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},

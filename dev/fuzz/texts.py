@@ -1,4 +1,4 @@
-"""What people write: id lists, id maps, class names, changes of classes, settings.
+"""What people write: id lists, id maps, palettes, class names, changes of classes, settings.
 
 Each text goes to all that read such texts.
 """
@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prior_tools import PALETTES
+from prior_tools import PALETTES, load_palette
 from prior_tools.cli.class_names import read_class_names
 from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.labels.class_matching import convert_label_image, parse_changes
@@ -55,7 +55,51 @@ _SETTING = st.tuples(
     st.one_of(_NUMBER, _JSON, _PIECE, st.floats().map(str)),
 ).map("".join)
 
+_RIGHT_COLOR = st.lists(st.integers(0, 255), min_size=3, max_size=3)
+_COLOR = st.one_of(
+    _RIGHT_COLOR,
+    st.sampled_from(["#804080", "#12345g", None, 7, [1, 2], [0, 0, 256], [True, 0, 0], [1.5] * 3]),
+)
+_RIGHT_CLASS = st.fixed_dictionaries(
+    {"id": st.integers(0, 300)}, optional={"name": _NAME, "color": _RIGHT_COLOR}
+)
+_CLASS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.integers(0, 20) | st.sampled_from(VALUES),
+        "name": _NAME,
+        "readable": _NAME,
+        "color": _COLOR,
+        "ignored": st.booleans(),
+        "evaluate": st.booleans(),
+    },
+)
+_CLASSES = st.one_of(
+    st.lists(_RIGHT_CLASS, min_size=1, max_size=6),
+    st.lists(st.one_of(_RIGHT_CLASS, _RIGHT_CLASS, _CLASS), max_size=6),
+)
+_PALETTE = st.one_of(
+    _CLASSES,
+    *(st.fixed_dictionaries({key: _CLASSES}) for key in ("classes", "labels", "categories")),
+    st.dictionaries(
+        st.sampled_from(["classes", "labels", "categories", "name", "void"]),
+        st.one_of(_CLASSES, _NAME, st.lists(_COLOR)),
+        max_size=3,
+    ),
+).map(json.dumps)
+_LEVEL = st.integers(0, 260).map(str)
+_PALETTE_LINES = st.one_of(
+    _lines(_NAME, st.just(":"), _LEVEL, st.just(","), _LEVEL, st.just(","), _LEVEL, st.just("::")),
+    _lines(_NUMBER, st.just(", "), _NAME).map("Pixel Value, Class\n{}".format),
+)
+
+_ID = st.integers(0, 300).map(str)
+_ID_MAP = st.lists(
+    st.tuples(_ID, st.sampled_from([" ", ",", "; ", "=", " = ", "->", "-400="]), _ID).map("".join)
+).map("\n".join)
+
 _TEXT = st.one_of(
+    _ID_MAP,
     _lines(_NUMBER, _SPACE),
     _lines(_NUMBER, st.sampled_from(["=", "-9="]), _NUMBER),
     _lines(_NUMBER, st.sampled_from([" ", ": "]), _NAME),
@@ -64,6 +108,8 @@ _TEXT = st.one_of(
     st.dictionaries(_NUMBER, st.integers(-1, 300)).map(json.dumps),
     st.dictionaries(_NUMBER, _NAME).map(json.dumps),
     st.lists(_NAME).map(json.dumps),
+    _PALETTE,
+    _PALETTE_LINES,
     _JSON,
     _SETTING,
     st.lists(_PIECE).map("".join),
@@ -102,10 +148,15 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
     def names(path: Path) -> None:
         "".join(read_class_names(path, "--class-names").values()).encode()
 
+    def paints(path: Path) -> None:
+        palette = load_palette(path)
+        palette.paint(torch.tensor([-1, *palette.colors, *palette.ignore_ids]))
+
     yield lambda: parse_ids(text, "ids")
     yield lambda: parse_id_map(text, "map")
     yield lambda: get_id_map(text)
     yield lambda: get_id_map(str(plain))
+    yield lambda: paints(plain)
     yield lambda: names(plain)
     yield lambda: names(in_json)
     yield lambda: convert_label_image(image, source, target, parse_changes(text, source, target))

@@ -13,9 +13,13 @@ import torch
 from torch import Tensor
 
 from ..accumulator import PriorAccumulator, state_bytes
-from ..errors import PriorError
+from ..datasets.dataset import PairDataset
+from ..errors import PriorError, printable
+from ..helper_threads import HelperThreads
+from ..labels.findings import check_any_class
 from ..labels.geometry import check_label_method
 from ..labels.palettes import get_palette
+from ..labels.tally import LabelTally
 from ..latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
 from ..memory import too_much
 from ..prior import Prior, PriorMetadata, check_told
@@ -23,7 +27,6 @@ from ..whole_numbers import check_downscale_factor, whole
 from .checkpoint import Checkpoint, Progress
 from .reading import (
     GridItems,
-    HelperThreads,
     Item,
     LabelledDataset,
     check_dataset,
@@ -102,6 +105,7 @@ def build_prior(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     skipped: Callable[[str, str], None] | None = None,
+    tallied: Callable[[LabelTally], None] | None = None,
     **metadata: Any,
 ) -> Prior:
     """The prior of all items of `dataset`; each is encoded once.
@@ -118,15 +122,17 @@ def build_prior(
         cancelled: asked between batches and while reading is waited for; if it returns True,
             BuildCancelled is raised.
         skipped: called as skipped(name, reason) for each item left out.
+        tallied: called at the end with what the label maps hold, see `findings`.
         metadata: fields of `PriorMetadata` beside those that latents, dataset and options tell,
             such as latent_format and dataset_name.
 
     Raises:
-        PriorError: before anything is read, for a dataset that lacks something or is empty, and
-            for metadata that are none. Later for an item that cannot be used (if `options` do not
-            skip it) or none that can, images of several sizes, NaN in latents, latents of another
-            size than images // factor or of another number of channels than the latent format's,
-            or a reading process that was killed.
+        PriorError: before anything is encoded, for a dataset that lacks something or is empty, for
+            metadata that are none, and for label files that cannot be meant (see `survey`). Later
+            for an item that cannot be used (if `options` do not skip it) or none that can, images
+            of several sizes, NaN in latents, latents of another size than images // factor or of
+            another number of channels than the latent format's, a reading process that was killed,
+            or if no label map holds a class.
         BuildCancelled: see `cancelled`.
 
     >>> prior = build_prior(dataset, encode, dataset_name="streets")
@@ -135,7 +141,8 @@ def build_prior(
     """
     check_dataset(dataset)
     told = _metadata(dataset, options, metadata)
-    state = collect_moments(
+    dataset, _ = _surveyed(dataset, options, cancelled)
+    state, tally = collect_moments(
         dataset,
         encode,
         options,
@@ -145,6 +152,10 @@ def build_prior(
         skipped=skipped,
     )
     assert state is not None, "there is one rank, which has used something or raised"
+    if palette := dataset.metadata.get("palette"):
+        check_any_class(tally, get_palette(palette), dataset.ignored)
+    if tallied:
+        tallied(tally)
     return finalize(state, dataset, options, **metadata)
 
 
@@ -173,6 +184,26 @@ def _metadata(
     return told
 
 
+def _surveyed(
+    dataset: LabelledDataset,
+    options: BuildOptions,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[LabelledDataset, LabelTally]:
+    """A dataset of files once some of its label files were looked through, and what they hold.
+
+    Any other as it is. Raises PriorError for files that cannot be meant, see `survey`, and
+    BuildCancelled.
+    """
+
+    def look() -> None:
+        if cancelled and cancelled():
+            raise BuildCancelled("cancelled before the first image")
+
+    if not isinstance(dataset, PairDataset):
+        return dataset, LabelTally()
+    return dataset.surveyed(max(1, options.workers), look, options.on_error == "skip")
+
+
 @torch.inference_mode(False)
 @torch.no_grad()
 def collect_moments(
@@ -186,7 +217,7 @@ def collect_moments(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     skipped: Callable[[str, str], None] | None = None,
-) -> PriorAccumulator | None:
+) -> tuple[PriorAccumulator | None, LabelTally]:
     """The moments of the items of `dataset`, or of one process's share of them.
 
     Reading runs ahead in other threads or processes, accumulation beside encoding in a thread of
@@ -207,7 +238,8 @@ def collect_moments(
             checkpoint is saved and BuildCancelled raised.
 
     Returns:
-        None if the share of one of several ranks holds nothing that could be used.
+        The moments, and what the label maps hold. None for moments if the share of one of several
+        ranks holds nothing that could be used.
 
     Raises PriorError and BuildCancelled as `build_prior` does.
     """
@@ -227,7 +259,7 @@ def collect_moments(
     if progress:
         progress(done, total)
 
-    def take_in(images: Tensor, labels: Tensor) -> None:
+    def take_in(images: Tensor, labels: Tensor, tally: LabelTally) -> None:
         latents = encode(images)
         if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
             raise PriorError(
@@ -241,6 +273,7 @@ def collect_moments(
             _say_memory(dataset, latents.shape[1], (height, width))
             at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
         adding.append(adder.submit(at.state.update, latents, labels))
+        at.tally += tally
 
     def settle() -> None:
         """Wait for the accumulation under way; its errors come up here."""
@@ -317,7 +350,7 @@ def collect_moments(
         raise PriorError(f"none of the {total} images could be used; the first, {name}: {reason}")
     if checkpoint:
         checkpoint.save(at)
-    return at.state
+    return at.state, at.tally
 
 
 def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) -> None:
@@ -332,7 +365,9 @@ def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) 
     classes = set(palette.colors or palette.names) - set(dataset.ignored)
     what = f"collecting all {len(classes)} classes of the palette {palette.name}"
     if said := too_much(state_bytes(len(classes), channels, grid), what):
-        _log.warning("SCP-Diff: %s; the build stops if the images hold too many of them", said)
+        _log.warning(
+            "SCP-Diff: %s; the build stops if the images hold too many of them", printable(said)
+        )
 
 
 def close(items: Iterator[Item]) -> None:

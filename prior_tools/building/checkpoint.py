@@ -16,6 +16,7 @@ from ..accumulator import PriorAccumulator
 from ..atomic import write_bytes
 from ..errors import PriorError
 from ..json_values import integer, items, parsed, table, text
+from ..labels.tally import LabelTally
 from ..moments import MAX_VALUE
 from ..tensor_file import read_tensors
 from ..vae_fingerprint import VaeFingerprint
@@ -34,11 +35,13 @@ class Progress:
         state: the moments so far; None before the first batch.
         next_batch: batches before this one are in `state`.
         skipped: (name, reason) of items left out.
+        tally: what the label maps hold.
     """
 
     state: PriorAccumulator | None = None
     next_batch: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    tally: LabelTally = field(default_factory=LabelTally)
 
 
 class Checkpoint:
@@ -122,7 +125,11 @@ class Checkpoint:
         header = {
             "identity": self.identity,
             "vae": None if self.vae is None else self.vae.to_json(),
-            "progress": {"next_batch": progress.next_batch, "skipped": progress.skipped},
+            "progress": {
+                "next_batch": progress.next_batch,
+                "skipped": progress.skipped,
+                "tally": progress.tally.to_json(),
+            },
         }
         data = tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
         write_bytes(self.path, data)
@@ -140,7 +147,7 @@ class Checkpoint:
 
 def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:
     """The progress that `save` wrote; ValueError says why it is none."""
-    data = table(value, ("next_batch", "skipped"), "progress")
+    data = table(value, ("next_batch", "skipped", "tally"), "progress")
     skipped = []
     for entry in items(data["skipped"], "skipped"):
         name, reason = items(entry, "an item left out")
@@ -149,7 +156,8 @@ def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:
     if tensors:
         _check_state(tensors)
         state = PriorAccumulator.from_state(tensors)
-    return Progress(state, integer(data["next_batch"], 0, 2**53, "next_batch"), skipped)
+    next_batch = integer(data["next_batch"], 0, 2**53, "next_batch")
+    return Progress(state, next_batch, skipped, LabelTally.from_json(data["tally"]))
 
 
 def _check_state(tensors: Mapping[str, Tensor]) -> None:

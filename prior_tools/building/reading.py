@@ -8,26 +8,24 @@ import os
 import signal
 import traceback
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from queue import Empty, SimpleQueue
-from threading import Barrier, Thread
-from typing import Any, Protocol, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..datasets.dataset import LabelledImage, as_floats, check_image
-from ..errors import PriorError
+from ..errors import PriorError, printable
+from ..helper_threads import HelperThreads, in_order
 from ..labels.geometry import resize_labels
+from ..labels.tally import LabelTally
 
-# Seconds between two looks at whether anyone still wants what is waited for.
-_LOOK_EVERY = 0.2
 # Seconds that the end of a build waits for reads under way. A read can hang for good, on a network
 # drive that has gone; it must not hold up those who cancelled.
 _LAST_READ = 2.0
@@ -88,12 +86,9 @@ def check_dataset(dataset: LabelledDataset) -> None:
         raise PriorError(f"the dataset's metadata are {dataset.metadata!r}; expected a table")
 
 
-# What reading one item gives: the image, uint8 or float [H, W, 3], and its class ids [h, w] on
-# the latent grid; or why it cannot be used.
-Item = tuple[Tensor, Tensor] | PriorError
-
-
-T = TypeVar("T")
+# What reading one item gives: the image, uint8 or float [H, W, 3], its class ids [h, w] on the
+# latent grid, and what its label map holds; or why it cannot be used.
+Item = tuple[Tensor, Tensor, LabelTally] | PriorError
 
 
 @dataclass(frozen=True)
@@ -115,12 +110,14 @@ class GridItems:
         except PriorError as error:
             return PriorError(f"{self.dataset.name(index)}: {error}")
 
-    def _on_grid(self, item: LabelledImage) -> tuple[Tensor, Tensor]:
+    def _on_grid(self, item: LabelledImage) -> tuple[Tensor, Tensor, LabelTally]:
         if not isinstance(item, LabelledImage):
             raise PriorError(f"the item is a {type(item).__name__}; expected a LabelledImage")
         check_image(item.image)
         height, width = (side // self.downscale_factor for side in item.image.shape[:2])
-        return item.image, resize_labels(item.labels, (height, width), self.label_method)
+        labels = resize_labels(item.labels, (height, width), self.label_method)
+        tally = LabelTally.of_ids(item.labels) if item.tally is None else item.tally
+        return item.image, labels, tally
 
 
 def read_in_threads(
@@ -142,7 +139,7 @@ def read_in_threads(
     """
     threads = HelperThreads(workers, "scp-read")
     try:
-        yield from _read_ahead(threads, items.__getitem__, indices, ahead, look)
+        yield from in_order(threads, items.__getitem__, indices, ahead, look)
     finally:
         # Runs on errors and on cancel as well: nothing goes on reading for a build that has ended.
         threads.end(_LAST_READ)
@@ -179,7 +176,7 @@ def read_in_processes(
 
         threads = HelperThreads(workers, "scp-read")
         try:
-            yield from _read_ahead(threads, read, indices, ahead, look)
+            yield from in_order(threads, read, indices, ahead, look)
         finally:
             for reader in readers:
                 reader.kill()
@@ -189,36 +186,16 @@ def read_in_processes(
             reader.close()
 
 
-def _read_ahead(
-    threads: HelperThreads,
-    read: Callable[[int], Item],
-    indices: Sequence[int],
-    ahead: int,
-    look: Callable[[], None],
-) -> Iterator[Item]:
-    upcoming = iter(indices)
-    reading: deque[Future[Item]] = deque()
-    while True:
-        while len(reading) < ahead and (index := next(upcoming, None)) is not None:
-            reading.append(threads.submit(read, index))
-        if not reading:
-            return
-        item = reading.popleft()
-        while not wait([item], _LOOK_EVERY).done:
-            look()
-        if item.exception():
-            # A signal may have ended a reader and told us to end as well: then that is the reason.
-            look()
-        yield item.result()
-
-
-def stack_batch(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, H, W, 3] in 0..1 and labels [N, h, w] of a batch of items of one size."""
-    images = [image for image, _ in batch]
+def stack_batch(
+    batch: Sequence[tuple[Tensor, Tensor, LabelTally]],
+) -> tuple[Tensor, Tensor, LabelTally]:
+    """Images float32 [N, H, W, 3] in 0..1, labels [N, h, w] and tally of items of one size."""
+    images = [image for image, _, _ in batch]
     if len({image.dtype for image in images}) > 1:
         # Stacked with floats, 255 would stay 255.
         images = [as_floats(image) for image in images]
-    return as_floats(torch.stack(images)), torch.stack([labels for _, labels in batch])
+    tally = sum((tally for _, _, tally in batch), LabelTally())
+    return as_floats(torch.stack(images)), torch.stack([labels for _, labels, _ in batch]), tally
 
 
 class _Reader:
@@ -238,14 +215,16 @@ class _Reader:
         try:
             self._pipe.send(index)
             answer = self._pipe.recv()
-            if isinstance(answer, list):
-                image, labels = (_receive(self._pipe, *each) for each in answer)
-                return image, labels
+            if isinstance(answer, tuple):
+                arrays, tally = answer
+                image, labels = (_receive(self._pipe, *each) for each in arrays)
+                return image, labels, tally
         except (EOFError, OSError) as error:
             raise self._gone(index) from error
         if isinstance(answer, PriorError):
             return answer
-        raise RuntimeError(f"reading {self._items.dataset.name(index)} failed:\n{answer}")
+        name = printable(self._items.dataset.name(index))
+        raise RuntimeError(f"reading {name} failed:\n{answer}")
 
     def kill(self) -> None:
         """End the process whatever it does; a read that waits for it ends with an error."""
@@ -286,8 +265,8 @@ def _serve(pipe: Connection, items: GridItems) -> None:
                 if isinstance(item, PriorError):
                     answer = item
                 else:
-                    arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in item]
-                    answer = [(array.shape, array.dtype.str) for array in arrays]
+                    arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in item[:2]]
+                    answer = [(array.shape, array.dtype.str) for array in arrays], item[2]
             except Exception:
                 answer = traceback.format_exc()
             pipe.send(answer)
@@ -315,61 +294,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-class HelperThreads:
-    """Threads in which each torch operation runs on one core; they never keep Python from ending.
-
-    By default every thread that calls torch gets a team of OpenMP threads of its own. Teams of
-    more threads than there are cores make the barriers of all of them slow, those of the encoder's
-    thread too, even while they are idle: with four such readers on two cores, encoding took five
-    times as long.
-    """
-
-    def __init__(self, count: int, name: str) -> None:
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        before = torch.get_num_threads()
-        # The setting is a thread's own, and the default of threads that are still to come: so all
-        # threads are made now, and the default is put back.
-        ready = Barrier(count + 1)
-        self._threads = [
-            Thread(target=self._run, args=(ready,), name=f"{name}_{i}", daemon=True)
-            for i in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
-        ready.wait()
-        torch.set_num_threads(before)
-
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """What `function` will return or raise, in the order of submission."""
-        future: Future[T] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(function(*arguments))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._work.put(work)
-        return future
-
-    def end(self, seconds: float | None = None) -> None:
-        """Drop what is not begun, and wait for what is, at most this long for each thread."""
-        while True:
-            try:
-                self._work.get_nowait()
-            except Empty:
-                break
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join(seconds)
-
-    def _run(self, ready: Barrier) -> None:
-        torch.set_num_threads(1)
-        ready.wait()
-        while work := self._work.get():
-            work()
-            # What was read is not kept until the next item.
-            del work

@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import PriorError
-from . import build, evaluate, generate, import_published, inspect, merge
+from ..errors import PriorError, printable, reason
+from . import build, evaluate, find_palette, generate, import_published, inspect, merge
 
 # Command -> its module, in the order of the help text.
 COMMANDS = {
@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": inspect,
     "generate": generate,
     "evaluate": evaluate,
+    "palette": find_palette,
 }
 
 WRONG_INPUT = 2
@@ -74,14 +75,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _wrong_input(command: str, text: str) -> int:
-    print(f"{command}: error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"{command}: error: {text}", file=sys.stderr)
     return WRONG_INPUT
 
 
 def _os_error_text(error: OSError) -> str:
     if error.strerror is None:
-        return str(error)
+        return printable(reason(error))
     # Where a file was to be moved into place, the second name is the one that was asked for.
     name = error.filename2 or error.filename
-    text = f"{name}: {error.strerror}" if name else error.strerror
+    text = printable(f"{name}: {error.strerror}" if name else error.strerror)
     return f"{text}; --overwrite replaces it" if isinstance(error, FileExistsError) else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -15,22 +16,32 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..building.build import ON_ERROR, BuildCancelled, BuildOptions, collect_moments, finalize
+from ..building.build import (
+    ON_ERROR,
+    BuildCancelled,
+    BuildOptions,
+    collect_moments,
+    finalize,
+)
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
+from ..datasets.dataset import PairDataset
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
-from ..datasets.pairs import choose_subset
+from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
+from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES
+from ..labels.tally import LabelTally
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
+from ..name_lengths import path_beside
 from ..prior import Prior
 from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
+from .palettes import add_palette, read_palette
 
 CANCELLED = 130
 
@@ -57,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
     data.add_argument("--seed", type=int, default=0, help="of the subset")
-    data.add_argument("--palette", choices=list(PALETTES), help="of label files; default: its own")
+    add_palette(data, "of label files (default: the dataset's own)")
     data.add_argument(
         "--id-map",
         metavar="MAP",
@@ -125,12 +136,29 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
     subset = choose_subset(len(layout.pairs), args.limit, args.seed)
     dataset = layout.dataset(args.size, args.resize).subset(subset)
+    images = {pair.name: pair.image for pair in dataset.pairs}
+    if ranks.rank == 0 and (linked := same_files(images, "images")):
+        warn(linked)
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
         _identity(args, layout, ranks),
         every=args.checkpoint_every,
     )
     checkpoint.check()
+    with _stopped_by_signal() as cancelled:
+
+        def look() -> None:
+            if cancelled():
+                raise BuildCancelled("stopped before the first image")
+
+        try:
+            skip_errors = args.on_error == "skip"
+            dataset, found = dataset.surveyed(max(1, args.workers), look, skip_errors)
+        except BuildCancelled as error:
+            print(error, file=sys.stderr)
+            return CANCELLED
+    if ranks.rank == 0 and found.files < len(dataset):
+        _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
@@ -144,7 +172,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     skipped: list[str] = []
     with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
         try:
-            state = collect_moments(
+            state, tally = collect_moments(
                 dataset,
                 vae.encode,
                 options,
@@ -156,17 +184,20 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
                 skipped=lambda name, reason: skipped.append(f"{name}: {reason}"),
             )
         except BuildCancelled as error:
-            state, stopped = None, str(error)
+            stopped = str(error)
         else:
             stopped = ""
     if stopped:
         print(f"{stopped}; start the same command again to go on from there", file=sys.stderr)
         return CANCELLED
     skipped = ranks.gathered(skipped)
+    tallies = ranks.gathered([json.dumps(tally.to_json())])
     state = ranks.merged(state)
     if ranks.rank == 0:
         if state is None:
             raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
+        tally = sum((LabelTally.from_json(json.loads(t)) for t in tallies), LabelTally())
+        check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
         prior = finalize(
             state,
             dataset,
@@ -178,6 +209,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         )
         save(prior, args)
         _summarize(prior, layout, skipped)
+        _say_labels(tally, dataset)
     checkpoint.remove()
     return 0
 
@@ -192,7 +224,7 @@ def _layout(args: argparse.Namespace) -> Layout:
         args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
     )
     if args.palette:
-        layout = layout.with_palette(args.palette)
+        layout = layout.with_palette(read_palette(args.palette))
     if args.id_map is not None:
         layout = layout.with_id_map(get_id_map(args.id_map))
     if args.ignore_ids is not None:
@@ -255,7 +287,7 @@ def _identity_of_vae(vae: ComfyVAE) -> dict[str, str]:
 def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
     """Beside the output; one for each rank, found whatever the number of ranks."""
     suffix = f".rank{ranks.rank}" if ranks.rank else ""
-    return out.with_name(f"{out.name}{suffix}.checkpoint")
+    return path_beside(out, f"{suffix}.checkpoint")
 
 
 def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:
@@ -269,6 +301,14 @@ def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:
         warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
     if layout.unpaired:
         warn(f"left out, without a partner: {layout.unpaired}")
+
+
+def _say_labels(tally: LabelTally, dataset: PairDataset, where: str = "") -> None:
+    """The labelled share, and what is strange about the label maps."""
+    share = tally.labelled(dataset.ignored)
+    say(f"{where}{share:.1%} of the label maps' pixels are of a class that counts")
+    for _, text in findings(tally, dataset.rules.palette, dataset.ignored, "--ignore-ids"):
+        warn(f"{where}{text}")
 
 
 @contextmanager

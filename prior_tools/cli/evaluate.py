@@ -12,16 +12,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..errors import PriorError
+from ..datasets.pairs import files_by_name, same_files
+from ..errors import PriorError, listing, reason
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
 from ..evaluation.report import notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
+from ..labels.findings import findings
+from ..labels.id_maps import ID_MAPS, get_id_map
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES, get_palette
-from .output import say, warn
+from .output import say, tell, warn
+from .palettes import add_palette, read_palette
 from .table import aligned
 
 _FITS = {
@@ -59,11 +62,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument(
         "--partial", action="store_true", help="leave out label maps without generated images"
     )
-    data.add_argument("--palette", choices=list(PALETTES), help="of the label maps")
+    add_palette(data, "of the label maps")
     data.add_argument(
         "--ignore",
         metavar="IDS",
         help="classes whose pixels do not count, such as 0,255, or none (default: the palette's)",
+    )
+    data.add_argument(
+        "--id-map",
+        metavar="MAP",
+        help=f"class ids of label maps that count otherwise: {', '.join(ID_MAPS)}, entries such as "
+        "0=-1,1-150=0, or a file of them",
     )
 
     models = parser.add_argument_group("models")
@@ -118,19 +127,25 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         progress=_bar,
     )
+    if args.segmenter:
+        id_map = None if args.id_map is None else get_id_map(args.id_map)
+        evaluation.survey_labels(read_palette(args.palette), _ignored(args), id_map)
     inception, segmenter = _models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
+        real = files_by_name(args.real, "real image") if args.real else {}
+        if linked := same_files(real, "real images"):
+            warn(linked)
         evaluation.measure_distribution(inception, args.real, args.real_fit == "exact", args.cache)
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
-        evaluation.measure_segmentation(segmenter, get_palette(args.palette), _ignored(args))
+        evaluation.measure_segmentation(segmenter)
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
-        print(f"wrote {args.json}")
+        tell(f"wrote {args.json}")
     return 0
 
 
@@ -142,7 +157,7 @@ def _check(args: argparse.Namespace) -> None:
             "--segmenter for mIoU and accuracy"
         )
     if args.segmenter and not args.palette:
-        raise PriorError(f"--segmenter needs --palette, one of {', '.join(PALETTES)}")
+        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
     _ignored(args)
     for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
         if getattr(args, name) < least:
@@ -158,7 +173,7 @@ def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segment
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
-        raise PriorError(f"--device {args.device} cannot be used: {error}") from error
+        raise PriorError(f"--device {args.device} cannot be used: {reason(error)}") from error
     scripts = [path for path in (args.inception, args.segmenter) if path and path.is_file()]
     if scripts and args.trust_torchscript:
         names = " and ".join(path.name for path in scripts)
@@ -194,8 +209,18 @@ def _print(
     print()
     for note in notes(evaluation.figures):
         say(note)
-    for name, reason in evaluation.skipped.items():
-        say(f"{name}: {reason}")
+    for name, why in evaluation.skipped.items():
+        say(f"{name}: {why}")
+    if rules := evaluation.rules:
+        share = evaluation.labels.labelled(rules.ignore_ids)
+        say(f"{share:.1%} of the label maps' pixels are of a class that counts")
+        for _, text in findings(evaluation.labels, rules.palette, rules.ignore_ids, "--ignore"):
+            warn(text)
+    if other := evaluation.other_shape:
+        warn(
+            f"{len(other)} label maps are of another shape than the images, and were cut to it as "
+            f"a ControlNet's hint is: {listing(other, 5)}"
+        )
 
 
 def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
@@ -210,6 +235,7 @@ def _data(
 ) -> dict[str, Any]:
     """All that was found and how, as plain data."""
     models = {"inception": inception, "segmenter": segmenter}
+    rules = evaluation.rules
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "figures": [figure.to_json() for figure in evaluation.figures],
@@ -224,7 +250,9 @@ def _data(
         "real_images": evaluation.real_images,
         "real_fit": args.real_fit,
         "palette": args.palette,
-        "ignored_ids": list(evaluation.ignored),
+        "ignored_ids": list(rules.ignore_ids) if rules else [],
+        "id_map": args.id_map,
+        "label_pixels": evaluation.labels.to_json() if rules else None,
         "first_class": segmenter.first_class if segmenter else None,
         "inception": inception.origin if inception else None,
         "models": {

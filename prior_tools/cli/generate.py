@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import PriorError
+from ..errors import PriorError, listing, printable
 from ..generating.comfy_client import ComfyClient
-from ..generating.file_names import check_names
 from ..generating.jobs import plan
-from ..generating.label_maps import find_label_maps
+from ..generating.label_maps import LabelMap, find_label_maps, holds_bare_ids
 from ..generating.manifest import (
     MANIFEST_NAME,
     RUN_NAME,
@@ -38,7 +37,13 @@ from ..generating.server_access import (
 )
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
-from .output import printable, warn
+from ..labels.findings import findings
+from ..labels.id_maps import ID_MAPS, get_id_map
+from ..labels.reading import LabelRules
+from ..labels.tally import LabelTally
+from ..name_lengths import check_names
+from .output import say, tell, warn
+from .palettes import add_palette, read_palette
 
 STOPPED = 1
 CANCELLED = 130
@@ -59,6 +64,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="its JSON")
     parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    add_palette(
+        parser,
+        "of label maps, which are read as build reads them and sent in its colors (default: as "
+        "they look, and those of one channel in grey)",
+    )
+    parser.add_argument(
+        "--id-map",
+        metavar="MAP",
+        help=f"class ids of label maps that count otherwise: {', '.join(ID_MAPS)}, entries such as "
+        "0=-1,1-150=0, or a file of them; needs --palette",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=_positive, default=1, metavar="K", help="images of each")
     parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
@@ -105,11 +121,42 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
+def _rules(args: argparse.Namespace) -> LabelRules | None:
+    """How label maps are read; None where no palette is named."""
+    if args.palette is None:
+        if args.id_map is not None:
+            raise PriorError("--id-map needs --palette, in whose colors the ids are sent")
+        return None
+    palette = read_palette(args.palette)
+    id_map = None if args.id_map is None else get_id_map(args.id_map)
+    return LabelRules(palette, palette.ignore_ids, id_map)
+
+
+def _say_labels(
+    label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRules | None
+) -> None:
+    """The labelled share, and what is strange about the label maps."""
+    if rules is None:
+        bare = [label_map.name for label_map in label_maps if holds_bare_ids(label_map)]
+        if bare:
+            warn(
+                f"{len(bare)} label maps hold class ids and are sent in grey, which a ControlNet "
+                f"takes for colors ({listing(bare, 3)}); with --palette they are sent in its colors"
+            )
+        return
+    share = tally.labelled(rules.ignore_ids)
+    say(f"{share:.1%} of the label maps' pixels are of a class")
+    for _, text in findings(tally, rules.palette, rules.ignore_ids, option=""):
+        warn(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     _check_folders(args)
     saved_workflow = read_workflow(args.workflow)
-    label_maps = find_label_maps(args.labels)
+    rules = _rules(args)
+    label_maps, tally = find_label_maps(args.labels, rules)
+    _say_labels(label_maps, tally, rules)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
     files = [name for job in jobs for name in job.files]
     check_names(args.out, files)
@@ -125,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     with only_one(args.out):
-        run_data = describe_run(workflow, label_maps, args.seed, args.batch)
+        run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
         run_id = begin_or_go_on(args.out, run_data, files)
         remove_leftovers(args.out)
         manifest = Manifest(args.out, workflow.settings)
@@ -198,7 +245,7 @@ def _summarize(
         return STOPPED
     if failure is not None:
         raise failure
-    print(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
+    tell(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
     return 0
 
 
@@ -209,17 +256,15 @@ def _warn(warnings: WarningCounts, images: int) -> None:
         kind, example = count["kind"], count["example"]
         text = example["text"] if kind == example["text"] else f"{kind}. {example['text']}"
         warn(
-            printable(
-                f"{count['images']} of {images} images: node {count['node']!r}: "
-                f"{' '.join(text.split())} ({example['file']})"
-            )
+            f"{count['images']} of {images} images: node {count['node']!r}: "
+            f"{' '.join(text.split())} ({example['file']})"
         )
     if len(summary) > _MOST_WARNINGS:
         warn(f"{len(summary) - _MOST_WARNINGS} more kinds of warnings are in {RUN_NAME}")
 
 
 def _tell(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def _positive(text: str) -> int:

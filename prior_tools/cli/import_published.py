@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..labels.id_maps import get_id_map
 from ..labels.ids import parse_ids
-from ..labels.palettes import PALETTES, get_palette
 from ..latent_formats import LATENT_FORMATS, SCALES
 from ..published.files import CATEGORICAL, SPATIAL, read_published
 from ..published.prior import ImportReport, prior_from_published
-from .output import add_output, check_output, named, save, say, warn
+from .output import add_output, check_output, named, save, say, tell, warn
+from .palettes import add_palette, read_palette
 
 _DERIVED = {
     SPATIAL: "spatial prior: derived from the joint file, pooled over the classes of each cell",
@@ -48,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--scale", type=float, help=f"what the latents were multiplied by (default: {known})"
     )
-    parser.add_argument("--palette", choices=list(PALETTES), help="names and colors of the classes")
+    add_palette(parser, "names and colors of the classes")
     parser.add_argument(
         "--ignore-ids",
         metavar="IDS",
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Import and report on what was found."""
     check_output(args)
     id_map = get_id_map(args.map, "--map") if args.map is not None else {}
-    palette = get_palette(args.palette) if args.palette else None
+    palette = read_palette(args.palette) if args.palette else None
     ignored = args.ignore_ids
     ignore_ids = None if ignored is None else parse_ids(ignored, "--ignore-ids")
     statistics = read_published(args.files)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         dataset_name=args.dataset_name,
     )
     for kind, name in statistics.files.items():
-        print(f"read {name} ({kind})")
+        tell(f"read {name} ({kind})")
     names = prior.metadata.class_names
     found = statistics.found_ids
     # Under the palette's numbering the files' own ids would get wrong names, so the names go to

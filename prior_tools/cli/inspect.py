@@ -12,11 +12,10 @@ from typing import Any
 from PIL import Image
 
 from ..atomic import write_bytes
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..picture import describe_prior
 from ..prior import Prior
 from ..prior_file import load_prior
-from .output import printable
 from .table import aligned
 
 

@@ -10,7 +10,7 @@ from ..errors import PriorError
 from ..merge import merge_priors, taken_on_trust
 from ..prior import Prior
 from ..prior_file import load_prior
-from .output import add_output, check_output, save, warn
+from .output import add_output, check_output, save, tell, warn
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for text in taken_on_trust(priors, [path.name for path in args.files]):
         warn(text)
     for path, prior in zip(args.files, priors, strict=True):
-        print(f"read {path}: {prior.num_images} images, {len(prior.class_ids)} classes")
+        tell(f"read {path}: {prior.num_images} images, {len(prior.class_ids)} classes")
     save(merged, args)
     return 0
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PriorError
+from ..errors import PriorError, printable
 from ..prior import Prior
 from ..prior_file import save_prior
 
@@ -44,7 +44,7 @@ def save(prior: Prior, args: argparse.Namespace) -> None:
     """Write the prior to --out and say so."""
     save_prior(prior, args.out, overwrite=args.overwrite)
     height, width = prior.grid
-    print(
+    tell(
         f"wrote {args.out}: {prior.num_images} images, {len(prior.class_ids)} classes, "
         f"{width}x{height} cells, {prior.latent_channels} channels, "
         f"{args.out.stat().st_size / 1e6:.1f} MB"
@@ -68,17 +68,18 @@ def named(class_ids: Iterable[int], names: dict[int, str]) -> str:
     return ", ".join(parts)
 
 
-def printable(text: str) -> str:
-    """A text out of a file, made unable to move a terminal's cursor."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def tell(text: str) -> None:
+    """Print a line."""
+    print(printable(text))
 
 
 def say(text: str) -> None:
     """Print a paragraph, wrapped, its later lines indented."""
-    lines = textwrap.fill(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    shown = _UNBROKEN.join(map(printable, text.split(_UNBROKEN)))
+    lines = textwrap.fill(shown, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     print(lines.replace(_UNBROKEN, " "))
 
 
 def warn(text: str) -> None:
     """Print a warning, on one line, to stderr."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {printable(text)}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PriorError
-from ..labels.files import label_ids
+from ..labels.findings import check_any_class
 from ..labels.geometry import RESIZE_POLICIES, crop_box
 from ..labels.palettes import Palette, get_palette
+from ..labels.reading import LabelRules
+from ..labels.tally import LabelTally
 from ..whole_numbers import two_sides, whole_numbers
+from .label_files import check_shape, read_label_file, survey
 from .pairs import Pair
-from .picture_files import open_picture, read_image, upright
+from .picture_files import read_image
 
 # By so much rounding may lead out of 0..1.
 _HAIR = 1e-3
@@ -31,6 +34,7 @@ class LabelledImage:
         image: [H, W, 3], uint8 in 0..255 or float in 0..1.
         labels: int64 ids at the label file's own resolution, -1 = unknown; the same part of the
             scene as the image.
+        tally: what was found in the label file, for a build to sum up; None counts the labels.
 
     >>> item = dataset[0]
     >>> item.image.shape, item.labels.unique()  # 0 is sky, 3 is road
@@ -39,6 +43,7 @@ class LabelledImage:
 
     image: Tensor
     labels: Tensor
+    tally: LabelTally | None = None
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -71,8 +76,9 @@ class PairDataset:
         pairs: see `find_pairs`.
         size: (width, height) in pixels that images are brought to.
         palette: of the label files, or its name. Color files are decoded by it. Files of one
-            channel hold class ids. Files with a color table hold ids too, unless all of their
-            colors are the palette's and they are no usual colors for ids.
+            channel hold class ids. Files with a color table hold ids too, unless most of their
+            colors are the palette's and they are no usual colors for ids. Grey files of three
+            channels hold colors if all of their levels are the palette's, else ids.
         resize: "stretch" changes the aspect ratio; "crop" keeps it and cuts off what lies outside
             the largest centred part of the wanted ratio. Labels get the same treatment.
         ignore_ids: class ids that labels may hold and that statistics leave out; None takes the
@@ -80,6 +86,8 @@ class PairDataset:
         id_map: value in the file -> class id, for label files that are known to hold ids: color
             tables are then not looked at. A value that it lacks is an id already, so {} renames
             nothing. None tells ids from colors file by file, as said under palette.
+        grey_is_ids: whether grey files of three channels of which both can be said hold ids; the
+            other files tell, see `surveyed`.
 
     Raises PriorError for a size below one pixel, and for an unknown palette or way to resize.
 
@@ -95,6 +103,7 @@ class PairDataset:
     resize: str = "stretch"
     ignore_ids: tuple[int, ...] | None = None
     id_map: Mapping[int, int] | None = None
+    grey_is_ids: bool = False
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_POLICIES:
@@ -136,18 +145,59 @@ class PairDataset:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def rules(self) -> LabelRules:
+        """How the label files are read.
+
+        >>> dataset.rules.ignore_ids
+        (11,)
+        """
+        palette = get_palette(self.palette)
+        return LabelRules(palette, self.ignored, self.id_map, self.grey_is_ids)
+
+    def surveyed(
+        self,
+        workers: int = 4,
+        look: Callable[[], None] = lambda: None,
+        skip_errors: bool = False,
+    ) -> tuple[PairDataset, LabelTally]:
+        """The dataset once some of its label files were looked through, and what they hold.
+
+        See `survey`, which raises PriorError for files that cannot be meant; so does this for
+        files of which all are read and none holds a class.
+
+        >>> surveyed, tally = dataset.surveyed()
+        >>> tally.labelled(surveyed.ignored)
+        1.0
+        """
+        files = [(pair.label.name, pair.label) for pair in self.pairs]
+        rules, tally = survey(
+            files,
+            self.rules,
+            workers=workers,
+            look=look,
+            skip_errors=skip_errors,
+            hint=". To leave such files out, set on_error to skip",
+        )
+        if tally.files == len(files):
+            check_any_class(tally, rules.palette, self.ignored)
+        return replace(self, grey_is_ids=rules.grey_is_ids), tally
+
     def __getitem__(self, index: int) -> LabelledImage:
         """Read one pair; PriorError names the file that cannot be used and says why."""
         pair = self.pairs[index]
-        label = upright(open_picture(pair.label, "label map"))
-        image = read_image(pair.image, "image", label_size=label.size)
+        reading = read_label_file(pair.label, self.rules)
+        labels = reading.ids
+        label_size = labels.shape[1], labels.shape[0]
+        image = read_image(pair.image, "image", label_size=label_size)
+        check_shape(pair.label.name, label_size, f"image {pair.image.name}", image.size)
         if self.resize == "crop":
             # Cut first: resizing a box would read across its edge.
-            image, label = (p.crop(crop_box(p.size, self.size)) for p in (image, label))
-        palette = get_palette(self.palette)
-        ids = label_ids(label, pair.label.name, palette, self.ignored, self.id_map)
+            left, top, right, bottom = crop_box(label_size, self.size)
+            labels = labels[top:bottom, left:right]
+            image = image.crop(crop_box(image.size, self.size))
         pixels = np.array(image.resize(self.size, Image.Resampling.BICUBIC))
-        return LabelledImage(torch.from_numpy(pixels), ids)
+        return LabelledImage(torch.from_numpy(pixels), labels, reading.tally)
 
     def name(self, index: int) -> str:
         """What to call item `index` in a message.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,30 @@ def find_pairs(
             "suffix, such as images/0001.jpg and labels/0001.png"
         )
     return [Pair(name, image_files[name], label_files[name]) for name in both], unpaired
+
+
+def same_files(files: Mapping[str, Path], what: str) -> str:
+    """Says which files are others of them under another name, by links; "" if none.
+
+    They are kept, as copies are: two names may be meant. `what` the files are is for the text.
+    """
+    first: dict[tuple[int, int], str] = {}
+    again = []
+    for name, path in files.items():
+        try:
+            state = path.stat()
+        except OSError:
+            # For its reader to tell of.
+            continue
+        known = first.setdefault((state.st_dev, state.st_ino), name)
+        if known != name:
+            again.append(f"{name} is {known}")
+    if not again:
+        return ""
+    return (
+        f"{len(again)} of {len(files)} {what} are files that are among them under another name, by "
+        f"links, and count again: {listing(again, 3)}. If each is to count once, remove links"
+    )
 
 
 def choose_subset(count: int, most: int, seed: int) -> list[int]:

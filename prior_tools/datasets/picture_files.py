@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,7 +24,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BITS_PER_SAMPLE = 0x0102
+_SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0102, 0x0153
+_SIGNED = 2
 
 # Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
 _LARGE, _MOST_PER_BYTE = 2**23, 10_000
@@ -32,16 +37,26 @@ def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
 
     `what` it is and its `name`, by default the file's, are for that message.
     """
-    said = f"{what} {name or path.name} cannot be read"
+    with opened_head(path, f"{what} {name or path.name}") as picture:
+        picture.load()
+        _check_numbers(picture)
+        return picture
+
+
+@contextmanager
+def opened_head(path: Path, what: str) -> Iterator[Image.Image]:
+    """A picture of which the head is read, while its file is open; see `open_picture`."""
+    said = f"{what} cannot be read"
     try:
         with _PictureFile(path) as file:
             picture: Image.Image = Image.open(file)
             _check_size(picture.size, file.size)
-            picture.load()
-        return picture
+            yield picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.
-        raise PriorError(f"{said}: it is not a picture") from error
+        raise PriorError(
+            f"{said}: it is not a picture, or not of a kind that can be read"
+        ) from error
     except Exception as error:
         # What Pillow raises for a damaged file depends on where in its parsers that one leads.
         raise PriorError(f"{said}: {reason(error)}") from error
@@ -71,6 +86,61 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
             f"it claims to hold {width}x{height} pixels in {in_file} bytes; if it does, save it as "
             "PNG"
         )
+
+
+def is_lossy(picture: Image.Image, path: Path) -> bool:
+    """Whether the format of a picture file, as opened, changes values: JPEG and lossy WebP."""
+    if picture.format == "WEBP":
+        with path.open("rb") as file:
+            return _is_lossy_webp(file)
+    # MPO is JPEG of several pictures; TIFF can hold JPEG.
+    jpeg = "jpeg" in str(picture.info.get("compression", ""))
+    return jpeg or picture.format in ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
+
+
+def _is_lossy_webp(file: IO[bytes]) -> bool:
+    """Whether the first picture in a WebP file is of the lossy kind."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        if head[:4] in (b"VP8 ", b"VP8L"):
+            return head[:4] == b"VP8 "
+        # A frame of an animation holds its picture behind sixteen bytes; other parts are passed
+        # over, each of an even number of bytes.
+        size = int.from_bytes(head[4:], "little")
+        file.seek(16 if head[:4] == b"ANMF" else size + size % 2, io.SEEK_CUR)
+    return False
+
+
+def upright_size(path: Path, what: str) -> tuple[int, int]:
+    """(width, height) of a picture that is turned upright, by its file's head alone.
+
+    Raises PriorError as `open_picture` does.
+    """
+    with opened_head(path, f"{what} {path.name}") as picture:
+        width, height = picture.size
+        return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
+
+
+def _numbers(picture: Image.Image) -> tuple[int, bool]:
+    """(bits, whether they have a sign) of a channel of a TIFF as opened; (0, False) of others."""
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(_BITS_PER_SAMPLE, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
+
+
+def _check_numbers(picture: Image.Image) -> None:
+    """ValueError where numbers in a TIFF became others, for want of a mode that holds them."""
+    kind = picture.mode, *_numbers(picture)
+    if kind == ("I", 32, False):
+        largest = int(np.asarray(picture).view(np.uint32).max())
+        if largest >= 2**31:
+            raise ValueError(f"it holds {largest}; expected numbers below {2**31}")
+    elif kind == ("L", 8, True):
+        least = int(np.asarray(picture).view(np.int8).min())
+        if least < 0:
+            raise ValueError(
+                f"it holds negative numbers of 8 bits, such as {least}; save it with 8 bits "
+                "without a sign, or with 16"
+            )
 
 
 def upright(picture: Image.Image) -> Image.Image:
@@ -106,13 +176,15 @@ def as_rgb(picture: Image.Image, what: str) -> Image.Image:
     """
     # Grey PNGs of 16 bits are "I" in older releases of Pillow. Its own conversion clips.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        bits = _numbers(picture)[0] or 16
         picture = Image.fromarray((np.asarray(picture) >> (bits - 8)).astype(np.uint8))
     if picture.mode in ("I", "F"):
-        kind = "whole numbers of more than 16 bits" if picture.mode == "I" else "floats"
+        bits, signed = _numbers(picture)
+        of = f" of {bits} bits" * bool(bits) + " with a sign" * signed
+        kind = "floats" if picture.mode == "F" else f"whole numbers{of}"
         raise PriorError(
             f"{what} holds {kind}, of which nothing tells which is white; save it with 8 or 16 "
-            "bits a channel"
+            "bits a channel, without a sign"
         )
     return picture.convert("RGB")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..datasets.label_files import read_label_file
 from ..datasets.names import look_alikes
 from ..datasets.pairs import files_by_name
-from ..datasets.picture_files import open_picture, read_image, upright
+from ..datasets.picture_files import read_image
 from ..errors import PriorError, listing
-from ..labels.files import label_ids
 from ..labels.geometry import crop_box
-from ..labels.palettes import Palette
+from ..labels.reading import LabelReading, LabelRules
 
 _NUMBERED = re.compile(r"(.+)_\d{2,}")
 
@@ -114,16 +113,17 @@ def read_real(path: Path, size: tuple[int, int], exact: bool = False) -> Tensor:
 
 
 def read_labels(
-    path: Path, size: tuple[int, int], palette: Palette, ignore_ids: Sequence[int] = ()
-) -> Tensor:
-    """Class ids int64 [h, w] of a label map at its own resolution, -1 = unknown.
+    path: Path, size: tuple[int, int], rules: LabelRules
+) -> tuple[LabelReading, tuple[int, int]]:
+    """Class ids int64 [h, w] of a label map at its own resolution, and its whole (width, height).
 
     Only the largest centred part with the shape of images of (width, height) `size` is taken: that
-    part is what a ControlNet is shown. Raises PriorError as `label_ids` does.
+    part is what a ControlNet is shown. Raises PriorError as `read_label_file` does.
     """
-    picture = upright(open_picture(path, "label map"))
-    picture = picture.crop(crop_box(picture.size, size))
-    return label_ids(picture, path.name, palette, tuple(ignore_ids))
+    reading = read_label_file(path, rules)
+    height, width = reading.ids.shape
+    left, top, right, bottom = crop_box((width, height), size)
+    return replace(reading, ids=reading.ids[top:bottom, left:right]), (width, height)
 
 
 def hash_files(files: dict[str, Path]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..datasets.label_files import check_shape, differs, survey
 from ..datasets.pairs import files_by_name
+from ..datasets.picture_files import upright_size
 from ..errors import PriorError, listing
+from ..labels.findings import check_any_class
 from ..labels.palettes import Palette
+from ..labels.reading import LabelRules
+from ..labels.tally import LabelTally
 from .cache import load_features, save_features
 from .features import InceptionFeatures, extract_features
 from .files import (
@@ -51,7 +56,9 @@ class Evaluation:
         skipped: figure -> why it is missing.
         classes: IoU of each class that the labels hold.
         real_images: how many there are.
-        ignored: classes whose pixels do not count.
+        rules: how label maps are read; None where nothing was measured against them.
+        labels: what the label maps hold.
+        other_shape: names of label maps of another shape than the images.
     """
 
     images: list[GeneratedImage]
@@ -64,7 +71,9 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
     classes: list[dict[str, Any]] = field(default_factory=list)
     real_images: int = 0
-    ignored: tuple[int, ...] = ()
+    rules: LabelRules | None = None
+    labels: LabelTally = field(default_factory=LabelTally)
+    other_shape: list[str] = field(default_factory=list)
 
     @classmethod
     def of_folders(
@@ -97,6 +106,7 @@ class Evaluation:
         """
         # First: what is wrong with these files should not be found out after the slow part.
         files = files_by_name(real, "real image") if real else {}
+        self._check_shapes(files)
         found = self._real_features(inception, files, exact, cache) if files else None
         images = (read_generated(image.image, self.size) for image in self.images)
         features = self._features(inception, images, len(self.images), "generated images")
@@ -115,35 +125,65 @@ class Evaluation:
         else:
             self.figures.append(diversity)
 
-    def measure_segmentation(
-        self, segmenter: Segmenter, palette: Palette, ignore_ids: Sequence[int] | None = None
+    def survey_labels(
+        self,
+        palette: Palette,
+        ignore_ids: Sequence[int] | None = None,
+        id_map: Mapping[int, int] | None = None,
     ) -> None:
-        """mIoU and pixel accuracy.
+        """Look through the label maps, to say what is wrong with them before a model is loaded.
 
         Args:
-            segmenter: see `load_segmenter`.
             palette: of the label maps.
             ignore_ids: classes whose pixels do not count; None takes the palette's.
+            id_map: value in the files -> class id.
 
-        Raises PriorError if label maps hold classes that the model does not score.
+        Raises PriorError as `survey` does, and if no label map holds a class that counts.
         """
-        self.ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
-        counts = []
+        ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
+        files = sorted({(image.label.name, image.label) for image in self.images})
+        self.rules, tally = survey(files, LabelRules(palette, ignored, id_map))
+        if tally.files == len(files):
+            check_any_class(tally, palette, ignored, "--ignore")
+
+    def measure_segmentation(self, segmenter: Segmenter) -> None:
+        """mIoU and pixel accuracy, of label maps that were surveyed.
+
+        segmenter: see `load_segmenter`. Raises PriorError if label maps hold classes that the model
+        does not score.
+        """
+        rules = self.rules
+        assert rules is not None, "the label maps were surveyed"
+        counts, names = [], set()
         with self.progress("segmentation", len(self.images)) as done:
             for start in range(0, len(self.images), self.batch_size):
                 batch = self.images[start : start + self.batch_size]
                 pixels = torch.stack([read_generated(i.image, self.size) for i in batch])
                 for image, scores in zip(batch, segmenter(pixels), strict=True):
-                    labels = read_labels(image.label, self.size, palette, self.ignored)
+                    reading, size = read_labels(image.label, self.size, rules)
+                    self.labels += reading.tally
+                    if differs(size, self.size):
+                        names.add(image.map)
                     counts.append(
-                        _counts(scores, labels, segmenter, self.ignored, image.label.name)
+                        _counts(scores, reading.ids, segmenter, rules.ignore_ids, image.label.name)
                     )
                 done(len(batch))
+        self.other_shape = sorted(names)
         if not any(int(c[1].sum()) for c in counts):
             raise PriorError("no pixel of the label maps counts; are all classes ignored?")
         stacked = torch.stack(counts)
         self.figures += segmentation_figures(stacked, self.maps, self.draws, self.seed)
-        self.classes = _classes(stacked.sum(0), segmenter, palette)
+        self.classes = _classes(stacked.sum(0), segmenter, rules.palette)
+
+    def _check_shapes(self, real: Mapping[str, Path]) -> None:
+        """Raise PriorError for a real image and a label map of one name but of two shapes."""
+        for image in self.images:
+            if (path := real.get(image.map)) is None:
+                continue
+            size = upright_size(image.label, "label map")
+            check_shape(
+                image.label.name, size, f"real image {path.name}", upright_size(path, "real image")
+            )
 
     def _real_features(
         self,

@@ -1,8 +1,14 @@
-"""The label maps of a folder, and the file in which one or several of them go to a server."""
+"""The label maps of a folder, and the file in which one or several of them go to a server.
+
+All go as PNG of 8 bits a channel in RGB, which every release of the host reads exactly: later ones
+read grey levels above 128 one too low, 16 bits as noise, and no file whose EXIF data are damaged.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +16,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..datasets.label_files import read_label_file, survey
 from ..datasets.pairs import files_by_name
-from ..datasets.picture_files import open_picture, upright
+from ..datasets.picture_files import open_picture, opened_head, upright, upright_size
 from ..errors import PriorError
+from ..labels.reading import LabelRules, is_made_visible, is_of_one_channel, values_of
+from ..labels.tally import LabelTally
 from .animated_png import animated_png
 
 
@@ -25,62 +34,113 @@ class LabelMap:
         name: the same with the suffix.
         path: where it lies.
         sha256: of the file, in hex.
+        rules: how it is read; it is sent in the colors of their palette. None sends what it shows,
+            and ids in a file of one channel as grey levels.
     """
 
     stem: str
     name: str
     path: Path
     sha256: str
+    rules: LabelRules | None = None
 
 
-def find_label_maps(folder: Path) -> list[LabelMap]:
-    """The picture files below a folder by ascending stem.
+def find_label_maps(
+    folder: Path, rules: LabelRules | None = None
+) -> tuple[list[LabelMap], LabelTally]:
+    """The picture files below a folder by ascending stem, and what they hold by the rules.
 
-    Raises PriorError if there are none, or if two differ in the suffix only: their images would
-    have the same name.
+    Raises PriorError if there are none, if two differ in the suffix only (their images would have
+    the same name), and for files that cannot be read by the rules, see `survey`.
     """
+    files = sorted(files_by_name(folder, "label").items())
+    tally = LabelTally()
+    if rules:
+        named = [(stem + path.suffix, path) for stem, path in files]
+        rules, tally = survey(named, rules, most=len(files))
     return [
-        LabelMap(stem, stem + path.suffix, path, hashlib.sha256(path.read_bytes()).hexdigest())
-        for stem, path in sorted(files_by_name(folder, "label").items())
-    ]
+        LabelMap(
+            stem, stem + path.suffix, path, hashlib.sha256(path.read_bytes()).hexdigest(), rules
+        )
+        for stem, path in files
+    ], tally
 
 
 def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
-    """(height, width, channels) as LoadImage shows it; 4 channels if it makes a mask of it.
+    """(height, width, channels) of what is sent; 4 channels if LoadImage makes a mask of one.
 
-    Raises PriorError for what is no picture, or holds more than eight bits a channel.
+    Raises PriorError for what is no picture.
     """
+    if label_map.rules:
+        width, height = upright_size(label_map.path, "label map")
+        return height, width, 3
     picture = _opened(label_map)
-    if picture.mode.startswith(("I", "F")):
-        raise PriorError(
-            f"label map {label_map.name} holds more than 8 bits a channel, which a file of "
-            "several cannot; use --batch 1"
-        )
     return picture.height, picture.width, 4 if _has_alpha(picture) else 3
 
 
 def upload_name(label_maps: Sequence[LabelMap]) -> str:
     """A file name made of the content of `upload_data`."""
-    digests = "".join(label_map.sha256 for label_map in label_maps)
-    if len(label_maps) == 1:
-        return digests[:32] + label_maps[0].path.suffix.lower()
-    return hashlib.sha256(digests.encode()).hexdigest()[:32] + ".png"
+    parts = []
+    for label_map in label_maps:
+        parts.append(f"{label_map.sha256} {_told(label_map.rules)}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".png"
+
+
+def _told(rules: LabelRules | None) -> str:
+    """All that the rules change."""
+    if rules is None:
+        return ""
+    return json.dumps([rules.palette.to_json(), [*(rules.id_map or {}).items()], rules.grey_is_ids])
+
+
+def holds_bare_ids(label_map: LabelMap) -> bool:
+    """Whether it is of one channel, which is sent in grey where no palette gives it colors."""
+    with opened_head(label_map.path, f"label map {label_map.name}") as picture:
+        return label_map.rules is None and is_of_one_channel(picture)
 
 
 def upload_data(label_maps: Sequence[LabelMap]) -> bytes:
-    """A file of which LoadImage makes [N, H, W, 3].
+    """A PNG of which LoadImage makes [N, H, W, 3], in the order of the label maps.
 
-    A single map is sent as it is, several in one file in which the order is kept.
+    Raises PriorError for what is no picture, what `read_label_file` refuses, and ids that have
+    neither colors nor a grey level.
     """
-    if len(label_maps) == 1:
-        return label_maps[0].path.read_bytes()
-    return animated_png([_pixels(label_map) for label_map in label_maps])
+    frames = [_pixels(label_map) for label_map in label_maps]
+    if len(frames) > 1:
+        return animated_png(frames)
+    data = io.BytesIO()
+    Image.fromarray(frames[0]).save(data, "PNG")
+    return data.getvalue()
 
 
 def _pixels(label_map: LabelMap) -> np.ndarray:
-    """uint8 [H, W, 3 or 4], read as LoadImage reads it."""
+    """uint8 [H, W, 3 or 4]."""
+    if rules := label_map.rules:
+        reading = read_label_file(label_map.path, rules, label_map.name)
+        painted: np.ndarray = rules.palette.paint(reading.ids).numpy()
+        return painted
     picture = _opened(label_map)
+    if is_of_one_channel(picture):
+        return _grey(picture, label_map.name)
+    if is_made_visible(picture):
+        raise PriorError(
+            f"label map {label_map.name} holds class ids, with a color table that makes them "
+            "visible (grey, or PASCAL VOC's); give the --palette in whose colors they are sent"
+        )
     return np.array(picture.convert("RGBA" if _has_alpha(picture) else "RGB"))
+
+
+def _grey(picture: Image.Image, name: str) -> np.ndarray:
+    """Ids as grey levels, uint8 [H, W, 3]."""
+    ids = values_of(picture, f"label map {name}")
+    wrong = ids[(ids < 0) | (ids > 255)]
+    if len(wrong):
+        raise PriorError(
+            f"label map {name} holds class id {wrong[0]}; ids go to a server as grey levels of 8 "
+            "bits, 0..255. Give the --palette that has a color for each id, or rename them with "
+            "--id-map"
+        )
+    return np.repeat(ids.astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _opened(label_map: LabelMap) -> Image.Image:
@@ -88,4 +148,6 @@ def _opened(label_map: LabelMap) -> Image.Image:
 
 
 def _has_alpha(picture: Image.Image) -> bool:
+    if is_of_one_channel(picture):
+        return False
     return "A" in picture.getbands() or (picture.mode == "P" and "transparency" in picture.info)

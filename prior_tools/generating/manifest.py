@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -16,6 +17,8 @@ from typing import Any
 from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
 from ..errors import PriorError, listing
 from ..json_values import items, parsed, table, text
+from ..labels.palettes import PALETTES, Palette
+from ..labels.reading import LabelRules
 from .jobs import Job
 from .label_maps import LabelMap
 from .node_warnings import NodeWarning, WarningCounts
@@ -162,19 +165,35 @@ def record_warnings(folder: Path, warnings: WarningCounts) -> None:
 
 
 def describe_run(
-    workflow: PreparedWorkflow, label_maps: Iterable[LabelMap], seed: int, batch: int
+    workflow: PreparedWorkflow,
+    label_maps: Iterable[LabelMap],
+    seed: int,
+    batch: int,
+    rules: LabelRules | None = None,
 ) -> dict[str, Any]:
     """All that the images of a run depend on, as JSON data.
 
-    seed, batch: of the command line.
+    seed, batch: of the command line; rules: of the label maps.
     """
     return {
         **workflow.names(),
         "seed": seed,
         "batch": batch,
+        "palette": _named(rules.palette) if rules else None,
+        "id map": _digest(sorted(rules.id_map.items())) if rules and rules.id_map else None,
         "workflow": workflow.blank(),
         "label maps": {label_map.name: label_map.sha256 for label_map in label_maps},
     }
+
+
+def _named(palette: Palette) -> str:
+    """A palette by its name, and where that does not tell by its content."""
+    name = palette.name
+    return name if PALETTES.get(name) == palette else f"{name} ({_digest(palette.to_json())})"
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:8]
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

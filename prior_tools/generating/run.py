@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from ..errors import PriorError
+from ..errors import PriorError, reason
 from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
 from .driver import Driver
 from .jobs import Job
@@ -82,7 +82,9 @@ def _object_info(client: ComfyClient) -> dict[str, Any]:
             raise PriorError(
                 f"{client.url}: HTTP 404: no ComfyUI is at this path; mend --server"
             ) from error
-        raise PriorError(f"{client.url} does not answer as ComfyUI does: {error}") from error
+        raise PriorError(
+            f"{client.url} does not answer as ComfyUI does: {reason(error)}"
+        ) from error
     return info
 
 

@@ -22,7 +22,7 @@ def read_workflow(path: Path) -> dict[str, Any]:
     try:
         workflow: dict[str, Any] = parsed(path.read_bytes(), constants=True)
     except ValueError as error:
-        raise PriorError(f"--workflow {path} is no JSON file: {error}") from error
+        raise PriorError(f"--workflow {path} is no JSON file to be read: {error}") from error
     if not (is_ui_format(workflow) or _is_api_format(workflow)):
         raise PriorError(
             f"--workflow {path} is no ComfyUI workflow; save one with Save or Export (API)"

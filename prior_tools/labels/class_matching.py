@@ -9,36 +9,50 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError, listing
-from .colors import decode_label_image
 from .palettes import Palette
+from .reading import LabelRules, read_label_images
+from .tally import LabelTally
 
 # Names of one thing in several datasets. A class takes the first name of its row that the other
 # palette has, so the most general ones come first; a class in several rows tries them in order.
 _SAME = (
-    ("sidewalk", "pavement", "path"),
+    ("lane marking - general", "lane markings drivable"),
+    ("road", "service lane", "bike lane", "crosswalk - plain", "lane marking - crosswalk",
+     "lane marking - general", "lane markings drivable", "lane markings non-drivable",
+     "road shoulder", "pothole"),
+    ("sidewalk", "pavement", "pedestrian area", "path", "curb", "curb cut"),
     ("building", "building-other", "house", "skyscraper"),
     ("wall", "wall-other", "wall-concrete", "wall-brick", "wall-stone", "wall-panel", "wall-tile",
      "wall-wood", "structural-other"),
-    ("fence", "railing", "bannister", "cage"),
-    ("pole", "streetlight", "column"),
-    ("traffic sign", "sign", "signboard", "stop sign", "trade name"),
-    ("vegetation", "tree", "plant-other", "plant", "bush", "palm", "potted plant", "leaves",
-     "branch", "flower"),
+    ("fence", "railing", "bannister", "cage", "guard rail", "barrier"),
+    ("streetlight", "street light"),
+    ("pole", "column pole", "streetlight", "street light", "column", "utility pole", "polegroup"),
+    ("traffic sign", "sign", "sign symbol", "traffic sign (front)", "signboard", "stop sign",
+     "trade name", "traffic sign (back)"),
+    ("signboard", "billboard"),
+    ("potted plant", "pottedplant"),
+    ("vegetation", "tree", "vegetation misc", "plant-other", "plant", "bush", "palm",
+     "potted plant", "pottedplant", "leaves", "branch", "flower"),
     ("terrain", "grass", "earth", "ground-other", "field", "land", "dirt", "mud", "gravel", "sand"),
     ("sky", "sky-other", "clouds", "fog"),
-    ("person", "pedestrian"),
-    ("rider", "bicyclist", "person", "pedestrian"),
-    ("car", "van"),
-    ("truck", "van"),
-    ("motorcycle", "minibike"),
+    ("person", "pedestrian", "child"),
+    ("rider", "bicyclist", "motorcyclist", "other rider", "person", "pedestrian"),
+    ("car", "van", "suv pickup truck"),
+    ("truck", "truck bus", "van"),
+    ("bus", "truck bus"),
+    ("motorcycle", "motorbike", "minibike", "motorcycle scooter"),
+    ("train", "on rails"),
+    ("airplane", "aeroplane"),
+    ("animal", "ground animal"),
+    ("railroad", "rail track"),
     ("boat", "ship"),
     ("sofa", "couch"),
-    ("tv", "television receiver", "monitor", "screen"),
+    ("tv", "tvmonitor", "television receiver", "monitor", "screen"),
     ("ceiling", "ceiling-other", "ceiling-tile"),
     ("floor", "floor-other", "floor-wood", "floor-tile", "floor-stone", "floor-marble"),
     ("cabinet", "cupboard", "wardrobe"),
     ("rug", "carpet", "mat"),
-    ("table", "dining table", "coffee table"),
+    ("table", "dining table", "diningtable", "coffee table"),
     ("desk", "desk-stuff"),
     ("windowpane", "window-other"),
     ("blind", "window-blind"),
@@ -50,6 +64,7 @@ _SAME = (
     ("food", "food-other"),
     ("oven", "stove"),
     ("clothes", "apparel", "cloth", "textile-other"),
+    ("trash can", "ashcan"),
     ("bag", "handbag", "backpack", "suitcase"),
 )  # fmt: skip
 
@@ -62,13 +77,13 @@ class Conversion:
         classes: class id -> the other palette's class id, of the classes in the image.
         lost: class ids in the image that the other palette has nothing for.
         lost_share: fraction of pixels in them.
-        unmatched: fraction of pixels that were in no color of the palette.
+        tally: what was found in the image, see `findings`.
     """
 
     classes: dict[int, int]
     lost: tuple[int, ...]
     lost_share: float
-    unmatched: float
+    tally: LabelTally
 
 
 def matching_classes(
@@ -85,10 +100,13 @@ def matching_classes(
         ids = range(256) if source.is_grey else source.colors
         found = {i: i for i in ids if target.holds(i)}
     else:
-        there = {name: i for i, name in target.names.items() if i in target.colors}
+        there: dict[str, int] = {}
+        for class_id, name in target.names.items():
+            if class_id in target.colors:
+                there.setdefault(name.casefold(), class_id)
         found = {}
         for class_id, name in source.names.items():
-            partner = _partner(name, there)
+            partner = _partner(name.casefold(), there)
             if partner is not None:
                 found[class_id] = partner
     for class_id, other in (changes or {}).items():
@@ -121,16 +139,22 @@ def convert_label_image(
     target: Palette,
     changes: Mapping[int, int | None] | None = None,
 ) -> tuple[Tensor, Conversion]:
-    """A label image in another palette's colors; black where there is no class for a pixel.
+    """A label image in another palette's colors.
+
+    Where there is no class for a pixel it is painted as unknown; see `Palette.paint`.
 
     Args:
-        image: [N, H, W, 3], floats in 0..1, in the colors of `source`.
+        image: [N, H, W, 3], floats in 0..1, in the colors of `source`, or of its ids.
         changes: see `matching_classes`.
 
     Returns:
         float32 [N, H, W, 3] in 0..1, and what became of the classes.
+
+    Raises PriorError as `read_label_images` does.
     """
-    ids, unmatched = decode_label_image(image, source)
+    rules = LabelRules(source, source.ignore_ids)
+    reading = read_label_images(image, rules, "the label image")
+    ids = reading.ids
     partners = matching_classes(source, target, changes)
     present = [int(i) for i in ids.unique() if i >= 0]
     table = torch.full((max([*present, 0]) + 2,), -1)
@@ -140,10 +164,8 @@ def convert_label_image(
     converted = table[ids]
     lost = tuple(i for i in present if i not in partners and i not in source.ignore_ids)
     share = torch.isin(ids, torch.tensor(lost, dtype=torch.int64)).double().mean()
-    painted = target.paint(converted).float() / 255
-    painted[converted < 0] = 0
-    return painted, Conversion(
-        {i: partners[i] for i in present if i in partners}, lost, float(share), unmatched
+    return target.paint(converted).float() / 255, Conversion(
+        {i: partners[i] for i in present if i in partners}, lost, float(share), reading.tally
     )
 
 
@@ -163,7 +185,7 @@ def _class(text: str, palette: Palette) -> int:
     if text.isdecimal() and len(text) <= 9 and palette.holds(int(text)):
         return int(text)
     for class_id, name in palette.names.items():
-        if name == text.lower():
+        if name.casefold() == text.casefold():
             return class_id
     known = listing([f"{name} ({i})" for i, name in palette.names.items()], 20)
     raise PriorError(f"palette '{palette.name}' has no class {text!r}; it has {known or '0..255'}")

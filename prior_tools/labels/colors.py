@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import PriorError
-from .palettes import PALETTES, Palette, color_codes, get_palette
+from .palette_colors import Color, color_codes
+from .palettes import PALETTES, Palette, get_palette
 
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
@@ -27,77 +31,115 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
     Returns:
         (ids int64 [H, W] or [N, H, W], unmatched fraction). A pixel matches the nearest color if
         that lies within less than half the palette's smallest color distance; others are -1.
-        With plain grey ids a pixel matches if it is grey, to within one level.
+        With plain grey ids a pixel matches if its channels are equal.
 
     >>> image = torch.tensor([[[128, 64, 128], [130, 64, 126], [255, 255, 255], [0, 0, 192]]])
     >>> decode_label_image(image, "camvid")  # road, nearly road, no class, pavement
     (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
-    palette = get_palette(palette)
-    pixels = _checked(image)
+    ids, unknown = decode_colors(_checked(image), get_palette(palette))
+    return ids, sum(unknown.values()) / max(1, ids.numel())
+
+
+def decode_colors(pixels: Tensor, palette: Palette) -> tuple[Tensor, Counter[Color]]:
+    """Class ids int64 [...] of colors [..., 3], and how many pixels are of each unknown color.
+
+    See `decode_label_image`.
+    """
     ids = torch.empty(pixels.shape[:-1], dtype=torch.int64)
     flat_pixels, flat_ids = pixels.reshape(-1, pixels.shape[-1]), ids.view(-1)
-    matched = 0
+    unknown: Counter[Color] = Counter()
     # A part at a time: all that is in between takes a hundred bytes a pixel.
     for start in range(0, len(flat_ids), _PART):
         part = slice(start, start + _PART)
-        flat_ids[part], known = _decoded(_as_levels(flat_pixels[part]), palette)
-        matched += known
-    return ids, 1 - matched / len(flat_ids) if len(flat_ids) else 0.0
+        flat_ids[part], codes, counts = _decoded(_as_levels(flat_pixels[part]), palette)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            unknown[code >> 16, code >> 8 & 255, code & 255] += count
+    return ids, unknown
 
 
-def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, int]:
-    """Class ids [M] of levels [M, 3], and how many match a color."""
-    ids = torch.full(pixels.shape[:-1], -1)
+def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor]:
+    """Class ids [M] of levels [M, 3]; codes and counts of the unknown colors."""
     if palette.is_grey:
         # Side by side: three times as fast as the extremes of three values each.
         r, g, b = pixels.T.contiguous()
-        matched = r.maximum(g).maximum(b) - r.minimum(g).minimum(b) <= 1
-        ids = torch.where(matched, g, ids)
-    else:
-        codes, code_ids = palette._exact
-        pixel_codes = color_codes(pixels)
-        at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
-        matched = codes[at] == pixel_codes
-        ids = torch.where(matched, code_ids[at], ids)
-        if not matched.all():
-            # Resized and compressed label images have many near colors but few distinct ones.
-            near, inverse = pixel_codes[~matched].unique(return_inverse=True)
-            near_ids, near_matched = _nearest(near, palette)
-            ids[~matched] = near_ids[inverse]
-            matched[~matched] = near_matched[inverse]
-    return ids, int(matched.sum())
+        matched = (r == g) & (g == b)
+        ids = torch.where(matched, g, -1)
+        unknown, counts = color_codes(pixels[~matched]).unique(return_counts=True)
+        return ids, unknown, counts
+    codes, code_ids = palette._exact
+    pixel_codes = color_codes(pixels)
+    at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
+    matched = codes[at] == pixel_codes
+    ids = torch.where(matched, code_ids[at], -1)
+    # Resized and compressed label images have many near colors but few distinct ones.
+    near, inverse, counts = pixel_codes[~matched].unique(return_inverse=True, return_counts=True)
+    near_ids, near_matched = _nearest(near, palette)
+    ids[~matched] = near_ids[inverse]
+    return ids, near[~near_matched], counts[~near_matched]
 
 
-def likely_palettes(image: Tensor | np.ndarray) -> list[tuple[str, float]]:
-    """Names of the palettes that leave the least of an image without a class, best first.
+def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
+    """The built-in palettes that know the classes of most of these pixels, best first.
 
-    With the fractions; only those that know the class of at least half of the pixels.
+    Args:
+        colors: color -> number of pixels.
+
+    Returns:
+        (name, fraction of the pixels that it gives a class which is not ignored), from a half up.
     """
-    pixels = _checked(image).flatten(0, -2)
-    sample = _as_levels(pixels[:: max(1, len(pixels) // 20_000)])
+    pixels, counts = torch.tensor([*colors]), torch.tensor([*colors.values()]).double()
     found = []
     for name, palette in PALETTES.items():
-        ids = decode_label_image(sample[None], palette)[0]
-        # Black is unlabelled in most palettes and says little for any of them.
+        if palette.is_grey or not colors:
+            continue
+        ids = decode_colors(pixels, palette)[0]
         told = (ids >= 0) & ~torch.isin(ids, torch.tensor(palette.ignore_ids, dtype=torch.int64))
-        found.append((name, 1 - float(told.double().mean())))
-    return sorted((f for f in found if f[1] <= MOST_UNMATCHED), key=lambda f: f[1])
+        found.append((name, float((told * counts).sum() / counts.sum())))
+    return sorted((f for f in found if f[1] >= 1 - MOST_UNMATCHED), key=lambda f: -f[1])
+
+
+def what_fits(colors: Mapping[Color, int], palette: Palette) -> str:
+    """What unknown colors of a palette may be, in words."""
+    fitting = [(name, share) for name, share in fitting_palettes(colors) if name != palette.name]
+    if fitting:
+        near = [f for f in fitting if f[1] > fitting[0][1] - 0.1][:3]
+        return "palette " + ", ".join(
+            f"{name} {share:.0%}" if i else f"{name} has {share:.0%} of them"
+            for i, (name, share) in enumerate(near)
+        )
+    levels = {color[0] for color in colors}
+    if colors and all(len(set(color)) == 1 for color in colors):
+        holding = [n for n, p in PALETTES.items() if all(p.holds(level) for level in levels)]
+        if holding:
+            return f"they are grey, and could be class ids of {', '.join(holding)}"
+    return "no built-in palette has them"
+
+
+def shown(colors: Mapping[Color, int], pixels: int, most: int = 3) -> str:
+    """The most frequent colors and their shares of so many pixels, in words."""
+    frequent = Counter(colors).most_common(most)
+    return ", ".join(f"{color} {count / pixels:.1%}" for color, count in frequent)
 
 
 def check_matched(
-    image: Tensor | np.ndarray, unmatched: float, palette: Palette, what: str
+    unknown: Mapping[Color, int], matched: int, palette: Palette, what: str, pixels: int
 ) -> None:
-    """Raise PriorError if most pixels of `what` are in no color of the palette."""
-    if unmatched <= MOST_UNMATCHED:
+    """Raise PriorError if more pixels of `what` are of unknown colors than of a class.
+
+    Args:
+        unknown: color -> number of pixels.
+        matched: number of pixels of a class that is not ignored.
+        pixels: of the whole picture; black and other colors of "no class" are not counted above.
+    """
+    count = sum(unknown.values())
+    if count <= MOST_UNMATCHED * (count + matched):
         return
-    likely = [(name, part) for name, part in likely_palettes(image) if name != palette.name]
-    near = [f"{n} ({1 - part:.0%} match)" for n, part in likely if part < likely[0][1] + 0.1]
-    hint = f"it may be {' or '.join(near)}" if near else "no known palette fits it either"
     raise PriorError(
-        f"{what} matches no class color of palette '{palette.name}' in {unmatched:.1%} of its "
-        f"pixels; {hint}. Choose the palette that the label map was drawn with, and avoid JPEG "
-        "and smooth resizing of label maps"
+        f"{what} is in no color of palette '{palette.name}' in {count / pixels:.1%} of its pixels, "
+        f"and of its classes in {matched / pixels:.1%}; unknown are {shown(unknown, pixels)}: "
+        f"{what_fits(unknown, palette)}. Choose the palette that the label map was drawn with, and "
+        "avoid JPEG and smooth resizing of label maps"
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import PriorError
 from ..whole_numbers import check_downscale_factor
-from .colors import check_matched, decode_label_image
 from .geometry import fit_labels, resize_labels
 from .palettes import Palette, get_palette
+from .reading import LabelRules, read_label_images
 
 
 def labels_on_grid(
@@ -38,18 +37,20 @@ def labels_on_grid(
     tensor([[[0, 0, 0, 0],
              [8, 3, 3, 3]]])
     """
+    palette = get_palette(palette)
+    rules = LabelRules(palette, palette.ignore_ids)
+    ids = read_label_images(label_image, rules, "the label image").ids
+    return ids_on_grid(ids, downscale_factor, method)
+
+
+def ids_on_grid(ids: Tensor, downscale_factor: int = 8, method: str = "majority") -> Tensor:
+    """Class ids [N, H, W] on latent cells; see `labels_on_grid`."""
     factor = check_downscale_factor(downscale_factor)
-    image = torch.as_tensor(label_image)
-    if image.ndim != 4 or image.shape[-1] < 3:
-        raise PriorError(f"label images have shape {tuple(image.shape)}; expected [N, H, W, 3]")
-    height, width = (side // factor for side in image.shape[1:3])
+    height, width = (side // factor for side in ids.shape[1:])
     if height < 1 or width < 1:
         raise PriorError(
-            f"the label image has {image.shape[2]}x{image.shape[1]} pixels; expected "
-            f"at least {factor}x{factor}"
+            f"the label image has {ids.shape[2]}x{ids.shape[1]} pixels; expected at least "
+            f"{factor}x{factor}"
         )
-    palette = get_palette(palette)
-    ids, unmatched = decode_label_image(image, palette)
-    check_matched(image, unmatched, palette, "the label image")
     ids = fit_labels(ids, (width * factor, height * factor))
     return resize_labels(ids, (height, width), method)

@@ -10,14 +10,12 @@ from ..errors import PriorError
 from ..json_values import parsed
 from ..text_file import read_text
 from .ids import id_map_of, is_id_map, parse_id_map
-
-# The labels of Cityscapes that are evaluated, in the order of their trainIds.
-_CITYSCAPES_EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+from .tables import CITYSCAPES_EVALUATED
 
 # Official label id -> trainId; 255 is ignored. -1, of licence plates, is 255 in a file of 8 bits.
 # An id that Cityscapes does not have is not listed, so that wrong files are noticed.
 CITYSCAPES_TRAIN_IDS: Mapping[int, int] = dict.fromkeys((-1, *range(34), 255), 255) | {
-    label_id: train_id for train_id, label_id in enumerate(_CITYSCAPES_EVALUATED)
+    label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_EVALUATED)
 }
 
 # Files in which 0 means no class and classes count from 1, for a palette that counts from 0, and
@@ -82,7 +80,7 @@ def _parsed_file(text: str, what: str) -> dict[int, int]:
 
 
 def _json_entries(text: str) -> Iterator[str]:
-    data = parsed(text, once=True)
+    data = parsed(text)
     pairs = data.items() if isinstance(data, dict) else data
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import PriorError
+from ..errors import PriorError, listing
 from ..json_values import by_id, integer, items, table, text
 from ..whole_numbers import whole, whole_numbers
-from . import tables
+from .built_in_palettes import definitions
 from .ids import MAX_CLASS_ID, check_integers
-
-Color = tuple[int, int, int]
+from .palette_colors import Color, color_codes, free_colors
 
 # A palette is compared color by color with itself and with a label image's.
-_MOST_COLORS = 4096
+MOST_COLORS = 4096
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,16 @@ class Palette:
 
     Attributes:
         name: what a person calls it.
-        colors: class id -> (r, g, b) in 0..255. Where two classes share a color, a label image
-            cannot tell them apart and the lower id wins. Empty for plain grey ids.
+        colors: class id -> (r, g, b) in 0..255; of its own for each class that is not ignored (see
+            `own_colors`). Empty for plain grey ids.
         names: class id -> name.
         void: colors that mean "no class": exactly these decode to -1 without counting as
-            unmatched.
+            unmatched. The first one paints unknown pixels and ignored classes without a color. If
+            there is none they are painted as an ignored class, or in a color that is free.
         ignore_ids: classes that statistics leave out unless told otherwise.
 
     Raises PriorError for class ids outside 0..MAX_CLASS_ID, colors that are none, more than 4096
-    colors, and names that are no texts.
+    colors, two classes of one color, and names that are no texts.
 
     >>> roofs = Palette("roofs", {0: (0, 0, 0), 1: (255, 0, 0)}, {0: "ground", 1: "roof"})
     >>> roofs.paint(torch.tensor([0, 1])).tolist()
@@ -71,10 +72,27 @@ class Palette:
             "void": tuple(color(levels) for levels in self.void),
             "ignore_ids": whole_numbers(self.ignore_ids, f"an ignored id {this}", 0, 2**31),
         }
-        if len(taken["colors"]) + len(taken["void"]) > _MOST_COLORS:
-            raise PriorError(f"palette {self.name!r} has more than {_MOST_COLORS} colors")
+        if len(taken["colors"]) + len(taken["void"]) > MOST_COLORS:
+            raise PriorError(f"palette {self.name!r} has more than {MOST_COLORS} colors")
         for name, value in taken.items():
             object.__setattr__(self, name, value)
+        self._check_colors()
+
+    def _check_colors(self) -> None:
+        """Raise PriorError if two classes cannot be told apart, ignored ones excepted."""
+        first: dict[Color, int] = {}
+        for class_id, color in sorted(self.colors.items()):
+            other = first.setdefault(color, class_id)
+            if other != class_id and not {other, class_id} <= {*self.ignore_ids}:
+                raise PriorError(
+                    f"classes {other} and {class_id} of palette {self.name!r} have one color, "
+                    f"{color}; expected a color of its own for each class that is not ignored"
+                )
+            if color in self.void and class_id not in self.ignore_ids:
+                raise PriorError(
+                    f"class {class_id} of palette {self.name!r} has the color {color}, which is "
+                    "also a void one; expected a color of its own"
+                )
 
     def __repr__(self) -> str:
         return f"Palette({self.name!r}, {len(self.colors)} colors)"
@@ -88,12 +106,46 @@ class Palette:
         """
         return not self.colors
 
+    @property
+    def unknown_color(self) -> Color:
+        """What paints unknown pixels: it decodes to unknown or to an ignored class.
+
+        Raises PriorError for plain ids of which none is ignored.
+
+        >>> PALETTES["ade20k"].unknown_color, PALETTES["grey_ids"].unknown_color
+        ((0, 0, 0), (255, 255, 255))
+        """
+        if self.is_grey:
+            levels = [class_id for class_id in self.ignore_ids if self.holds(class_id)]
+            if not levels:
+                raise PriorError(
+                    f"palette '{self.name}' paints ids and ignores none, so that unknown pixels "
+                    "cannot be painted; expected an ignored id in 0..255"
+                )
+            return (levels[0],) * 3
+        ignored = [self.colors[i] for i in sorted(self.ignore_ids) if i in self.colors]
+        return next(chain(self.void, ignored, free_colors(self.colors.values())))
+
+    @property
+    def by_color(self) -> Mapping[Color, int]:
+        """Color -> class id; -1 for void ones.
+
+        >>> PALETTES["camvid"].by_color[128, 64, 128]
+        3
+        """
+        return self._by_color
+
+    @cached_property
+    def _by_color(self) -> dict[Color, int]:
+        ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
+        for color in (*self.void, *(() if self.is_grey else (self.unknown_color,))):
+            ids.setdefault(color, -1)
+        return ids
+
     @cached_property
     def _table(self) -> tuple[Tensor, Tensor]:
-        """(colors int64 [M, 3], class ids int64 [M]): distinct colors, void ones with id -1."""
-        ids = {color: class_id for class_id, color in sorted(self.colors.items(), reverse=True)}
-        for color in self.void:
-            ids.setdefault(color, -1)
+        """(colors int64 [M, 3], class ids int64 [M]) of `by_color`."""
+        ids = self._by_color
         return torch.tensor(list(ids), dtype=torch.int64), torch.tensor(list(ids.values()))
 
     @cached_property
@@ -120,21 +172,50 @@ class Palette:
         return 0 <= class_id <= 255 if self.is_grey else class_id in self.colors
 
     def paint(self, ids: Tensor) -> Tensor:
-        """Class ids [...] to colors uint8 [..., 3]; black where an id has none.
+        """Class ids [...] to colors uint8 [..., 3].
 
-        Raises PriorError for ids that are no integers.
+        -1, unknown, and ignored ids without a color are painted in `unknown_color`. Raises
+        PriorError for other ids without a color, and for ids that are no integers.
 
-        >>> PALETTES["camvid"].paint(torch.tensor([[3, -1]]))  # road
+        >>> PALETTES["camvid"].paint(torch.tensor([[3, -1]]))  # road, and the unlabelled's color
         tensor([[[128,  64, 128],
                  [  0,   0,   0]]], dtype=torch.uint8)
         """
         check_integers(ids)
-        if self.is_grey:
-            return ids.clamp(0, 255).to(torch.uint8).unsqueeze(-1).expand(*ids.shape, 3)
-        lookup = torch.zeros(max(self.colors) + 2, 3, dtype=torch.uint8)
-        for class_id, color in self.colors.items():
-            lookup[class_id] = torch.tensor(color, dtype=torch.uint8)
-        return lookup[torch.where(ids < 0, len(lookup) - 1, ids).clamp(max=len(lookup) - 1)]
+        table, known = self._paints
+        unknown = len(table) - 1
+        at = torch.where((ids < 0) | (ids > unknown), unknown, ids).to(torch.int64)
+        if not (found := known[at]).all():
+            loose = ids[~found].unique()
+            self._check_ignored(loose[loose != -1].tolist())
+            table = torch.where(known.unsqueeze(-1), table, torch.tensor(self.unknown_color))
+        return table.to(torch.uint8)[at]
+
+    @cached_property
+    def _paints(self) -> tuple[Tensor, Tensor]:
+        """(int64 [M + 1, 3], bool [M + 1]): the color of each id, and whether it has one.
+
+        The last is that of what is unknown.
+        """
+        colors = {i: (i, i, i) for i in range(256)} if self.is_grey else self.colors
+        table = torch.zeros(max(colors) + 2, 3, dtype=torch.int64)
+        known = torch.zeros(len(table), dtype=torch.bool)
+        known[list(colors)] = True
+        table[list(colors)] = torch.tensor(list(colors.values()))
+        return table, known
+
+    def _check_ignored(self, class_ids: list[int]) -> None:
+        """Raise PriorError for ids without a color that are not ignored either."""
+        wrong = [str(class_id) for class_id in class_ids if class_id not in self.ignore_ids]
+        if wrong:
+            expected = (
+                "expected 0..255 for grey levels; choose a palette with colors"
+                if self.is_grey
+                else "expected ids of the palette, -1 where there is no class"
+            )
+            raise PriorError(
+                f"palette '{self.name}' has no color for class ids {listing(wrong)}; {expected}"
+            )
 
     def to_json(self) -> dict[str, object]:
         """Plain data for a file's header.
@@ -185,76 +266,14 @@ def get_palette(palette: Palette | str) -> Palette:
     return PALETTES[palette]
 
 
-def color_codes(colors: Tensor) -> Tensor:
-    """Levels [..., 3] in 0..255 as one number each."""
-    return (colors[..., 0] << 16) | (colors[..., 1] << 8) | colors[..., 2]
-
-
 def _color(values: object, what: str) -> Color:
     """A color out of a file's plain data."""
     r, g, b = (integer(level, 0, 255, f"a level of {what}") for level in items(values, what))
     return r, g, b
 
 
-def _levels(color: str) -> Color:
-    r, g, b = map(int, color.split())
-    return r, g, b
-
-
-def _rows(table: str) -> list[tuple[str, Color]]:
-    lines = (line.rpartition(": ") for line in table.strip().splitlines())
-    return [(name, _levels(color)) for name, _, color in lines]
-
-
-@cache
-def _palettes() -> dict[str, Palette]:
-    ade = dict(enumerate(_rows(tables.ADE20K), start=1)) | {0: ("other", (0, 0, 0))}
-    ade_names = {i: name for i, (name, _) in ade.items()}
-    # The published ADE20K ControlNet writes the id itself in base 7, 30 grey levels per digit.
-    base7 = {i: (30 * (i // 49), 30 * (i // 7 % 7), 30 * (i % 7)) for i in ade}
-    coco_ids = [i for i in range(182) if i not in tables.COCO_STUFF_UNUSED_IDS]
-    coco_names = " ".join(tables.COCO_STUFF.split()).split(", ")
-    cityscapes, camvid = (dict(enumerate(_rows(t))) for t in (tables.CITYSCAPES, tables.CAMVID))
-    palettes = [
-        Palette(
-            "ade20k",
-            {i: color for i, (_, color) in ade.items()},
-            ade_names,
-            ignore_ids=(0,),
-        ),
-        Palette("ade20k_base7", base7, ade_names, ignore_ids=(0,)),
-        Palette(
-            "cityscapes",
-            {i: color for i, (_, color) in cityscapes.items()},
-            {i: name for i, (name, _) in cityscapes.items()},
-            void=tuple(_levels(line) for line in tables.CITYSCAPES_VOID.strip().splitlines()),
-            ignore_ids=(255,),
-        ),
-        Palette(
-            "coco_stuff",
-            {i: bit_color(i + 1) for i in coco_ids},
-            dict(zip(coco_ids, coco_names, strict=True)),
-            void=((0, 0, 0),),
-            ignore_ids=(255,),
-        ),
-        Palette(
-            "camvid",
-            {i: color for i, (_, color) in camvid.items()},
-            {i: name for i, (name, _) in camvid.items()},
-            ignore_ids=(11,),
-        ),
-        Palette("grey_ids", {}, ignore_ids=(255,)),
-    ]
-    return {palette.name: palette for palette in palettes}
-
-
-def bit_color(index: int) -> Color:
-    """The color code of PASCAL VOC, which COCO-Stuff uses for id + 1: bits dealt to r, g, b."""
-    levels = [0, 0, 0]
-    for bit in range(8):
-        for channel in range(3):
-            levels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-    return levels[0], levels[1], levels[2]
-
-
-PALETTES: Mapping[str, Palette] = _palettes()
+PALETTES: Mapping[str, Palette] = {
+    one.name: Palette(one.name, one.colors, one.names, one.void, one.ignore_ids)
+    for one in definitions()
+}
+"""Colors and names of the classes of common datasets."""

@@ -1,4 +1,7 @@
-"""Colors and names of the classes of common datasets: facts, kept apart from the code."""
+"""Colors and names of the classes of common datasets: facts, kept apart from the code.
+
+Where a dataset gives two classes one color, so does its table.
+"""
 
 # The 150 scene-parsing classes of ADE20K in order: name, then its usual color as r,g,b.
 ADE20K = """
@@ -154,14 +157,27 @@ clock: 102 255 0
 flag: 92 0 255
 """
 
-# Cityscapes: the 19 training classes in the order of their trainIds.
+# Cityscapes: the labels in the order of their ids. Licence plates have the color of cars and no id.
 CITYSCAPES = """
+unlabeled: 0 0 0
+ego vehicle: 0 0 0
+rectification border: 0 0 0
+out of roi: 0 0 0
+static: 0 0 0
+dynamic: 111 74 0
+ground: 81 0 81
 road: 128 64 128
 sidewalk: 244 35 232
+parking: 250 170 160
+rail track: 230 150 140
 building: 70 70 70
 wall: 102 102 156
 fence: 190 153 153
+guard rail: 180 165 180
+bridge: 150 100 100
+tunnel: 150 120 90
 pole: 153 153 153
+polegroup: 153 153 153
 traffic light: 250 170 30
 traffic sign: 220 220 0
 vegetation: 107 142 35
@@ -172,26 +188,14 @@ rider: 255 0 0
 car: 0 0 142
 truck: 0 0 70
 bus: 0 60 100
+caravan: 0 0 90
+trailer: 0 0 110
 train: 0 80 100
 motorcycle: 0 0 230
 bicycle: 119 11 32
 """
-
-# Colors in gtFine_color files that training ignores (trainId 255): unlabelled, dynamic, ground,
-# parking, rail track, guard rail, bridge, tunnel, caravan, trailer. Pole groups have the color of
-# poles and licence plates that of cars, so they decode to these.
-CITYSCAPES_VOID = """
-0 0 0
-111 74 0
-81 0 81
-250 170 160
-230 150 140
-180 165 180
-150 100 100
-150 120 90
-0 0 90
-0 0 110
-"""
+# The labels that are evaluated, in the order of their trainIds; BDD100K has the same trainIds.
+CITYSCAPES_EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 # CamVid in the 12-class version of SegNet; class 11 is unlabelled.
 CAMVID = """
@@ -207,6 +211,118 @@ car: 64 0 128
 pedestrian: 64 64 0
 bicyclist: 0 128 192
 unlabelled: 0 0 0
+"""
+
+# CamVid with its 32 classes in the order of its own list, by which tools number them.
+CAMVID_32 = """
+animal: 64 128 64
+archway: 192 0 128
+bicyclist: 0 128 192
+bridge: 0 128 64
+building: 128 0 0
+car: 64 0 128
+cart luggage pram: 64 0 192
+child: 192 128 64
+column pole: 192 192 128
+fence: 64 64 128
+lane markings drivable: 128 0 192
+lane markings non-drivable: 192 0 64
+misc text: 128 128 64
+motorcycle scooter: 192 0 192
+other moving: 128 64 64
+parking block: 64 192 128
+pedestrian: 64 64 0
+road: 128 64 128
+road shoulder: 128 128 192
+sidewalk: 0 0 192
+sign symbol: 192 128 128
+sky: 128 128 128
+suv pickup truck: 64 128 192
+traffic cone: 0 0 64
+traffic light: 0 64 64
+train: 192 64 128
+tree: 128 128 0
+truck bus: 192 128 192
+tunnel: 64 0 64
+vegetation misc: 192 192 0
+void: 0 0 0
+wall: 64 192 0
+"""
+
+# Mapillary Vistas 1.2: the classes in the order of its configuration, which is that of their ids.
+MAPILLARY_VISTAS = """
+bird: 165 42 42
+ground animal: 0 192 0
+curb: 196 196 196
+fence: 190 153 153
+guard rail: 180 165 180
+barrier: 90 120 150
+wall: 102 102 156
+bike lane: 128 64 255
+crosswalk - plain: 140 140 200
+curb cut: 170 170 170
+parking: 250 170 160
+pedestrian area: 96 96 96
+rail track: 230 150 140
+road: 128 64 128
+service lane: 110 110 110
+sidewalk: 244 35 232
+bridge: 150 100 100
+building: 70 70 70
+tunnel: 150 120 90
+person: 220 20 60
+bicyclist: 255 0 0
+motorcyclist: 255 0 100
+other rider: 255 0 200
+lane marking - crosswalk: 200 128 128
+lane marking - general: 255 255 255
+mountain: 64 170 64
+sand: 230 160 50
+sky: 70 130 180
+snow: 190 255 255
+terrain: 152 251 152
+vegetation: 107 142 35
+water: 0 170 30
+banner: 255 255 128
+bench: 250 0 30
+bike rack: 100 140 180
+billboard: 220 220 220
+catch basin: 220 128 128
+cctv camera: 222 40 40
+fire hydrant: 100 170 30
+junction box: 40 40 40
+mailbox: 33 33 33
+manhole: 100 128 160
+phone booth: 142 0 0
+pothole: 70 100 150
+street light: 210 170 100
+pole: 153 153 153
+traffic sign frame: 128 128 128
+utility pole: 0 0 80
+traffic light: 250 170 30
+traffic sign (back): 192 192 192
+traffic sign (front): 220 220 0
+trash can: 140 140 20
+bicycle: 119 11 32
+boat: 150 0 255
+bus: 0 60 100
+car: 0 0 142
+caravan: 0 0 90
+motorcycle: 0 0 230
+on rails: 0 80 100
+other vehicle: 128 64 64
+trailer: 0 0 110
+truck: 0 0 70
+wheeled slow: 0 0 192
+car mount: 32 32 32
+ego vehicle: 120 10 10
+unlabeled: 0 0 0
+"""
+
+# PASCAL VOC, in the order of the ids; colors are dealt by their bits.
+PASCAL_VOC = """
+background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog,
+horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """
 
 # COCO-Stuff: the 171 classes in use, in the order of their ids. Pixel maps count from 0, and the

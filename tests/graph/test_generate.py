@@ -28,6 +28,7 @@ from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools.cli import main
 from prior_tools.generating.jobs import image_seed
+from prior_tools.labels.palettes import bit_color
 
 pytestmark = pytest.mark.slow
 
@@ -236,6 +237,11 @@ def check_images(out: Path, labels: Path, per_map: int, spacing: int = 0, seed: 
         assert np.abs(image[:, label.shape[1] + spacing :] - color).max() <= 1
 
 
+def pixels_of(path: Path) -> tuple[tuple[int, int], bytes]:
+    with Image.open(path) as picture:
+        return picture.size, picture.convert("RGB").tobytes()
+
+
 def log_of_prompts(server: ComfyServer) -> int:
     return server.log_text().count("got prompt")
 
@@ -250,9 +256,9 @@ def test_every_image_is_of_its_label_map_and_seed_and_none_is_made_twice(
     assert "img/s" in said.stderr
     check_images(out, few, 2, seed=4)
     # The label maps lie in a folder of their own, each content once: 00 and 01 are equal.
-    sent = [p.read_bytes() for p in (server.base / "input" / "scp_generate").iterdir()]
+    sent = [pixels_of(p) for p in (server.base / "input" / "scp_generate").iterdir()]
     assert len(sent) == len(set(sent))
-    assert {path.read_bytes() for path in few.rglob("*.png")} <= set(sent)
+    assert {pixels_of(path) for path in few.rglob("*.png")} <= set(sent)
 
     before, prompts = (out / MANIFEST).read_bytes(), log_of_prompts(server)
     run(again)
@@ -275,6 +281,33 @@ def test_every_image_is_of_its_label_map_and_seed_and_none_is_made_twice(
     said = run(again, 2).stderr
     assert "label maps are changed (05.png)" in said
     assert "label maps are gone (06.png)" in said
+
+
+@pytest.mark.parametrize("palette", [None, "grey_ids"])
+def test_label_files_of_every_kind_arrive_as_their_ids(server, command, tmp_path, palette):
+    """The host itself reads some of them otherwise, or not at all."""
+    ids = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 256
+    grey = Image.fromarray(ids.astype(np.uint8))
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    grey.save(folder / "grey.png")
+    Image.fromarray(ids.astype(np.uint16)).save(folder / "deep.png")
+    Image.fromarray(ids.astype(np.int32)).save(folder / "wide.tif")
+    grey.convert("RGB").save(folder / "exif.png", exif=b"Exif\0\0XX\0*\0\0\0\x08\0\0")
+    if palette:
+        grey.putpalette([level for i in range(256) for level in bit_color(i)])
+        grey.save(folder / "table.png")
+    out = tmp_path / "out"
+    again = command(seen_graph(), folder, out, server)
+    run([*again, *(("--palette", palette) if palette else ())])
+    found = sorted(out.glob("*.png"))
+    assert len(found) == len(list(folder.iterdir()))
+    for path in found:
+        image = np.asarray(Image.open(path)).astype(int)[:, :SIDE]
+        # The host cuts off fractions when it makes bytes.
+        assert np.abs(image - (255 - ids[..., None])).max() <= 1, path.name
+    said = run([*again, "--palette", "camvid"], 2).stderr
+    assert f"palette was {palette} and is camvid" in said
 
 
 @pytest.mark.parametrize("size", [3, 16])

@@ -42,7 +42,7 @@ def test_ours_encodes_once(scenes):
 
 
 def test_the_baseline_is_a_real_one_its_joint_and_spatial_moments_are_ours(scenes, baseline):
-    state = collect_moments(
+    state, _ = collect_moments(
         scenes, CountingEncoder(), BuildOptions(label_method="nearest", workers=1)
     )
     ours, theirs = state.finalize(), baseline[1]

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prior_tools import PALETTES, PriorError, decode_label_image
+from prior_tools import PALETTES, Palette, PriorError, decode_label_image
 from prior_tools.labels.class_matching import convert_label_image, matching_classes, parse_changes
+from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 NAMED = [name for name, palette in PALETTES.items() if not palette.is_grey]
 CITY, ADE, CAMVID, GREY = (PALETTES[n] for n in ("cityscapes", "ade20k", "camvid", "grey_ids"))
@@ -53,25 +54,46 @@ def test_plain_ids_keep_their_number():
 
 
 @given(st.lists(st.sampled_from(sorted(CITY.colors)), min_size=1, max_size=12))
-def test_every_pixel_gets_its_partners_color_or_black(ids):
+def test_every_pixel_gets_its_partners_color_or_that_of_the_unknown(ids):
     labels = torch.tensor(ids)[None, None]
     image, found = convert_label_image(CITY.paint(labels).float() / 255, CITY, ADE)
     partners = matching_classes(CITY, ADE)
     decoded, _ = decode_label_image(image, ADE)
-    for was, now, color in zip(ids, decoded[0, 0].tolist(), image[0, 0], strict=True):
+    for was, now in zip(ids, decoded[0, 0].tolist(), strict=True):
         if was in partners:
             assert now == partners[was] == found.classes[was]
         else:
-            assert was in found.lost and float(color.sum()) == 0
+            assert was in found.lost and now in (-1, *ADE.ignore_ids)
     assert found.lost_share == pytest.approx(sum(i not in partners for i in ids) / len(ids))
 
 
-def test_colors_of_no_class_are_black_and_counted():
+@pytest.mark.parametrize("target", PALETTES.values(), ids=lambda p: p.name)
+def test_colors_of_no_class_are_counted_and_are_of_no_class_in_any_palette(target):
+    """Black is the road of one palette and the background of another."""
     image = torch.tensor([[[[128, 64, 128], [1, 254, 3]]]]) / 255
-    converted, found = convert_label_image(image, CITY, ADE)
-    assert found.unmatched == 0.5 and found.lost == ()
-    assert float(converted[0, 0, 1].sum()) == 0
-    assert decode_label_image(converted, ADE)[0].flatten()[0] == 7
+    converted, found = convert_label_image(image, CITY, target, {0: None})
+    assert found.tally.share(found.tally.unknown) == 0.5 and found.lost == (0,)
+    ids, unmatched = decode_label_image(converted, target)
+    assert {*ids.flatten().tolist()} <= {-1, *target.ignore_ids} and unmatched == 0
+
+
+def test_names_are_matched_whatever_their_letters():
+    mine = Palette("mine", {0: (1, 2, 3), 1: (200, 0, 0)}, {0: "Road", 1: "CAR"})
+    assert matching_classes(mine, CITY) == {0: 0, 1: 13}
+    assert matching_classes(CITY, mine)[13] == 1
+    assert parse_changes("car = Truck", mine, CITY) == {1: 14}
+
+
+def test_datasets_of_streets_keep_what_is_ahead_of_a_driver():
+    vistas, label_ids = names(PALETTES["mapillary_vistas"], CITY), PALETTES["cityscapes_label_ids"]
+    assert vistas["lane marking - general"] == vistas["bike lane"] == "road"
+    assert vistas["curb"] == "sidewalk" and vistas["motorcyclist"] == "rider"
+    assert vistas["traffic sign (front)"] == "traffic sign" and vistas["on rails"] == "train"
+    assert names(label_ids, CITY)["polegroup"] == "pole"
+    assert names(PALETTES["camvid32"], CITY)["suv pickup truck"] == "car"
+    assert names(PALETTES["pascal_voc"], ADE)["motorbike"] == "minibike"
+    trained = {i: j for i, j in CITYSCAPES_TRAIN_IDS.items() if j != 255}
+    assert trained.items() <= matching_classes(label_ids, CITY).items()
 
 
 def test_a_palette_to_itself_changes_nothing():

@@ -28,7 +28,8 @@ from prior_tools.cli import main
 from prior_tools.cli.class_names import read_class_names
 from prior_tools.cli.comfy_vae import load_vae
 from prior_tools.cli.device import choose_device
-from prior_tools.cli.output import named
+from prior_tools.cli.output import named, say, warn
+from prior_tools.name_lengths import path_beside
 from prior_tools.vae_fingerprint import fingerprint_weights
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +147,41 @@ def test_a_checkpoint_of_other_options_is_refused_first(tmp_path, capsys):
     assert "resize was crop and is stretch" in fails(capsys, *build_command(tmp_path))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts names in other units")
+@pytest.mark.parametrize("letter", ["a", "\u00e4", "\u4e00"])
+@pytest.mark.parametrize("room", range(0, 24, 2))
+def test_every_name_that_the_prior_may_have_has_room_for_checkpoints(
+    tmp_path, capsys, letter, room
+):
+    most = os.pathconf(tmp_path, "PC_NAME_MAX") - room
+    stem = letter * ((most - len(".safetensors")) // len(os.fsencode(letter)))
+    names = [stem + ".safetensors", stem[:-1] + "b.safetensors"]
+    command = [*build_command(tmp_path), "--out", tmp_path / names[0]]
+    assert "ComfyUI is not in nowhere" in fails(capsys, *command)
+    paths = [
+        path_beside(tmp_path / name, ending)
+        for name in names
+        for ending in (".checkpoint", ".rank1.checkpoint", ".rank1000.checkpoint")
+    ]
+    assert len(set(paths)) == 6
+    Checkpoint(paths[0], {"resize": "crop"}).save(Progress())
+    assert "resize was crop and is stretch" in fails(capsys, *command)
+    for path in paths[1:]:
+        path.touch()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_images_that_links_give_two_names_are_told_of_before_a_vae_is_loaded(tmp_path, capsys):
+    command = build_command(tmp_path)
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "b.png").symlink_to(tmp_path / kind / "a.png")
+    assert main([str(a) for a in command]) == 2
+    said = capsys.readouterr().err
+    assert "warning: 1 of 2 images are files that" in said and "count again: b is a." in said
+    assert main([str(a) for a in (*command, "--limit", "1")]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_pairs_lie_in_the_working_folder_and_nothing_else_does(tmp_path, capsys, monkeypatch):
     argv = build_command(tmp_path)
     at = argv.index("--root")
@@ -189,6 +225,8 @@ def test_class_names_are_read_with_and_without_a_byte_order_mark(tmp_path, file,
         ("a.txt", b"3 road\n3 sky\n", "class id 3 twice, 'road' and 'sky'"),
         ("a.txt", b"70000 road\n", "names class id 70000; expected 0..65535"),
         ("a.json", b'{"-1": "road"}', "names class id -1"),
+        ("a.json", b'{"3": "road", "3": "sky"}', "it holds '3' twice"),
+        ("a.json", b'{"3": "road", "03": "sky"}', "class id 3 twice, 'road' and 'sky'"),
         ("a.json", b'"road"', "it holds 'road'"),
         ("a.json", b"[1]", "the name of 0 is 1"),
         ("a.json", b"[" * 100_000, "is no list of class names"),
@@ -421,6 +459,33 @@ def test_names_cannot_move_the_cursor(tmp_path, capsys):
     printed = succeeds(capsys, "inspect", path)
     assert "\x1b" not in printed and "\r" not in printed
     assert "a\\x1b[2Jb" in printed and "c\\nd" in printed and "Straße" in printed
+
+
+# What clears a screen, begins a line, and turns the letters after it around.
+HOSTILE = "a\x1b[2J\nb\u202egnp"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_of_files_cannot_move_the_cursor_in_messages(tmp_path, capsys):
+    shown = ascii(HOSTILE)[1:-1]
+    prior = make(tmp_path / f"{HOSTILE}.safetensors")
+    other = make(tmp_path / "other.safetensors", seed=1)
+    out = tmp_path / f"{HOSTILE}-out.safetensors"
+    assert main([str(a) for a in ("merge", prior, other, "--out", out)]) == 0
+    printed = capsys.readouterr()
+    assert f"read {tmp_path}/{shown}.safetensors: " in printed.out
+    assert f"wrote {tmp_path}/{shown}-out.safetensors: " in printed.out
+    assert all(c.isprintable() for c in (printed.out + printed.err).replace("\n", ""))
+    # By our errors, and by the system's.
+    assert shown in fails(capsys, "merge", prior, other, "--out", out)
+    assert shown in fails(capsys, "inspect", tmp_path / f"{HOSTILE}-none")
+    prior.write_bytes(b"none")
+    said = fails(capsys, "inspect", prior)
+    assert shown in said and HOSTILE not in said
+    warn(HOSTILE)
+    say(f"{HOSTILE} {named([0], {0: HOSTILE})}")
+    printed = capsys.readouterr()
+    assert printed.err == f"warning: {shown}\n" and printed.out == f"{shown} 0 {shown}\n"
 
 
 def test_the_picture_is_a_png_of_every_size_of_prior(tmp_path, capsys):

@@ -25,6 +25,7 @@ from prior_tools.evaluation.files import (
     read_real,
 )
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
+from prior_tools.labels.reading import LabelRules
 
 SIDE = 64
 FIRST = "scene_00000"
@@ -169,16 +170,18 @@ def test_real_images_are_cut_and_antialiased(tmp_path):
 def test_labels_are_the_part_that_the_images_show(tmp_path):
     ids = np.arange(8 * 24, dtype=np.uint8).reshape(8, 24)
     Image.fromarray(ids).save(tmp_path / "a.png")
-    got = read_labels(tmp_path / "a.png", (64, 64), PALETTES["grey_ids"])
-    assert torch.equal(got, torch.from_numpy(ids[:, 8:16]).long())
+    got, size = read_labels(tmp_path / "a.png", (64, 64), LabelRules(PALETTES["grey_ids"]))
+    assert size == ids.shape[::-1]
+    assert torch.equal(got.ids, torch.from_numpy(ids[:, 8:16]).long())
 
 
 def test_the_part_of_the_labels_is_that_of_the_hint(tmp_path):
     """To the pixel: 5 of 10 columns about the centre would start between two."""
     ids = np.arange(5 * 10, dtype=np.uint8).reshape(5, 10)
     Image.fromarray(ids).save(tmp_path / "a.png")
-    got = read_labels(tmp_path / "a.png", (64, 64), PALETTES["grey_ids"])
-    assert torch.equal(got, torch.from_numpy(ids[:, 2:8]).long())
+    got, size = read_labels(tmp_path / "a.png", (64, 64), LabelRules(PALETTES["grey_ids"]))
+    assert size == ids.shape[::-1]
+    assert torch.equal(got.ids, torch.from_numpy(ids[:, 2:8]).long())
 
 
 def test_damaged_exif_data_and_names_in_other_forms_do_not_matter(tmp_path):
@@ -190,7 +193,8 @@ def test_damaged_exif_data_and_names_in_other_forms_do_not_matter(tmp_path):
     (found,) = match_generated(tmp_path / "images", tmp_path / "labels")
     for read in (read_generated, read_real):
         assert (read(found.image, (8, 8)) == 7).all()
-    assert (read_labels(found.label, (8, 8), PALETTES["grey_ids"]) == 7).all()
+    reading, _ = read_labels(found.label, (8, 8), LabelRules(PALETTES["grey_ids"]))
+    assert (reading.ids == 7).all()
     (tmp_path / "labels" / "a\u00a0b.png").touch()
     (tmp_path / "images" / "a b_00.png").touch()
     with pytest.raises(PriorError, match=r"no label map: a b_00; 'a b' and 'a\\xa0b' look alike"):
@@ -433,7 +437,7 @@ def test_missing_parts_are_told_of(models, scenes, tmp_path, capsys):
         ({"json": "."}, "is a folder"),
         ({"generated": "gone"}, "the generated image folder 'gone' does not exist"),
         ({"real": "gone", "inception": "inception"}, "the real image folder 'gone'"),
-        ({"ignore": ",".join(map(str, range(20))) + ",255"}, "are all classes ignored?"),
+        ({"ignore": ",".join(map(str, range(20))) + ",255"}, "the ids to ignore in --ignore"),
         ({"ignore": "sky"}, "--ignore is 'sky'; expected class ids"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

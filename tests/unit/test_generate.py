@@ -5,17 +5,20 @@ import copy
 import io
 import json
 import os
+import shutil
 import socket
 import ssl
 import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pytest
+import torch
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,11 +26,11 @@ from PIL import Image, ImageSequence
 
 from dev.gate import Gate, passing_on
 from prior_tools.cli import main
+from prior_tools.datasets.label_files import read_label_file
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
 from prior_tools.generating.comfy_client import AccessDenied, ComfyClient, ServerRefused
-from prior_tools.generating.file_names import check_names
 from prior_tools.generating.jobs import MAX_SEED, Job, image_seed, plan
 from prior_tools.generating.label_maps import (
     LabelMap,
@@ -51,6 +54,11 @@ from prior_tools.generating.titled_inputs import find_input, split_setting, type
 from prior_tools.generating.uploads import Uploads
 from prior_tools.generating.work import MOST_LOSSES, GenerationStopped, Work
 from prior_tools.generating.workflow_file import as_prompt, read_workflow
+from prior_tools.labels.colors import decode_label_image
+from prior_tools.labels.palette_colors import bit_color
+from prior_tools.labels.palettes import PALETTES
+from prior_tools.labels.reading import LabelRules
+from prior_tools.name_lengths import check_names
 
 
 def node(class_type, title, **inputs):
@@ -282,7 +290,7 @@ def maps(tmp_path_factory):
         write_map(folder / f"{'ab'[i % 2]}/{i:02}.png", (6, 4) if i % 3 else (4, 6), seed=i)
     write_map(folder / "alpha.png", mode="RGBA")
     (folder / "notes.txt").write_text("no label map")
-    return find_label_maps(folder)
+    return maps_in(folder)
 
 
 @settings(deadline=None)
@@ -323,18 +331,118 @@ def test_label_maps_whose_images_would_share_a_name_are_refused(tmp_path):
     write_map(tmp_path / "a.png")
     write_map(tmp_path / "a.bmp")
     with pytest.raises(PriorError, match=r"a\.bmp and a\.png"):
-        find_label_maps(tmp_path)
+        maps_in(tmp_path)
 
 
-def test_maps_of_sixteen_bits_go_alone(tmp_path):
-    Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(tmp_path / "a.png")
-    maps = find_label_maps(tmp_path)
-    assert len(plan(maps, 1, 1, 0)) == 1
-    with pytest.raises(PriorError, match="more than 8 bits a channel"):
-        plan(maps, 1, 2, 0)
+def sent(label_maps) -> list[np.ndarray]:
+    """What arrives at LoadImage: a PNG of 8 bits in RGB or RGBA without any metadata."""
+    data = upload_data(label_maps)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[24] == 8
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.mode in ("RGB", "RGBA") and not picture.getexif()
+        return [np.array(frame) for frame in ImageSequence.Iterator(picture)]
 
 
-def test_maps_are_sent_together_as_they_are_shown(tmp_path):
+def maps_in(folder, palette=None):
+    """The label maps of a folder, read by a palette."""
+    rules = palette and LabelRules(PALETTES[palette], PALETTES[palette].ignore_ids)
+    return find_label_maps(folder, rules)[0]
+
+
+def counting(ids: torch.Tensor, palette: str) -> torch.Tensor:
+    """Ids with the ignored ones, which may share a color, as unknown."""
+    return torch.where(torch.isin(ids, torch.tensor(PALETTES[palette].ignore_ids)), -1, ids)
+
+
+IDS = np.array([[0, 1, 5], [7, 3, 10]])
+
+
+def write_ids(path: Path, form: str, palette) -> Path:
+    """A label file of IDS in one of the forms that tools write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = (i if palette.holds(i) else -1 for i in range(256))
+    colors = [color for i in known for color in palette.paint(torch.tensor(i)).tolist()]
+    if form == "colors":
+        picture = Image.fromarray(palette.paint(torch.from_numpy(IDS)).contiguous().numpy())
+    elif form in ("uint16", "int32", "float32"):
+        picture = Image.fromarray(IDS.astype(form))
+    else:
+        picture = Image.fromarray(IDS.astype(np.uint8))
+    if form.startswith("table"):
+        tables = {
+            "table of greys": [i for i in range(256) for _ in range(3)],
+            "table of VOC's colors": [level for i in range(256) for level in bit_color(i)],
+            "table of the palette's colors": colors,
+        }
+        picture.putpalette(tables[form])
+    picture.save(path)
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "uint8",
+        "uint16",
+        "int32",
+        "float32",
+        "colors",
+        "table of greys",
+        "table of VOC's colors",
+        "table of the palette's colors",
+    ],
+)
+def test_a_map_arrives_as_the_classes_that_a_build_reads(tmp_path, form, palette, batch):
+    suffix = "tif" if form in ("int32", "float32") else "png"
+    path = write_ids(tmp_path / f"a.{suffix}", form, PALETTES[palette])
+    shutil.copy(path, tmp_path / f"b.{suffix}")
+    label_maps = maps_in(tmp_path, palette)
+    (job, *_) = plan(label_maps, 1, batch, 0)
+    assert len(job.label_maps) == batch
+    rules = LabelRules(PALETTES[palette], PALETTES[palette].ignore_ids)
+    for pixels in sent(job.label_maps):
+        built = read_label_file(path, rules).ids
+        assert torch.equal(counting(built, palette), counting(torch.from_numpy(IDS), palette))
+        assert pixels.shape == (2, 3, 3)
+        ids, unmatched = decode_label_image(pixels, palette)
+        assert torch.equal(counting(ids, palette), counting(built, palette)) and unmatched == 0
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_what_has_no_class_arrives_as_unknown_or_ignored(tmp_path, palette):
+    colors = PALETTES[palette]
+    ids = IDS.astype(np.int32)
+    ids[0, 0], ids[1, 0] = -1, colors.ignore_ids[0]
+    Image.fromarray(ids).save(tmp_path / "a.tif")
+    (pixels,) = sent(maps_in(tmp_path, palette))
+    known = counting(decode_label_image(pixels, palette)[0], palette)
+    assert known[:, 0].tolist() == [-1, -1]
+    assert torch.equal(known[:, 1:], counting(torch.from_numpy(IDS[:, 1:]), palette))
+
+
+@pytest.mark.parametrize("form", ["uint8", "uint16", "int32", "float32"])
+def test_ids_arrive_as_grey_levels_where_no_palette_is_named(tmp_path, form):
+    write_ids(tmp_path / "a.tif", form, PALETTES["grey_ids"])
+    (pixels,) = sent(maps_in(tmp_path))
+    assert np.array_equal(pixels, np.repeat(IDS[..., None], 3, -1))
+    Image.new("1", (3, 2), 1).save(tmp_path / "a.tif")
+    assert (sent(maps_in(tmp_path))[0] == 1).all()
+
+
+@pytest.mark.parametrize("palette", [None, "grey_ids"])
+@pytest.mark.parametrize("strange", [256, -2, 70_000])
+def test_ids_without_color_or_grey_level_are_refused(tmp_path, palette, strange):
+    ids = IDS.astype(np.int32)
+    ids[1, 1] = strange
+    Image.fromarray(ids).save(tmp_path / "a.tif")
+    with pytest.raises(PriorError, match=rf"a\.tif holds class ids? {strange}.*0\.\.(255|65535)"):
+        upload_data(maps_in(tmp_path, palette))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_are_sent_as_they_are_shown(tmp_path, batch):
     """Turned as their EXIF data say, which may be damaged; through links, in any file type."""
     wide = write_map(tmp_path / "maps/a.png")
     exif = Image.Exif()
@@ -346,13 +454,13 @@ def test_maps_are_sent_together_as_they_are_shown(tmp_path):
         for suffix in ("png", "tif"):
             picture.save(tmp_path / f"elsewhere/{suffix}.{suffix}", exif=exif)
     (tmp_path / "maps/more").symlink_to(tmp_path / "elsewhere")
-    maps = find_label_maps(tmp_path / "maps")
-    groups = [job.label_maps for job in plan(maps, 1, 4, 0)]
-    assert [[m.stem for m in group] for group in groups] == [["a", "b"], ["more/png", "more/tif"]]
-    for group, want in zip(groups, (pixels, np.rot90(pixels, -1)), strict=True):
-        with Image.open(io.BytesIO(upload_data(group))) as picture:
-            for frame in ImageSequence.Iterator(picture):
-                assert np.array_equal(np.array(frame), want)
+    maps = maps_in(tmp_path / "maps")
+    groups = [job.label_maps for job in plan(maps, 1, batch, 0)]
+    stems = [m.stem for group in groups for m in group]
+    assert stems == ["a", "b", "more/png", "more/tif"] and len(groups) == 4 // batch
+    for group in groups:
+        want = np.rot90(pixels, -1) if group[0].stem.startswith("more") else pixels
+        assert all(np.array_equal(frame, want) for frame in sent(group))
 
 
 @given(
@@ -375,12 +483,11 @@ def test_frames_come_back_in_order_and_bit_for_bit_also_where_they_repeat(
 
 def test_an_upload_is_named_after_its_content_and_holds_the_maps(maps):
     same = [m for m in maps if m.stem != "alpha"][1:3]
-    assert upload_data(same[:1]) == same[0].path.read_bytes()
-    assert len({upload_name(some) for some in (same[:1], same, same[::-1])}) == 3
-    with Image.open(io.BytesIO(upload_data(same))) as picture:
-        read = [np.array(frame) for frame in ImageSequence.Iterator(picture)]
-    for frame, label_map in zip(read, same, strict=True):
-        assert np.array_equal(frame, np.array(Image.open(label_map.path).convert("RGB")))
+    painted = [replace(same[0], rules=LabelRules(PALETTES["camvid"]))]
+    assert len({upload_name(some) for some in (same[:1], same, same[::-1], painted)}) == 4
+    for some in (same, [m for m in maps if m.stem == "alpha"]):
+        for frame, label_map in zip(sent(some), some, strict=True):
+            assert np.array_equal(frame, np.array(Image.open(label_map.path)))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -574,10 +681,10 @@ def test_a_line_that_is_no_entry_is_named(tmp_path, line):
         Manifest(tmp_path, {})
 
 
-def run_of(*settings, seed=0, batch=1, maps=(("a", "11"), ("b", "22")), prompt=PROMPT):
+def run_of(*settings, seed=0, batch=1, rules=None, maps=(("a", "11"), ("b", "22")), prompt=PROMPT):
     workflow = prepared(*settings, prompt=prompt)
     label_maps = [label_map(stem, sha256) for stem, sha256 in maps]
-    return records.describe_run(workflow, label_maps, seed, batch)
+    return records.describe_run(workflow, label_maps, seed, batch, rules)
 
 
 @pytest.mark.parametrize(
@@ -585,6 +692,15 @@ def run_of(*settings, seed=0, batch=1, maps=(("a", "11"), ("b", "22")), prompt=P
     [
         ({"seed": 1}, "seed was 0 and is 1"),
         ({"batch": 2}, "batch was 1 and is 2"),
+        ({"rules": LabelRules(PALETTES["camvid"])}, "palette was None and is camvid"),
+        (
+            {"rules": LabelRules(replace(PALETTES["camvid"], ignore_ids=()))},
+            "palette was None and is camvid (",
+        ),
+        (
+            {"rules": LabelRules(PALETTES["camvid"], id_map={200: 3})},
+            "id map was None and is ",
+        ),
         ({"maps": (("a", "11"), ("b", "33"))}, "1 label maps are changed (b.png)"),
         ({"maps": (("a", "11"),)}, "1 label maps are gone (b.png)"),
         ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "are new (c.png)"),
@@ -635,6 +751,14 @@ def test_files_of_others_are_not_overwritten(tmp_path):
     with pytest.raises(PriorError, match=r"holds a_00\.png already"):
         records.begin_or_go_on(tmp_path, run_of(), ["a_00.png", "a_01.png"])
     assert [path.name for path in tmp_path.iterdir()] == ["a_00.png"]
+
+
+def test_a_name_that_a_record_holds_twice_is_refused_not_chosen(tmp_path):
+    run = json.dumps({"id": "a", **run_of(), "warnings": []})
+    path = tmp_path / records.RUN_NAME
+    path.write_text(run.replace('"seed": 0', '"seed": 0, "seed": 0', 1), encoding="utf-8")
+    with pytest.raises(PriorError, match="it holds 'seed' twice"):
+        records.begin_or_go_on(tmp_path, run_of(), [])
 
 
 def test_a_damaged_record_is_named(tmp_path):

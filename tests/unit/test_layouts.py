@@ -25,7 +25,7 @@ from dev.dataset_trees import (
 )
 from prior_tools import PALETTES, BuildOptions, PriorError, build_prior
 from prior_tools.datasets.layouts import LAYOUTS, find_dataset
-from prior_tools.datasets.pairs import find_pairs, visible_files
+from prior_tools.datasets.pairs import find_pairs, same_files, visible_files
 from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 SIZE = (48, 32)
@@ -231,7 +231,7 @@ def test_any_two_folders_make_pairs(tmp_path):
 
 def test_pairs_read_colors_by_the_palette_that_the_user_chooses(tmp_path):
     root = write_two_folders(tmp_path)
-    ids = blocks([0, 1, 2, 3, 4, 11], 3)
+    ids = blocks([0, 1, 2, 3, 4, 11])
     for path in (root / "labels/train").iterdir():
         save(path, PALETTES["camvid"].paint(torch.from_numpy(ids)).numpy())
     found = find_dataset("pairs", root, "train").with_palette("camvid")
@@ -413,6 +413,25 @@ def test_folders_that_all_link_to_each_other_do_not_hang(tmp_path):
             (folder / f"to_{other.name}").symlink_to(other)
     with pytest.raises(PriorError, match="in more than 100 ways"):
         find_pairs(tmp_path / "images", tmp_path / "images")
+
+
+@needs_links
+def test_images_that_links_give_several_names_are_kept_and_told_of(tmp_path):
+    for kind in ("images", "labels"):
+        for name in ("a", "b", "copy"):
+            save(tmp_path / kind / "day" / f"{name}.png", photo(8, 8))
+        (tmp_path / kind / "night").symlink_to(tmp_path / kind / "day")
+        (tmp_path / kind / "c.png").symlink_to(tmp_path / kind / "day/a.png")
+    (tmp_path / "images/day/gone.png").symlink_to(tmp_path / "nothing.png")
+    pairs, _ = find_pairs(tmp_path / "images", tmp_path / "labels")
+    assert len(pairs) == 7
+    images = {pair.name: pair.image for pair in pairs}
+    assert same_files(images, "images").startswith(
+        "4 of 7 images are files that are among them under another name, by links, and count "
+        "again: day/a is c, night/a is c, night/b is day/b and 1 more."
+    )
+    alone = {name: path for name, path in images.items() if name.startswith("day")}
+    assert same_files(alone | {"gone": tmp_path / "images/day/gone.png"}, "images") == ""
 
 
 APART, TOGETHER = "Zu\u0308rich", "Z\u00fcrich"

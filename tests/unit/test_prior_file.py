@@ -212,6 +212,20 @@ def with_tensor(name, value):
     return lambda tensors: {**tensors, name: value(tensors[name])}
 
 
+def with_bytes(path: Path, old: bytes, new: bytes) -> None:
+    """Other bytes in the header."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length]
+    assert old in header
+    header = header.replace(old, new, 1)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+
+
+def twice(path: Path) -> None:
+    with_bytes(path, b'"dtype":"I64"', b'"dtype":"F64","dtype":"I64"')
+
+
 DAMAGE = {
     "empty": (lambda p: p.write_bytes(b""), "not a complete safetensors file"),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "missing at its end"),
@@ -226,6 +240,11 @@ DAMAGE = {
     "future": (
         lambda p: rewritten(p, format_version=FORMAT_VERSION + 1),
         f"reads up to {FORMAT_VERSION}; update",
+    ),
+    "a name twice": (twice, "it holds 'dtype' twice"),
+    "a name twice in our text": (
+        lambda p: with_bytes(p, b'{\\"format_version', b'{\\"metadata\\": 1, \\"format_version'),
+        "it holds 'metadata' twice",
     ),
     "odd version": (lambda p: rewritten(p, format_version="one"), "damaged"),
     "nan": (

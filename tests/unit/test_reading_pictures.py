@@ -58,7 +58,8 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
     else:
         root = WRITERS[layout](tmp_path)
         # Without black's neighbours a wrong reading by color would go unnoticed.
-        ids = blocks([1, 2, 8, 20, 21, 27], 3).astype(np.uint8)
+        columns = 4 if layout == "ade20k" else 3
+        ids = blocks([1, 2, 8, 20, 21, 27], columns).astype(np.uint8)
     found = find_dataset(layout, root, "train")
     label = Image.fromarray(ids)
     if kind == "16 bit":
@@ -68,8 +69,8 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
     elif kind == "grey table":
         label.putpalette([level for i in range(256) for level in (i, i, i)])
     elif kind == "own table":
-        colors = found.palette.paint(torch.arange(256))
-        label.putpalette(colors.flatten().tolist())
+        colors = [found.palette.colors.get(i, (0, 0, 0)) for i in range(256)]
+        label.putpalette([level for color in colors for level in color])
     else:
         # PASCAL VOC's table, common in tools: under it COCO-Stuff's colors mean id - 1.
         voc = [(0, 0, 0), *(get_palette("coco_stuff").colors.get(i, (9, 9, 9)) for i in range(255))]
@@ -210,9 +211,29 @@ def test_grey_of_twelve_and_sixteen_bits_is_scaled(tmp_path):
         assert np.abs(levels[0] - np.linspace(0, 255, 8)[:, None]).max() <= 1, path.name
 
 
-@pytest.mark.parametrize(("kind", "says"), [("i4", "whole numbers"), ("f4", "floats")])
+def tiff(values: np.ndarray) -> bytes:
+    """A TIFF file of one channel in the numbers of the array, of which Pillow writes a few only."""
+    height, width = values.shape
+    bits, kind = 8 * values.itemsize, {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    entries = [(256, width), (257, height), (258, bits), (259, 1), (262, 1), (273, 134), (277, 1)]
+    entries += [(278, height), (279, values.nbytes), (339, kind)]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHIHH", tag, 3, 1, v, 0) for tag, v in entries)
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("i2", "whole numbers of 16 bits with a sign, of which"),
+        ("u4", "whole numbers of 32 bits, of which"),
+        ("i4", "whole numbers of 32 bits with a sign, of which"),
+        ("f4", "floats, of which"),
+    ],
+)
 def test_images_without_a_known_white_are_refused_not_clipped(tmp_path, kind, says):
-    path = save(tmp_path / "a.tif", np.linspace(0, 3000, 100).reshape(10, 10).astype(kind))
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(np.linspace(0, 3000, 100).reshape(10, 10).astype(kind)))
     with pytest.raises(PriorError, match=rf"image a\.tif holds {says}.*8 or 16 bits"):
         read_image(path, "image")
 
@@ -230,6 +251,27 @@ def test_floats_that_are_ids_are_ids_and_others_are_refused(tmp_path):
         save(pair[0].label, wrong)
         with pytest.raises(PriorError, match=r"label map a\.tif holds"):
             dataset[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.array([[3, 4_000_000_000]], "u4"), "it holds 4000000000; expected numbers below"),
+        (np.array([[3, -6]], "i1"), "negative numbers of 8 bits, such as -6"),
+        (np.array([[3, 4]], "f8"), "not of a kind that can be read"),
+    ],
+)
+def test_numbers_that_cannot_be_held_are_told_as_they_are(tmp_path, values, says):
+    save(tmp_path / "images/a.png", photo(8, 8))
+    label = tmp_path / "labels/a.tif"
+    label.parent.mkdir()
+    label.write_bytes(tiff(values))
+    dataset = PairDataset([Pair("a", tmp_path / "images/a.png", label)], SIZE, "grey_ids")
+    with pytest.raises(PriorError, match=rf"label map a\.tif cannot be read: .*{says}"):
+        dataset[0]
+    if values.dtype.kind != "f":
+        label.write_bytes(tiff(np.array([[3, 100]], values.dtype)))
+        assert dataset[0].labels.tolist() == [[3, 100]]
 
 
 @pytest.mark.parametrize("strange", [200_000_000, -200_000_000, -2, 2**31 - 1])

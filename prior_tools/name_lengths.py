@@ -1,12 +1,13 @@
-"""Whether a file system takes the names of the images to come."""
+"""How long the name of a file may be, and names that are made to fit."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PriorError
+from .errors import PriorError
 
 _MOST_OF_A_NAME = 255
 
@@ -25,6 +26,21 @@ def check_names(folder: Path, files: Iterable[str]) -> None:
                     f"image {file} of --out {folder} would have a name of {size} bytes, and there "
                     f"is room for {most}; shorten the name of its label map or folder"
                 )
+
+
+def path_beside(path: Path, ending: str) -> Path:
+    """`path` with `ending` added; where its name has no room for that, always the same other one.
+
+    That one has the name's beginning and a digest of all of it, so that two names do not meet.
+    """
+    most = _most_of_a_name(path.parent)
+    if _size(path.name + ending) <= most:
+        return path.with_name(path.name + ending)
+    digest = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:16]
+    kept, ending = path.name, f".{digest}{ending}"
+    while kept and _size(kept + ending) > most:
+        kept = kept[:-1]
+    return path.with_name(kept + ending)
 
 
 def _most_of_a_name(folder: Path) -> int:

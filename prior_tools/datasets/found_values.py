@@ -1,0 +1,126 @@
+"""Which colors or ids the label files of a folder hold, for those that no palette describes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import PriorError, listing
+from ..labels.ids import MAX_CLASS_ID
+from ..labels.palette_colors import Color, bit_color
+from ..labels.palettes import PALETTES
+from .picture_files import open_picture, upright
+
+# Distinct values at which counting ends: photographs have hundreds of thousands.
+_ENOUGH = 2**16
+
+IDS, COLORS, GREY = "ids", "colors", "grey"
+
+
+@dataclass
+class FoundValues:
+    """What label files hold.
+
+    Attributes:
+        kinds: "ids", "colors" or "grey" (three equal channels) -> the name of the first such file.
+        colors: color -> number of pixels, of files of colors and of grey ones.
+        ids: class id -> number of pixels.
+    """
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    colors: Counter[Color] = field(default_factory=Counter)
+    ids: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def are_ids(self) -> bool:
+        """Whether the files hold ids: those of three equal channels do where none is colored."""
+        return COLORS not in self.kinds
+
+    def frequent(self) -> list[tuple[int | Color, int]]:
+        """The ids, or the colors, with their numbers of pixels, the most frequent first."""
+        counts: Counter[int | Color] = Counter()
+        for color, count in self.colors.items():
+            counts[color[0] if self.are_ids else color] += count
+        counts.update(self.ids)
+        # Equally frequent ones in a fixed order.
+        return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def found_values(files: Iterable[Path]) -> FoundValues:
+    """The colors or ids that label files hold.
+
+    Raises PriorError if a file cannot be read or holds floats or numbers that are no ids, if some
+    hold ids and others colors, or if there are more than 65,536 values.
+    """
+    found = FoundValues()
+    for path in files:
+        picture = upright(open_picture(path, "label map"))
+        if _holds_ids(picture):
+            found.kinds.setdefault(IDS, path.name)
+            found.ids.update(_ids(picture, path.name))
+        else:
+            colors = _colors(picture)
+            grey = all(r == g == b for r, g, b in colors)
+            found.kinds.setdefault(GREY if grey else COLORS, path.name)
+            found.colors.update(colors)
+        if {IDS, COLORS} <= found.kinds.keys():
+            raise PriorError(
+                f"label map {found.kinds[IDS]} holds ids and {found.kinds[COLORS]} colors; "
+                "expected a folder of files of one kind"
+            )
+        if max(len(found.ids), len(found.colors)) > _ENOUGH:
+            raise PriorError(
+                f"up to label map {path.name} the files hold more than {_ENOUGH} different values; "
+                "expected label maps, not photographs, depths or numbers of instances"
+            )
+    return found
+
+
+def fitting(found: FoundValues) -> list[tuple[str, float]]:
+    """The built-in palettes that have most of the colors, and the fraction of pixels in these."""
+    total = found.colors.total()
+    shares = {
+        name: sum(n for color, n in found.colors.items() if color in palette.by_color) / total
+        for name, palette in PALETTES.items()
+        if total and not palette.is_grey
+    }
+    likely = sorted(shares.items(), key=lambda entry: -entry[1])
+    return [(name, share) for name, share in likely if share >= 0.9]
+
+
+def _holds_ids(picture: Image.Image) -> bool:
+    """Whether values are ids: of one channel, or made visible by a usual table of colors."""
+    if picture.mode != "P":
+        return picture.mode[0] in "1LIF"
+    table = picture.getpalette("RGB") or []
+    values = [value for value, count in enumerate(picture.histogram()[:256]) if count]
+    colors = [tuple(table[3 * v : 3 * v + 3]) for v in values]
+    return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
+
+
+def _ids(picture: Image.Image, name: str) -> dict[int, int]:
+    # Without its alpha.
+    plane = picture.getchannel(0) if picture.mode == "LA" else picture
+    values, counts = np.unique(np.asarray(plane), return_counts=True)
+    levels = [float(v) for v in values.tolist()]
+    wrong = [v for v in levels if not v.is_integer() or not 0 <= v <= MAX_CLASS_ID]
+    if wrong:
+        raise PriorError(
+            f"label map {name} holds {listing([f'{v:g}' for v in wrong])}; expected class ids in "
+            f"0..{MAX_CLASS_ID}"
+        )
+    return dict(zip(map(int, levels), counts.tolist(), strict=True))
+
+
+def _colors(picture: Image.Image) -> dict[Color, int]:
+    levels = np.asarray(picture.convert("RGB")).astype(np.int64)
+    codes, counts = np.unique(levels @ np.array([65536, 256, 1]), return_counts=True)
+    return {
+        (code >> 16, code >> 8 & 255, code & 255): count
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+    }

@@ -1,0 +1,153 @@
+"""Label files: read with one meaning everywhere, and looked through before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..errors import PriorError
+from ..helper_threads import HelperThreads, in_order
+from ..labels.reading import BOTH, COLORS, IDS, LabelReading, LabelRules, read_label_picture
+from ..labels.tally import LabelTally
+from .picture_files import is_lossy, open_picture, upright
+
+# Files that are looked through before a build: enough for a fault of the whole folder, and few
+# enough not to be waited for.
+MOST_SURVEYED = 256
+
+_SAME_SHAPE = 0.02
+# Seconds that the end waits for reads under way.
+_LAST_READ = 2.0
+_NO_IDS = torch.empty(0, 0, dtype=torch.int64)
+
+# Endings of files of which the name tells what they hold -> the palettes that they are not read by.
+_TOLD_BY_NAME = {
+    "_labelIds": (("cityscapes", "bdd100k"), "Cityscapes' labelIds"),
+    "_labelTrainIds": (("cityscapes_label_ids",), "Cityscapes' trainIds"),
+}
+
+
+def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReading:
+    """The class ids of a label file, upright.
+
+    name: what to call it in a message, by default as the file. Raises PriorError as
+    `read_label_picture` does, if the file cannot be read, and if its name says that its ids are not
+    the palette's.
+    """
+    name = name or path.name
+    check_name(path, rules)
+    picture = open_picture(path, "label map", name)
+    return read_label_picture(upright(picture), f"label map {name}", rules, is_lossy(picture, path))
+
+
+def check_name(path: Path, rules: LabelRules) -> None:
+    """Raise PriorError if a file's name says that its ids are not the palette's."""
+    if rules.id_map is not None:
+        return
+    for ending, (palettes, what) in _TOLD_BY_NAME.items():
+        if path.stem.endswith(ending) and rules.palette.name in palettes:
+            other = "cityscapes_label_ids" if ending == "_labelIds" else "cityscapes"
+            raise PriorError(
+                f"label map {path.name} holds {what} by its name, which are not the ids of palette "
+                f"'{rules.palette.name}'; choose palette {other}, or rename the ids with --id-map"
+                + (" cityscapes_labelids_to_trainids" if ending == "_labelIds" else "")
+            )
+
+
+def survey(
+    files: Sequence[tuple[str, Path]],
+    rules: LabelRules,
+    *,
+    most: int = MOST_SURVEYED,
+    workers: int = 4,
+    look: Callable[[], None] = lambda: None,
+    skip_errors: bool = False,
+    hint: str = "",
+) -> tuple[LabelRules, LabelTally]:
+    """Look through label files before they are used.
+
+    Args:
+        files: (what to call it, path) of each.
+        rules: how they are read.
+        most: so many of them, evenly spread, are read. Where one of these is grey and could be ids
+            as well as colors, the others are looked into until one holds colors.
+        workers: threads that read.
+        look: called after each file; what it raises ends the survey.
+        skip_errors: whether files that cannot be used are passed over; they are the caller's to
+            leave out.
+        hint: what else can be done about one, added to its error.
+
+    Returns:
+        The rules, which now say what grey files of this folder are, and what was found.
+
+    Raises PriorError as `read_label_file` does.
+    """
+    step = max(1, -(-len(files) // most))
+    chosen, others = files[::step], [f for i, f in enumerate(files) if i % step]
+    threads = HelperThreads(max(1, workers), "scp-survey")
+
+    def read(file: tuple[str, Path]) -> LabelReading | PriorError:
+        try:
+            return replace(read_label_file(file[1], rules, file[0]), ids=_NO_IDS)
+        except PriorError as error:
+            return error
+
+    try:
+        readings = list(in_order(threads, read, chosen, 2 * workers, look))
+        kinds = {reading.kind for reading in readings if isinstance(reading, LabelReading)}
+        if BOTH in kinds:
+            for reading in in_order(threads, read, others, 2 * workers, look):
+                if COLORS in kinds:
+                    break
+                if isinstance(reading, LabelReading):
+                    kinds.add(reading.kind)
+        if IDS in kinds and COLORS not in kinds:
+            rules = replace(rules, grey_is_ids=True)
+            if BOTH in kinds:
+                readings = list(in_order(threads, read, chosen, 2 * workers, look))
+    finally:
+        # A read can hang for good, on a network drive that has gone.
+        threads.end(_LAST_READ)
+    tally = LabelTally()
+    for reading in readings:
+        if isinstance(reading, LabelReading):
+            tally += reading.tally
+        elif not skip_errors:
+            raise PriorError(f"{str(reading).rstrip('.')}{hint}")
+    return rules, tally
+
+
+def check_shape(name: str, size: tuple[int, int], other: str, other_size: tuple[int, int]) -> None:
+    """Raise PriorError if a label map is turned against its image, or of another shape.
+
+    Shapes are one if they differ by at most 2%, or by what rounding a side to a pixel makes.
+
+    Args:
+        name: of the label map; size: its (width, height).
+        other: what to call the image; other_size: its (width, height).
+    """
+    if not differs(size, other_size):
+        return
+    width, height = size
+    turned = not differs((height, width), other_size)
+    raise PriorError(
+        f"label map {name} has {width}x{height} pixels, {other} {other_size[0]}x{other_size[1]}: "
+        + (
+            "one of them is turned by 90 degrees; turn it"
+            if turned
+            else "they are not of one shape, and are not stretched onto each other; cut them to "
+            "the same part of the scene"
+        )
+    )
+
+
+def differs(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether the shapes (width, height) differ, see `check_shape`."""
+    width, height = size
+    aspect = other[0] / other[1]
+    if abs(width / height / aspect - 1) <= _SAME_SHAPE:
+        return False
+    return abs(width - height * aspect) > 1 and abs(height - width / aspect) > 1
