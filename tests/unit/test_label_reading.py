@@ -210,6 +210,28 @@ def test_a_table_of_the_datasets_own_colors_shows_ids(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["grey_ids", "cityscapes"])
+def test_grey_that_was_made_smaller_keeps_its_numbers(tmp_path, name):
+    """Programs that do so write the levels that occur as a table in an order of its own."""
+    ids = np.array([[7, 0, 18, 18, 3, 7]])
+    for levels in ([18, 7, 0, 3], [0, 3, 7, 18]):
+        picture = Image.fromarray(np.vectorize(levels.index)(ids).astype(np.uint8))
+        picture.putpalette([level for level in levels for _ in range(3)])
+        picture.save(tmp_path / "a.png")
+        for id_map, want in ((None, ids), ({7: 2}, np.where(ids == 7, 2, ids))):
+            reading = read_label_file(tmp_path / "a.png", rules_of(name, id_map=id_map))
+            assert np.array_equal(reading.ids, want)
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0, 85, 170, 255], [0, 20, 40, 60], [0, 255], [0] * 4])
+def test_numbers_that_greys_make_visible_are_ids(tmp_path, levels):
+    ids = np.arange(len(levels))[None]
+    picture = Image.fromarray(ids.astype(np.uint8))
+    picture.putpalette([level for level in levels for _ in range(3)])
+    picture.save(tmp_path / "a.png")
+    assert np.array_equal(read_label_file(tmp_path / "a.png", rules_of("grey_ids")).ids, ids)
+
+
 def scene() -> np.ndarray:
     """Ids of CamVid with borders at every angle."""
     picture = Image.new("L", (96, 64), 0)
