@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import PriorError, reason
 
@@ -61,7 +61,7 @@ def open_picture(path: Path, what: str, name: str = "", exact: bool = False) -> 
 
 
 @contextmanager
-def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[Image.Image]:
+def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """A picture of which the head is read, while its file is open; see `open_picture`.
 
     data: the file's content, where it is at hand.
@@ -69,7 +69,7 @@ def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[Im
     said = f"{what} cannot be read"
     try:
         with _PictureFile(path) if data is None else io.BytesIO(data) as file:
-            picture: Image.Image = Image.open(file)
+            picture = Image.open(file)
             _check_size(
                 picture.size, file.size if isinstance(file, _PictureFile) else len(data or b"")
             )
@@ -110,7 +110,7 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
         )
 
 
-def _check_exact(picture: Image.Image) -> None:
+def _check_exact(picture: ImageFile.ImageFile) -> None:
     """ValueError for a picture, not yet loaded, whose numbers reading would change."""
     if getattr(picture, "tile", ()):
         raw = _raw_mode(picture)
@@ -126,7 +126,7 @@ def _check_exact(picture: Image.Image) -> None:
             )
 
 
-def _check_layout(picture: Image.Image) -> None:
+def _check_layout(picture: ImageFile.ImageFile) -> None:
     """ValueError for a picture, not yet loaded, of which the parts would be read as others."""
     if picture.format in ("BMP", "DIB") and picture.mode in _BITMAP_BITS:
         # A table of black and white is taken for a bit a pixel, one of greys for a byte, whatever
@@ -134,7 +134,7 @@ def _check_layout(picture: Image.Image) -> None:
         bits, is_raw = _bitmap_bits(picture), picture.tile[0][0] == "raw"
         if is_raw and bits != _BITMAP_BITS[picture.mode]:
             raise ValueError(f"it is a BMP of {bits} bits with a table of greys; save it as PNG")
-    bits = max(getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (0,)))
+    bits = max(_tags(picture).get(_BITS_PER_SAMPLE, (0,)))
     if bits > 8 and len(picture.tile) > 1 and _raw_mode(picture) in ("R", "G", "B"):
         raise ValueError(
             f"it is a TIFF of {bits} bits whose channels lie one after the other, which cannot be "
@@ -142,7 +142,7 @@ def _check_layout(picture: Image.Image) -> None:
         )
 
 
-def _bitmap_bits(picture: Image.Image) -> int:
+def _bitmap_bits(picture: ImageFile.ImageFile) -> int:
     """Bits a pixel of a BMP as opened."""
     file = picture.fp
     assert file is not None
@@ -156,14 +156,15 @@ def _bitmap_bits(picture: Image.Image) -> int:
     return int.from_bytes(head[start : start + 2], "little")
 
 
-def _check_single(picture: Image.Image) -> None:
+def _check_single(picture: ImageFile.ImageFile) -> None:
     """ValueError for a file of several pictures; smaller copies and masks of a TIFF are none."""
     pictures = getattr(picture, "n_frames", 1)
     if pictures > 1 and picture.format == "TIFF":
-        size, pictures = picture.size, 0
-        for page in range(picture.n_frames):
+        size, pages = picture.size, range(pictures)
+        pictures = 0
+        for page in pages:
             picture.seek(page)
-            pictures += picture.size == size and not picture.tag_v2.get(_PAGE_KIND, 0) & 0b101
+            pictures += picture.size == size and not _tags(picture).get(_PAGE_KIND, 0) & 0b101
         picture.seek(0)
     if pictures > 1:
         raise ValueError(
@@ -171,7 +172,7 @@ def _check_single(picture: Image.Image) -> None:
         )
 
 
-def _raw_mode(picture: Image.Image) -> str:
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
     """Pillow's name for how the first part of a picture, as opened, holds its pixels."""
     given = picture.tile[0][3]
     return str(given[0] if isinstance(given, tuple) and given else given)
@@ -209,14 +210,20 @@ def upright_size(path: Path, what: str) -> tuple[int, int]:
         width, height = picture.size
         if picture.format == "TIFF":
             # Some releases of Pillow tell the size of the turned picture already.
-            tags = getattr(picture, "tag_v2", {})
+            tags = _tags(picture)
             width, height = tags.get(_WIDTH, width), tags.get(_HEIGHT, height)
         return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
 
 
+def _tags(picture: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF as opened; none of others."""
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
+    return tags
+
+
 def _numbers(picture: Image.Image) -> tuple[int, bool]:
     """(bits, whether they have a sign) of a channel of a TIFF as opened; (0, False) of others."""
-    tags = getattr(picture, "tag_v2", {})
+    tags = _tags(picture)
     return tags.get(_BITS_PER_SAMPLE, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
 
 
