@@ -183,6 +183,20 @@ def test_the_one_colored_file_is_found_beyond_those_that_are_surveyed(tmp_path):
     assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
 
 
+def test_a_survey_ends_at_the_first_fault_and_when_it_is_told_to(tmp_path):
+    """Files that are read faster than they are waited for were once read to the last."""
+    found = write(tmp_path / "ids", {f"{i:03}": BLACK for i in range(100)})
+    looked = []
+    survey(found, rules_of("camvid"), look=lambda: looked.append(1))
+    assert len(looked) >= 100
+    found.insert(2, ("none.png", tmp_path / "none.png"))
+    looked.clear()
+    with pytest.raises(PriorError, match=r"label map none\.png cannot be read.*; leave it out"):
+        survey(found, rules_of("camvid"), look=lambda: looked.append(1), hint="; leave it out")
+    assert len(looked) < 50
+    assert survey(found, rules_of("camvid"), skip_errors=True)[1].files == 100
+
+
 def test_images_of_a_batch_decide_for_each_other():
     batch = torch.from_numpy(np.stack([BLACK, IDS_ONLY])).float() / 255
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[0, 0], [0, 0]]
