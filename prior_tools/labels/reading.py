@@ -91,6 +91,12 @@ def read_label_picture(
     Raises PriorError if the file holds ids that the palette lacks, ids that are lossy, floats that
     are no ids, or colors of which most are not the palette's.
     """
+    if _has_either_table(picture, rules):
+        if rules.grey_is_ids:
+            reading = _of_values(values_of(picture, name), name, rules)
+        else:
+            reading = _of_colors(np.asarray(picture.convert("RGB")), name, rules)
+        return replace(_noted(reading, EITHER), kind=BOTH)
     if _holds_values(picture, rules):
         return _of_values(values_of(picture, name), name, rules, lossy)
     return read_levels(np.asarray(picture.convert("RGB")), name, rules, lossy)
@@ -221,6 +227,22 @@ def _is_grey_reordered(picture: Image.Image) -> bool:
     to_white = all(abs(level - i * step) <= 1 for i, level in enumerate(levels))
     equal = len(levels) > 2 and all(level == i * levels[1] for i, level in enumerate(levels))
     return levels != values and not to_white and not equal
+
+
+def _has_either_table(picture: Image.Image, rules: LabelRules) -> bool:
+    """Whether a color table may make ids visible, or be that of a color image made small.
+
+    Such as black alone, or with PASCAL VOC's next colors: of nothing but those that occur, which
+    are colors of the palette, but not those of the ids.
+    """
+    palette = rules.palette
+    if rules.id_map is not None or palette.is_grey or not is_made_visible(picture):
+        return False
+    values, colors = _color_table(picture)
+    if len(picture.getpalette("RGB") or []) != 3 * len(values):
+        return False
+    classes = [palette.by_color.get(color) for color in colors]
+    return None not in classes and classes != values and all(map(rules.takes, values))
 
 
 def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:

@@ -183,6 +183,24 @@ def test_the_one_colored_file_is_found_beyond_those_that_are_surveyed(tmp_path):
     assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
 
 
+@pytest.mark.parametrize("colors", [[(0, 0, 0)], [(0, 0, 0), (128, 0, 0)]])
+@pytest.mark.parametrize(("other", "is_color"), [(None, True), (COLORED, True), (IDS_ONLY, False)])
+def test_of_a_small_table_that_can_be_both_the_other_files_decide(
+    tmp_path, colors, other, is_color
+):
+    """A color image made small may have a table that is also the start of PASCAL VOC's."""
+    found = write(tmp_path / "maps", {} if other is None else {"b": other})
+    path = tmp_path / "maps" / "a.png"
+    values = np.arange(len(colors), dtype=np.uint8)[None]
+    picture = Image.fromarray(values)
+    picture.putpalette([level for color in colors for level in color])
+    picture.save(path)
+    rules, _ = survey([("a.png", path), *found], rules_of("camvid"))
+    reading = read_label_file(path, rules)
+    want = [[11, 1][: len(colors)]] if is_color else values.tolist()
+    assert reading.ids.tolist() == want and reading.tally.notes == {EITHER: 1}
+
+
 def test_a_survey_ends_at_the_first_fault_and_when_it_is_told_to(tmp_path):
     """Files that are read faster than they are waited for were once read to the last."""
     found = write(tmp_path / "ids", {f"{i:03}": BLACK for i in range(100)})
