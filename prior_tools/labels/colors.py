@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PriorError
+from .id_maps import are_label_ids
 from .palette_colors import Color, color_codes
 from .palettes import PALETTES, Palette, get_palette
 
@@ -137,18 +138,32 @@ def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
 def what_fits(colors: Mapping[Color, int], palette: Palette) -> str:
     """What unknown colors of a palette may be, in words."""
     fitting = [(name, share) for name, share in fitting_palettes(colors) if name != palette.name]
+    if how := _as_ids(colors):
+        # Small ids are near every palette's black.
+        exact = {n for n, p in PALETTES.items() if any(color in p.by_color for color in colors)}
+        fitting = [(name, share) for name, share in fitting if name in exact]
     if fitting:
         near = [f for f in fitting if f[1] > fitting[0][1] - 0.1][:3]
         return "palette " + ", ".join(
             f"{name} {share:.0%}" if i else f"{name} has {share:.0%} of them"
             for i, (name, share) in enumerate(near)
         )
-    levels = {color[0] for color in colors}
-    if colors and all(len(set(color)) == 1 for color in colors):
-        holding = [n for n, p in PALETTES.items() if all(p.holds(level) for level in levels)]
-        if holding:
-            return f"they are grey, and could be class ids of {', '.join(holding)}"
+    levels = {max(color) for color in colors}
+    holding = [n for n, p in PALETTES.items() if all(p.holds(level) for level in levels)]
+    if how and holding:
+        said = f"{how}, and could be class ids of {', '.join(holding)}"
+        if are_label_ids(levels, palette.name):
+            said += " (Cityscapes' labelIds; --id-map cityscapes_labelids_to_trainids renames them)"
+        return said
     return "no built-in palette has them"
+
+
+def _as_ids(colors: Collection[Color]) -> str:
+    """How colors may hold ids, in words; "" if they do not."""
+    if colors and all(len(set(color)) == 1 for color in colors):
+        return "they are grey"
+    lit = {i for color in colors for i in range(3) if color[i]}
+    return "they have one channel that is not black" if len(lit) == 1 else ""
 
 
 def shown(colors: Mapping[Color, int], pixels: int, most: int = 3) -> str:

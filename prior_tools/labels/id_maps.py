@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import PriorError
@@ -17,6 +17,9 @@ from .tables import CITYSCAPES_EVALUATED
 CITYSCAPES_TRAIN_IDS: Mapping[int, int] = dict.fromkeys((-1, *range(34), 255), 255) | {
     label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_EVALUATED)
 }
+
+# What of them no trainId is.
+_LABEL_IDS_ONLY = range(19, 34)
 
 # Files in which 0 means no class and classes count from 1, for a palette that counts from 0, and
 # the way back. The ignored 255 stays what it is on the way down, as where segmenters reduce labels,
@@ -34,6 +37,15 @@ ID_MAPS: Mapping[str, Mapping[int, int]] = {
 # A line of two columns, as tables are written.
 _COLUMNS = re.compile(r"([-\d]+)(?:\s*[,;]\s*|\s+|\s*->\s*)(-?\d+)", re.ASCII)
 _HEADING = re.compile(r"[^\W\d][^,;=]*[,;][^,;=]*")
+
+
+def are_label_ids(ids: Collection[int], palette: str) -> bool:
+    """Whether ids in files that are read by a palette of trainIds must be Cityscapes' labelIds."""
+    return (
+        palette in ("cityscapes", "bdd100k")
+        and any(i in _LABEL_IDS_ONLY for i in ids)
+        and all(i in CITYSCAPES_TRAIN_IDS for i in ids)
+    )
 
 
 def get_id_map(text: str, what: str = "--id-map") -> dict[int, int]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import PriorError, listing
 from .colors import check_matched, decode_colors
+from .id_maps import are_label_ids
 from .ids import MAX_CLASS_ID
 from .palette_colors import Color, bit_color
 from .palettes import Palette
@@ -33,8 +34,6 @@ WORTH_SAYING = 0.01
 # Levels that a host decodes from grey files lie at value/256 instead of value/255; what of that may
 # be lost to rounding, in levels, and what no rounding gives.
 _SHIFT_TOLERANCE, _SHIFTED = 0.03, 0.05
-
-_LABEL_IDS_ONLY = range(19, 34)
 
 
 @dataclass(frozen=True)
@@ -325,7 +324,7 @@ def _wrong_ids(wrong: list[int], name: str, palette: Palette) -> str:
         f"{name} holds class ids {listing([str(i) for i in wrong])}, which palette "
         f"'{palette.name}' ({known[0]}..{known[-1]}) does not have"
     )
-    if palette.name in ("cityscapes", "bdd100k") and all(i in _LABEL_IDS_ONLY for i in wrong):
+    if are_label_ids(wrong, palette.name):
         return (
             f"{said}: they are Cityscapes' labelIds, not its trainIds. Rename them with --id-map "
             "cityscapes_labelids_to_trainids, or choose palette cityscapes_label_ids"

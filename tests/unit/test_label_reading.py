@@ -306,6 +306,16 @@ def test_label_ids_are_told_from_train_ids_by_their_numbers(tmp_path, name):
     assert "ignore" not in str(refused.value)
 
 
+@pytest.mark.parametrize("channels", [levels_of, lambda ids: in_channel(ids, 0)])
+def test_ids_in_three_channels_that_the_palette_lacks_are_told_as_ids(channels):
+    for name, renamed in (("cityscapes", True), ("camvid", False)):
+        with pytest.raises(
+            PriorError, match=r"could be class ids of .*cityscapes_label_ids"
+        ) as said:
+            read_levels(channels(np.array([[7, 26, 33, 24]])), "a", rules_of(name))
+        assert ("--id-map cityscapes_labelids_to_trainids" in str(said.value)) == renamed
+
+
 def test_label_ids_are_told_from_train_ids_by_their_names(tmp_path):
     for ending, wrong, right in (
         ("_gtFine_labelIds", "cityscapes", "cityscapes_label_ids"),
