@@ -252,6 +252,12 @@ def collect_moments(
     total = sum(map(len, batches))
 
     at = checkpoint.load() if checkpoint else Progress()
+    if at.skipped and options.on_error == "stop":
+        name, reason = at.skipped[0]
+        raise PriorError(
+            f"the checkpoint is of a build that left out {len(at.skipped)} items; the first, "
+            f"{name}: {reason}. Set on_error to skip to go on, or remove it to begin anew"
+        )
     if skipped:
         for name, reason in at.skipped:
             skipped(name, reason)

@@ -259,7 +259,6 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
         "sizes or dates of the files": files.hexdigest()[:12],
-        "on error": args.on_error,
         "number of ranks": str(ranks.size),
     }
 

@@ -153,7 +153,7 @@ def what_fits(colors: Mapping[Color, int], palette: Palette) -> str:
     if how and holding:
         said = f"{how}, and could be class ids of {', '.join(holding)}"
         if are_label_ids(levels, palette.name):
-            said += " (Cityscapes' labelIds; --id-map cityscapes_labelids_to_trainids renames them)"
+            said += " (if they are labelIds, --id-map cityscapes_labelids_to_trainids renames them)"
         return said
     return "no built-in palette has them"
 

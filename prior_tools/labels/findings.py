@@ -27,11 +27,16 @@ def findings(
     """
     said = [_unknown(tally, palette), _near(tally, palette), _ignored(tally, ignored, option)]
     said += [
-        (kind, text.format(n=tally.notes[note], of=tally.files, palette=palette.name))
+        (kind, _of(text, palette).format(n=tally.notes[note], of=tally.files, palette=palette.name))
         for note, (kind, text) in _NOTES.items()
         if tally.notes[note]
     ]
     return [each for each in said if each is not None]
+
+
+def _of(text: str, palette: Palette) -> str:
+    """A note without its reason, where that is of colors which the palette does not have."""
+    return text.partition(":")[0] if palette.is_grey else text
 
 
 def check_any_class(

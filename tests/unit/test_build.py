@@ -305,6 +305,14 @@ def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, work
     with pytest.raises(PriorError, match="005"):
         collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
     assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
+    # Who then leaves such files out goes on from there, but not back again.
+    skipping = BuildOptions(8, "majority", 2, "skip", workers, workers > 0)
+    state, tally = collect_moments(dataset_of(folder), encode, skipping, checkpoint=checkpoint)
+    alone, of_all = collect_moments(dataset_of(folder), encode, skipping)
+    assert tally == of_all and state.num_images == 6
+    assert all(torch.equal(t, state.to_state()[name]) for name, t in alone.to_state().items())
+    with pytest.raises(PriorError, match=r"left out 1 items; the first, 005: image 005\.png"):
+        collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
 
 
 def test_what_all_classes_of_the_palette_would_take_is_said_before_they_come(

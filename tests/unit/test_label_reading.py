@@ -442,6 +442,13 @@ def test_ids_in_one_channel_are_told_of(tmp_path):
     assert reading.ids.tolist() == [[4, 7, 0]] and reading.tally.notes == {IDS_IN_CHANNEL: 1}
 
 
+@pytest.mark.parametrize(("name", "reason"), [("cityscapes", True), ("grey_ids", False)])
+def test_why_grey_is_ids_is_said_of_palettes_with_colors(name, reason):
+    tally = read_levels(levels_of(np.array([[4, 7, 0]])), "a", rules_of(name)).tally
+    ((_, text),) = findings(tally, PALETTES[name])
+    assert "read as class ids" in text and ("colors of palette" in text) == reason
+
+
 def test_tallies_add_up_and_survive_json():
     first = read_levels(painted(CAMVID, {3: 5, 11: 2}), "a", rules_of("camvid")).tally
     second = replace(first, colors=Counter({(9, 9, 9): 4}), unknown=4, pixels=11)
