@@ -14,7 +14,12 @@ from ..errors import PriorError, listing
 from ..labels.ids import MAX_CLASS_ID
 from ..labels.palette_colors import Color
 from ..labels.palettes import PALETTES
-from ..labels.reading import is_made_visible, is_of_one_channel
+from ..labels.reading import (
+    color_table,
+    is_made_visible,
+    is_made_visible_by_greys,
+    is_of_one_channel,
+)
 from .picture_files import is_lossy, open_picture, upright
 
 # Distinct values at which counting ends: photographs have hundreds of thousands.
@@ -107,7 +112,10 @@ def fitting(found: FoundValues) -> list[tuple[str, float]]:
 
 def _holds_ids(picture: Image.Image) -> bool:
     """Whether values are ids: of one channel, or made visible by a usual table of colors."""
-    return is_of_one_channel(picture) or is_made_visible(picture)
+    if is_of_one_channel(picture) or is_made_visible_by_greys(picture):
+        return True
+    # Of a black picture among colored ones the table is also PASCAL VOC's.
+    return is_made_visible(picture) and any(len({*color}) > 1 for color in color_table(picture)[1])
 
 
 def _ids(picture: Image.Image, name: str) -> dict[int, int]:

@@ -21,6 +21,8 @@ from .palette_colors import Color, color_codes, free_colors
 # A palette is compared color by color with itself and with a label image's.
 MOST_COLORS = 4096
 
+_WHITE = (255, 255, 255)
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -124,7 +126,8 @@ class Palette:
                 )
             return (levels[0],) * 3
         ignored = [self.colors[i] for i in sorted(self.ignore_ids) if i in self.colors]
-        return next(chain(self.void, ignored, free_colors(self.colors.values())))
+        # White is what masks of one class are drawn in: not to be taken for "no class".
+        return next(chain(self.void, ignored, free_colors((_WHITE, *self.colors.values()))))
 
     @property
     def by_color(self) -> Mapping[Color, int]:

@@ -206,8 +206,19 @@ def is_made_visible(picture: Image.Image) -> bool:
     """Whether it holds numbers with a color table as tools make ids visible by: grey, or VOC's."""
     if picture.mode != "P":
         return False
-    values, colors = _color_table(picture)
+    values, colors = color_table(picture)
     return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
+
+
+def is_made_visible_by_greys(picture: Image.Image) -> bool:
+    """Whether it holds numbers with a table of nothing but greys, which are not these numbers."""
+    if picture.mode != "P":
+        return False
+    table = np.array(picture.getpalette("RGB") or [], np.int64).reshape(-1, 3)
+    grey = bool((table == table[:, :1]).all())
+    values, colors = color_table(picture)
+    numbers = [color[0] for color in colors]
+    return grey and numbers != values and not _is_grey_reordered(picture)
 
 
 def _is_grey_reordered(picture: Image.Image) -> bool:
@@ -216,7 +227,7 @@ def _is_grey_reordered(picture: Image.Image) -> bool:
     Programs that make files smaller turn grey pictures into such tables, each in an order of its
     own.
     """
-    values, colors = _color_table(picture)
+    values, colors = color_table(picture)
     levels = [color[0] for color in colors]
     table = picture.getpalette("RGB") or []
     if any(len(set(color)) > 1 for color in colors) or len(table) != 3 * len(set(levels)):
@@ -237,7 +248,7 @@ def _has_either_table(picture: Image.Image, rules: LabelRules) -> bool:
     palette = rules.palette
     if rules.id_map is not None or palette.is_grey or not is_made_visible(picture):
         return False
-    values, colors = _color_table(picture)
+    values, colors = color_table(picture)
     if len(picture.getpalette("RGB") or []) != 3 * len(values):
         return False
     classes = [palette.by_color.get(color) for color in colors]
@@ -256,7 +267,7 @@ def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:
     # A file with a color table may be a color image made small, or ids made visible by colors
     # of some kind, such as the dataset's own; else it is a color image if most of its colors are
     # the palette's. Black is a color of nearly every palette and table.
-    values, colors = _color_table(picture)
+    values, colors = color_table(picture)
     if colors == [palette.colors.get(value) for value in values]:
         return True
     telling = [color for color in colors if color != (0, 0, 0)]
@@ -264,7 +275,7 @@ def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:
     return 2 * known <= len(telling)
 
 
-def _color_table(picture: Image.Image) -> tuple[list[int], list[Color]]:
+def color_table(picture: Image.Image) -> tuple[list[int], list[Color]]:
     """The values that occur in a picture of mode "P", and their colors."""
     table = picture.getpalette("RGB") or []
     values = [value for value, count in enumerate(picture.histogram()[:256]) if count]

@@ -375,6 +375,14 @@ def test_black_does_not_hide_that_all_else_is_unknown():
             read_levels(levels, "a", rules_of(name))
 
 
+def test_a_white_foreground_that_the_palette_lacks_is_unknown_not_unlabelled():
+    palette = Palette("mask", {0: (0, 0, 0), 1: (128, 0, 0)})
+    levels = levels_of(np.array([[0] * 60 + [255] * 40]))
+    tally = read_levels(levels, "a", LabelRules(palette)).tally
+    assert (tally.classes, tally.unknown, tally.void) == ({0: 60}, 40, 0)
+    assert [kind for kind, _ in findings(tally, palette)] == ["unknown colors"]
+
+
 def test_half_zero_ids_in_three_channels_are_classes():
     """Once a prior of no classes."""
     ids = np.array([[0, 0, 0, 4, 7, 130]])

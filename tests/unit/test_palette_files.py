@@ -379,6 +379,38 @@ def test_the_palette_that_is_found_reads_the_folder_as_it_was_found(tmp_path_fac
     assert set(ids) == set(listed(folder / "x.json"))
 
 
+@pytest.mark.parametrize(
+    ("levels", "ids"),
+    [
+        ([0, 255], [0, 1]),
+        ([0, 85, 170, 255], [0, 1, 2, 3]),
+        ([7, 0, 2], [0, 2, 7]),
+        ([0, 1], [0, 1]),
+    ],
+)
+def test_ids_behind_tables_of_greys_are_those_that_a_build_reads(tmp_path, levels, ids):
+    picture = Image.fromarray(np.arange(len(levels), dtype=np.uint8)[None])
+    picture.putpalette([level for level in levels for _ in range(3)])
+    (tmp_path / "labels").mkdir()
+    picture.save(tmp_path / "labels/a.png")
+    out = tmp_path / "x.json"
+    assert main(["palette", str(tmp_path / "labels"), "--out", str(out)]) == 0
+    palette = load_palette(out)
+    assert sorted(palette.colors) == ids
+    reading = read_label_file(tmp_path / "labels/a.png", LabelRules(palette, palette.ignore_ids))
+    assert sorted(reading.tally.classes) == ids
+
+
+def test_a_black_picture_among_colored_ones_is_of_colors(tmp_path):
+    for name, color in (("a", (0, 0, 0)), ("b", (9, 200, 7))):
+        picture = Image.new("P", (4, 4))
+        picture.putpalette(color)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        picture.save(tmp_path / "labels" / f"{name}.png")
+    assert main(["palette", str(tmp_path / "labels"), "--out", str(tmp_path / "x.json")]) == 0
+    assert set(load_palette(tmp_path / "x.json").colors.values()) == {(0, 0, 0), (9, 200, 7)}
+
+
 @pytest.mark.parametrize("form", ["L", "RGB"])
 def test_lossy_files_are_told_of(tmp_path, capsys, form):
     labels = tmp_path / "labels"
