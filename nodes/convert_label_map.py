@@ -6,9 +6,12 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
+from ..prior_tools.labels.class_matching import (
+    convert_label_image,
+    described,
+    parse_changes,
+)
 from ..prior_tools.labels.findings import findings
-from ..prior_tools.labels.palettes import Palette
 from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
 from .schema import CATEGORY, check_choices
@@ -91,12 +94,8 @@ class ConvertLabelMap(io.ComfyNode):
                 cls.hidden.unique_id,
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is unlabelled now: "
-                f"{_named(source, found.lost)}. "
+                f"{listing([described(i, source) for i in found.lost], 8)}. "
                 "Name others in changes",
                 "classes that the other palette does not have",
             )
         return io.NodeOutput(between_nodes(image))
-
-
-def _named(palette: Palette, ids: tuple[int, ...]) -> str:
-    return listing([f"{palette.names.get(i, 'class')} ({i})" for i in ids], 8)
