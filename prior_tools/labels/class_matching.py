@@ -15,8 +15,9 @@ from .palettes import Palette
 from .reading import LabelRules, read_label_images
 from .tally import LabelTally
 
-# Names of one thing in several datasets, spelled as `_plain` does. A class takes the first name of its row that the other
-# palette has, so the most general ones come first; a class in several rows tries them in order.
+# Names of one thing in several datasets, spelled as `_plain` does. A class takes the first name of
+# its row that the other palette has, so the most general ones come first; a class in several rows
+# tries them in order.
 _SAME = (
     ("lane marking general", "lane markings drivable"),
     ("road", "service lane", "bike lane", "crosswalk plain", "lane marking crosswalk",

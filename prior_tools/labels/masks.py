@@ -43,7 +43,7 @@ class Layers:
         covered: pixels that each covers.
         visible: of them, those that no later mask covers.
         largest: the largest value of each.
-        rest: fraction of pixels in no mask.
+        rest: fraction of pixels in no mask, where that leaves them unknown; else 0.
     """
 
     classes: tuple[MaskClass, ...]
@@ -144,8 +144,8 @@ def mask_findings(layers: Layers, palette: Palette) -> list[tuple[str, str]]:
         said.append(
             (
                 "masks below others",
-                f"{len(hidden)} of {total} masks lie wholly below later ones: {listing(hidden, 8)}. "
-                "Name what should be above on a later line, and give its mask as late",
+                f"{len(hidden)} of {total} masks lie wholly below later ones: "
+                f"{listing(hidden, 8)}. Masks of what should be above come later",
             )
         )
     if layers.rest > WORTH_SAYING:

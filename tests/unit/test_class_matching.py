@@ -118,7 +118,7 @@ def test_every_class_is_found_by_its_id_and_by_its_name(palette):
 
 
 def test_a_palette_without_names_lists_its_ids():
-    with pytest.raises(PriorError, match="no class 'car'; it has no names, and the ids 0..255"):
+    with pytest.raises(PriorError, match=r"no class 'car'; it has no names, and the ids 0\.\.255"):
         class_named("car", GREY)
 
 
