@@ -127,7 +127,7 @@ def mask_findings(layers: Layers, palette: Palette) -> list[tuple[str, str]]:
             )
         )
     empty = [
-        f"{_mask(i, each)}, at most {layers.largest[i]:.2f}"
+        f"{_mask(i, each)}, at most {layers.largest[i]:.3f}"
         for i, (each, covered, _) in several
         if not covered
     ]

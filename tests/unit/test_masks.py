@@ -138,11 +138,11 @@ def test_what_covers_all_says_nothing():
 
 
 def test_masks_that_show_nothing_are_told():
-    rows = masks([0, 0.4, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1])
+    rows = masks([0, 127 / 255, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1])
     said = kinds(rows, "sky\n# below the next\ncar\nroad\nperson")
     assert set(said) == {"empty masks", "masks below others"}
     assert "1 of 4 masks have no pixel" in said["empty masks"]
-    assert "mask 1 (sky, line 1), at most 0.40" in said["empty masks"]
+    assert "mask 1 (sky, line 1), at most 0.498" in said["empty masks"]
     assert "mask 2 (car, line 3)" in said["masks below others"]
 
 
