@@ -8,7 +8,7 @@ from torch import Tensor
 from ..prior_tools.labels.masks import label_image_of_masks, mask_findings
 from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
-from .schema import CATEGORY, check_choices
+from .schema import CATEGORY, check_choices, found_by
 
 
 class MasksToLabelMap(io.ComfyNode):
@@ -20,6 +20,7 @@ class MasksToLabelMap(io.ComfyNode):
             node_id="SCP_MasksToLabelMap",
             display_name="Masks to SCP Label Map",
             category=CATEGORY,
+            **found_by("combine masks", "palette", "ade20k", "cityscapes"),
             description="Paints masks, each of one class, one above the other as a label image in "
             "a palette's colors, for any segmentation ControlNet and for Joint Prior Noise.",
             inputs=[
