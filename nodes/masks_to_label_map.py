@@ -58,7 +58,6 @@ class MasksToLabelMap(io.ComfyNode):
                     tooltip="One label map, of the size of the masks.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -78,5 +77,5 @@ class MasksToLabelMap(io.ComfyNode):
         painted_in = palette_named(palette)
         image, layers = label_image_of_masks(masks, classes, painted_in, background)
         for kind, text in mask_findings(layers, painted_in):
-            notify(cls.hidden.unique_id, text, kind)
+            notify(text, kind)
         return io.NodeOutput(between_nodes(image))

@@ -95,7 +95,7 @@ def test_what_masks_do_not_show_is_told_by_the_node(server):
     assert (ids[:, : WIDTH // 2] == 11).all() and (ids[:, WIDTH // 2 :] == -1).all()
     told = dict(history["outputs"][image.id]["scp_warnings"])
     assert set(told) == {"masks below others", "pixels in no mask", "names of other datasets"}
-    assert "below later ones: mask 1 (car, line 1)" in told["masks below others"]
+    assert "come later: mask 1 (car, line 1)" in told["masks below others"]
     assert told["pixels in no mask"].startswith("50.0% of the pixels are in no mask")
     assert "'pedestrian' on line 2 is person (11)" in told["names of other datasets"]
 
