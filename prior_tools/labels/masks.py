@@ -144,8 +144,8 @@ def mask_findings(layers: Layers, palette: Palette) -> list[tuple[str, str]]:
         said.append(
             (
                 "masks below others",
-                f"{len(hidden)} of {total} masks lie wholly below later ones; masks of what should be "
-                f"above come later: {listing(hidden, 8)}",
+                f"{len(hidden)} of {total} masks lie wholly below later ones; masks of what should "
+                f"be above come later: {listing(hidden, 8)}",
             )
         )
     if layers.rest > WORTH_SAYING:
