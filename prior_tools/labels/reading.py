@@ -307,14 +307,14 @@ def _of_colors(levels: np.ndarray, name: str, rules: LabelRules) -> LabelReading
     found = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
     tally = LabelTally.of_ids(found.ids)
     tally.near = found.near
-    tally.unknown = sum(found.unknown.values())
+    tally.unknown = found.unknown
     tally.void -= tally.unknown
-    tally.colors = Counter(dict(found.unknown.most_common(KEPT)))
+    tally.colors = Counter(dict(found.unknown_colors.most_common(KEPT)))
     strange = found.unknown + found.far
-    if tally.share(sum(strange.values())) > WORTH_SAYING:
+    if tally.share(strange) > WORTH_SAYING:
         classes = sum(n for i, n in tally.classes.items() if i not in rules.ignore_ids)
-        matched = max(0, classes - sum(found.far.values()))
-        check_matched(strange, matched, rules.palette, name, tally.pixels)
+        matched = max(0, classes - found.far)
+        check_matched(strange, matched, found.strange_colors, rules.palette, name, tally.pixels)
     return LabelReading(found.ids, tally, COLORS)
 
 
