@@ -227,8 +227,8 @@ def _print(
         print("\n".join(aligned(cells, words=(0, 4))))
         print()
         say(
-            "difference: generated less baseline, paired by label map. ±: half of a 95% interval. "
-            "Not clear: the interval of the difference holds zero"
+            "difference: generated less baseline, paired by label map. ±: half of a 95% interval, "
+            "whose ends are in the JSON. Not clear: the interval of the difference holds zero"
         )
     for note in notes(evaluation.figures):
         say(note)
