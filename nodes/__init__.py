@@ -11,6 +11,7 @@ from .import_prior import ImportPrior
 from .joint_prior_noise import JointPriorNoise
 from .load_demo_model import LoadDemoModel
 from .load_prior import LoadPrior
+from .masks_to_label_map import MasksToLabelMap
 from .merge_priors import MergePriors
 from .partial_denoise_ksampler import PartialDenoiseKSampler
 from .partial_denoise_scheduler import PartialDenoiseScheduler
@@ -36,6 +37,7 @@ class ScpDiffExtension(ComfyExtension):
             ImportPrior,
             MergePriors,
             ConvertLabelMap,
+            MasksToLabelMap,
             LoadDemoModel,
             DemoLabelMap,
         ]

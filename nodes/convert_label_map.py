@@ -6,8 +6,11 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
-from ..prior_tools.labels.palettes import Palette
+from ..prior_tools.labels.class_matching import (
+    convert_label_image,
+    described,
+    parse_changes,
+)
 from .host_models import between_nodes, keeps_warnings, notify
 from .label_images import tell_labels
 from .palettes import palette_named, palette_names, palette_state
@@ -89,12 +92,8 @@ class ConvertLabelMap(io.ComfyNode):
             notify(
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is unlabelled now: "
-                f"{_named(source, found.lost)}. "
+                f"{listing([described(i, source) for i in found.lost], 8)}. "
                 "Name others in changes",
                 "classes that the other palette does not have",
             )
         return io.NodeOutput(between_nodes(image))
-
-
-def _named(palette: Palette, ids: tuple[int, ...]) -> str:
-    return listing([f"{palette.names.get(i, 'class')} ({i})" for i in ids], 8)

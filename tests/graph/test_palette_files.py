@@ -21,6 +21,7 @@ CHOICES = {
     "SCP_PreviewPrior": ["palette"],
     "SCP_ImportPrior": ["palette"],
     "SCP_ConvertLabelMap": ["palette_from", "palette_to"],
+    "SCP_MasksToLabelMap": ["palette"],
 }
 
 
