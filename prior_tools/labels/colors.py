@@ -197,9 +197,9 @@ def check_matched(
         return
     raise PriorError(
         f"{what} is in no color of palette '{palette.name}' in {strange / pixels:.1%} of its "
-        f"pixels, and of its classes in {matched / pixels:.1%}; unknown are {shown(colors, pixels)}: "
-        f"{what_fits(colors, palette)}. Choose the palette that the label map was drawn with, and "
-        "avoid JPEG and smooth resizing of label maps"
+        f"pixels, and of its classes in {matched / pixels:.1%}; unknown are "
+        f"{shown(colors, pixels)}: {what_fits(colors, palette)}. Choose the palette that the label "
+        "map was drawn with, and avoid JPEG and smooth resizing of label maps"
     )
 
 
