@@ -10,6 +10,7 @@ from .host_routes import register_routes
 from .import_prior import ImportPrior
 from .joint_prior_noise import JointPriorNoise
 from .load_demo_model import LoadDemoModel
+from .load_label_map import LoadLabelMap
 from .load_prior import LoadPrior
 from .merge_priors import MergePriors
 from .partial_denoise_ksampler import PartialDenoiseKSampler
@@ -35,6 +36,7 @@ class ScpDiffExtension(ComfyExtension):
             PreviewPrior,
             ImportPrior,
             MergePriors,
+            LoadLabelMap,
             ConvertLabelMap,
             LoadDemoModel,
             DemoLabelMap,
