@@ -28,7 +28,7 @@ from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools.cli import main
 from prior_tools.generating.jobs import image_seed
-from prior_tools.labels.palettes import bit_color
+from prior_tools.labels.palette_colors import bit_color
 
 pytestmark = pytest.mark.slow
 
