@@ -37,36 +37,38 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
     >>> decode_label_image(image, "camvid")  # road, nearly road, no class, pavement
     (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
-    ids, unknown = decode_colors(_checked(image), get_palette(palette))
+    ids, unknown, _ = decode_colors(_checked(image), get_palette(palette))
     return ids, sum(unknown.values()) / max(1, ids.numel())
 
 
-def decode_colors(pixels: Tensor, palette: Palette) -> tuple[Tensor, Counter[Color]]:
-    """Class ids int64 [...] of colors [..., 3], and how many pixels are of each unknown color.
+def decode_colors(pixels: Tensor, palette: Palette) -> tuple[Tensor, Counter[Color], int]:
+    """Class ids int64 [...] of colors [..., 3]; see `decode_label_image`.
 
-    See `decode_label_image`.
+    Also how many pixels are of each unknown color, and how many only near one of the palette.
     """
     ids = torch.empty(pixels.shape[:-1], dtype=torch.int64)
     flat_pixels, flat_ids = pixels.reshape(-1, pixels.shape[-1]), ids.view(-1)
     unknown: Counter[Color] = Counter()
+    near = 0
     # A part at a time: all that is in between takes a hundred bytes a pixel.
     for start in range(0, len(flat_ids), _PART):
         part = slice(start, start + _PART)
-        flat_ids[part], codes, counts = _decoded(_as_levels(flat_pixels[part]), palette)
+        flat_ids[part], codes, counts, matched = _decoded(_as_levels(flat_pixels[part]), palette)
+        near += matched
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             unknown[code >> 16, code >> 8 & 255, code & 255] += count
-    return ids, unknown
+    return ids, unknown, near
 
 
-def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor]:
-    """Class ids [M] of levels [M, 3]; codes and counts of the unknown colors."""
+def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Class ids [M] of levels [M, 3]; codes and counts of unknown colors; pixels of near ones."""
     if palette.is_grey:
         # Side by side: three times as fast as the extremes of three values each.
         r, g, b = pixels.T.contiguous()
         matched = (r == g) & (g == b)
         ids = torch.where(matched, g, -1)
         unknown, counts = color_codes(pixels[~matched]).unique(return_counts=True)
-        return ids, unknown, counts
+        return ids, unknown, counts, 0
     codes, code_ids = palette._exact
     pixel_codes = color_codes(pixels)
     at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
@@ -76,7 +78,8 @@ def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor]:
     near, inverse, counts = pixel_codes[~matched].unique(return_inverse=True, return_counts=True)
     near_ids, near_matched = _nearest(near, palette)
     ids[~matched] = near_ids[inverse]
-    return ids, near[~near_matched], counts[~near_matched]
+    matched_near = int(counts[near_matched].sum())
+    return ids, near[~near_matched], counts[~near_matched], matched_near
 
 
 def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
@@ -96,7 +99,9 @@ def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
         ids = decode_colors(pixels, palette)[0]
         told = (ids >= 0) & ~torch.isin(ids, torch.tensor(palette.ignore_ids, dtype=torch.int64))
         found.append((name, float((told * counts).sum() / counts.sum())))
-    return sorted((f for f in found if f[1] >= 1 - MOST_UNMATCHED), key=lambda f: -f[1])
+    # Of equal ones that with the fewest colors: among many, some fit by chance.
+    found = [f for f in found if f[1] >= 1 - MOST_UNMATCHED]
+    return sorted(found, key=lambda f: (-round(f[1], 3), len(PALETTES[f[0]].colors)))
 
 
 def what_fits(colors: Mapping[Color, int], palette: Palette) -> str:

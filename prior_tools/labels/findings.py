@@ -25,7 +25,7 @@ def findings(
         ignored: class ids that do not count.
         option: what names them, for a message; "" where nothing does.
     """
-    said = [_unknown(tally, palette), _ignored(tally, ignored, option)]
+    said = [_unknown(tally, palette), _near(tally, palette), _ignored(tally, ignored, option)]
     said += [
         (kind, text.format(n=tally.notes[note], of=tally.files, palette=palette.name))
         for note, (kind, text) in _NOTES.items()
@@ -63,6 +63,18 @@ def _unknown(tally: LabelTally, palette: Palette) -> tuple[str, str] | None:
         "unknown colors",
         f"{share:.1%} of the label pixels are in no color of palette '{palette.name}' and count as "
         f"unknown: {shown(tally.colors, tally.pixels)}; {what_fits(tally.colors, palette)}",
+    )
+
+
+def _near(tally: LabelTally, palette: Palette) -> tuple[str, str] | None:
+    share = tally.share(tally.near)
+    if share <= WORTH_SAYING or tally.notes[LOSSY]:
+        return None
+    return (
+        "inexact colors",
+        f"{share:.1%} of the label pixels are only near a color of palette '{palette.name}', and "
+        "were taken for it; check that it is the palette they were drawn with, and avoid JPEG and "
+        "smooth resizing of label maps",
     )
 
 

@@ -322,8 +322,9 @@ def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray
 
 
 def _of_colors(levels: np.ndarray, name: str, rules: LabelRules) -> LabelReading:
-    ids, unknown = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
+    ids, unknown, tally_near = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
     tally = LabelTally.of_ids(ids)
+    tally.near = tally_near
     tally.unknown = sum(unknown.values())
     tally.void -= tally.unknown
     tally.colors = Counter(dict(unknown.most_common(KEPT)))

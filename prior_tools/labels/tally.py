@@ -34,6 +34,7 @@ class LabelTally:
         pixels: of all of them.
         void: pixels that say "no class": void colors, values that an id map drops.
         unknown: pixels in no color of the palette.
+        near: pixels that are only near the color of their class.
         classes: class id -> pixels, ignored ids too.
         colors: the most frequent unknown colors -> pixels.
         notes: one of NOTES -> files that were read that way.
@@ -43,6 +44,7 @@ class LabelTally:
     pixels: int = 0
     void: int = 0
     unknown: int = 0
+    near: int = 0
     classes: Counter[int] = field(default_factory=Counter)
     colors: Counter[Color] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
@@ -62,6 +64,7 @@ class LabelTally:
             self.pixels + other.pixels,
             self.void + other.void,
             self.unknown + other.unknown,
+            self.near + other.near,
             self.classes + other.classes,
             Counter(dict(colors.most_common(KEPT))),
             self.notes + other.notes,
@@ -83,6 +86,7 @@ class LabelTally:
             "pixels": self.pixels,
             "void": self.void,
             "unknown": self.unknown,
+            "near": self.near,
             "classes": {str(i): n for i, n in self.classes.items()},
             "colors": [[*color, n] for color, n in self.colors.items()],
             "notes": [[name, n] for name, n in self.notes.items()],
@@ -91,16 +95,16 @@ class LabelTally:
     @classmethod
     def from_json(cls, data: object) -> LabelTally:
         """The tally that `to_json` wrote; ValueError says why it is none."""
-        names = ("files", "pixels", "void", "unknown", "classes", "colors", "notes")
+        names = ("files", "pixels", "void", "unknown", "near", "classes", "colors", "notes")
         found = table(data, names, "the tally of labels")
-        files, pixels, void, unknown = (_count(found[name], name) for name in names[:4])
+        files, pixels, void, unknown, near = (_count(found[name], name) for name in names[:5])
         colors: Counter[Color] = Counter()
         for entry in items(found["colors"], "unknown colors"):
             r, g, b, count = items(entry, "an unknown color")
             red, green, blue = (integer(level, 0, 255, "a level") for level in (r, g, b))
             colors[red, green, blue] = _count(count, "an unknown color")
         classes = Counter(by_id(found["classes"], _count, "the classes of a tally"))
-        return cls(files, pixels, void, unknown, classes, colors, _notes(found["notes"]))
+        return cls(files, pixels, void, unknown, near, classes, colors, _notes(found["notes"]))
 
 
 def _count(value: object, what: str) -> int:

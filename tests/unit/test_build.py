@@ -97,7 +97,7 @@ def test_a_checkpoint_holds_what_was_saved(tmp_path):
     state.update(torch.randn(2, 2, 3, 4), torch.randint(0, 12, (2, 3, 4)))
     vae = fingerprint_weights({"w": torch.ones(3)})
     checkpoint = Checkpoint(tmp_path / "out.checkpoint", {"size": "32x24"}, vae)
-    tally = LabelTally(1, 24, 2, 1, Counter({3: 20, 11: 1}), Counter({(1, 2, 3): 1}))
+    tally = LabelTally(1, 24, 2, 1, 5, Counter({3: 20, 11: 1}), Counter({(1, 2, 3): 1}))
     tally.notes["lossy"] += 1
     checkpoint.save(Progress(state, 1, [("007", "cut short")], tally))
     at = checkpoint.load()
