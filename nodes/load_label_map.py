@@ -29,7 +29,7 @@ class LoadLabelMap(io.ComfyNode):
             category=CATEGORY,
             description="Loads a label file, whether it holds colors or class ids, and paints it "
             "in the palette's colors, for Joint Prior Noise and for any ControlNet. Load Image of "
-            "newer ComfyUI changes ids from 128 on and files of 16 bits.",
+            "newer ComfyUI changes ids above 128 and files of 16 bits.",
             inputs=[
                 io.Combo.Input(
                     "image",
