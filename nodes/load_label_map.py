@@ -17,6 +17,9 @@ from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
 from .schema import CATEGORY, check_choices
 
+# What names ignored ids otherwise than a built-in palette does.
+_OPTION = "a palette file in models/scp_palettes"
+
 
 class LoadLabelMap(io.ComfyNode):
     """Reads a label file as Build SCP Prior does."""
@@ -88,7 +91,7 @@ class LoadLabelMap(io.ComfyNode):
     def execute(cls, image: str, palette: str) -> io.NodeOutput:
         path, colors = input_picture(image), palette_named(palette)
         reading = read_label_frames(path, LabelRules(colors, colors.ignore_ids))
-        for kind, text in findings(reading.tally, colors, option=""):
+        for kind, text in findings(reading.tally, colors, colors.ignore_ids, _OPTION):
             notify(cls.hidden.unique_id, text, kind)
         painted = colors.paint(reading.ids).to(torch.float32) / 255
         unknown = without_class(reading.ids, colors)
