@@ -76,6 +76,7 @@ SHOTS = {
             "palette": "cityscapes",
             "width": _SIZE[0],
             "height": _SIZE[1],
+            "latent_format": "sd15",
             "filename": "streets",
         },
         {"vae": _VAE},

@@ -8,10 +8,11 @@ Every picture is of a real run, at the seeds and settings of the workflow's file
 - the mu sweep, the priors compared: the same square of four results, and of the label map
 - SamplerCustomAdvanced: the label map above, the result below
 
-Two workflows need models and datasets that do not come with the pack, so what they do is done with
-the demo's, and the picture says so where it could mislead:
+Three workflows need models and datasets that do not come with the pack, so what they do is done
+with the demo's, and the picture says so where it could mislead:
 
-- the side by side with Stable Diffusion 1.5: the same two starts with the demo's model and prior
+- the side by side with Stable Diffusion 1.5 and XL: the same two starts with the demo's model and
+  prior
 - building a prior: the demo's VAE and generated streets; an image and its labels above, the mean
   image and the most frequent class of each place below
 """
@@ -23,6 +24,7 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +54,10 @@ def run_template(server: ComfyServer, name: str) -> Pictures:
     return _run(server, template_prompt(name, server.object_info()))
 
 
-def side_by_side(server: ComfyServer) -> Pictures:
+def side_by_side(server: ComfyServer, index: int) -> Pictures:
     """The stock start and the prior's, of another label map than in the demo."""
     graph, settings = Graph(), Settings(seed=1)
-    labels = graph.add("SCP_DemoLabelMap", title="Label map", index=6)
+    labels = graph.add("SCP_DemoLabelMap", title="Label map", index=index)
     streets = StartGraph(graph, labels)
     for title, start in (("Stock", Start("normal", 1.0)), ("Prior", Start())):
         latent = streets.sampled(streets.drawn(start, settings), start, settings)
@@ -159,8 +161,8 @@ def _custom_sampler(server: ComfyServer) -> Image.Image:
     return stacked(("label map", shown["Label map"]), ("SamplerCustomAdvanced", shown["Result"]))
 
 
-def _with_own_models(server: ComfyServer) -> Image.Image:
-    shown = side_by_side(server)
+def _with_own_models(server: ComfyServer, index: int) -> Image.Image:
+    shown = side_by_side(server, index)
     sheet = stacked(
         ("stock start, demo model", shown["Stock"]), ("prior start, demo model", shown["Prior"])
     )
@@ -180,7 +182,8 @@ MAKERS: dict[str, Maker] = {
     "SCP-Diff mu sweep (demo model)": _mu_sweep,
     "SCP-Diff priors compared (demo model)": _priors,
     "SCP-Diff with SamplerCustomAdvanced (demo model)": _custom_sampler,
-    "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)": _with_own_models,
+    "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)": partial(_with_own_models, index=6),
+    "SCP-Diff with an ADE20K segmentation ControlNet (SDXL)": partial(_with_own_models, index=2),
 }
 
 

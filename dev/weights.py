@@ -27,11 +27,13 @@ from dev.workspace import link_model
 
 FOLDER = CACHE / "weights"
 SNIPPET = Path(__file__).with_name("weights_in_host.py")
+SDXL_SNIPPET = Path(__file__).with_name("sdxl_in_host.py")
 
 Kind = Literal["sd15", "eps", "v", "flow"]
 
 # Starting ComfyUI takes longer than drawing all of the tiny ones: they are made together.
 TINY = ("tiny-eps", "tiny-flow", "tiny-controlnet", "tiny-vae-4", "tiny-vae-16")
+TINY_SDXL = ("tiny-sdxl", "tiny-sdxl-controlnet")
 
 
 def sd15_checkpoint() -> Path:
@@ -57,6 +59,16 @@ def tiny_checkpoint(kind: Literal["eps", "v", "flow"]) -> Path:
 def tiny_controlnet() -> Path:
     """The ControlNet for the tiny eps and v checkpoints, for ControlNetLoader."""
     return _file("tiny-controlnet")
+
+
+def tiny_sdxl_checkpoint() -> Path:
+    """A small relative of SDXL with UNet, VAE and both CLIPs for CheckpointLoaderSimple."""
+    return _file("tiny-sdxl")
+
+
+def tiny_sdxl_controlnet() -> Path:
+    """The ControlNet of the tiny SDXL, for ControlNetLoader."""
+    return _file("tiny-sdxl-controlnet")
 
 
 def tiny_vae(channels: Literal[4, 16] = 4) -> Path:
@@ -100,8 +112,8 @@ def add_controlnet(graph: Graph, base: Path, kind: Literal["sd15", "eps", "v"]) 
 def _file(name: str) -> Path:
     """The file of this name, made if it is missing or damaged; checked once a process."""
     if not _is_intact(name):
-        wanted = [n for n in TINY if not _is_intact(n)] if name in TINY else [name]
-        _make(wanted)
+        together = next((group for group in (TINY, TINY_SDXL) if name in group), (name,))
+        _make([n for n in together if not _is_intact(n)])
     return _path(name)
 
 
@@ -113,15 +125,17 @@ def _stamp(name: str) -> Path:
     return FOLDER / f"scp-{name}.json"
 
 
-def _recipe() -> str:
-    return hashlib.sha256(SNIPPET.read_bytes()).hexdigest()
+def _recipe(name: str) -> str:
+    # The second calls what is in the first.
+    snippets = [SNIPPET, SDXL_SNIPPET] if name in TINY_SDXL else [SNIPPET]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in snippets)).hexdigest()
 
 
 def _is_intact(name: str) -> bool:
     try:
         stamp = json.loads(_stamp(name).read_text(encoding="utf-8"))
         return (
-            stamp["recipe"] == _recipe()
+            stamp["recipe"] == _recipe(name)
             and stamp["size"] == _path(name).stat().st_size
             and stamp["sha256"] == _sha256(_path(name))
         )
@@ -130,15 +144,16 @@ def _is_intact(name: str) -> bool:
 
 
 def _make(names: list[str]) -> None:
-    """Make these files beside their place and move them there when they are whole."""
+    """Make these files, of one snippet, beside their place; move them there when whole."""
     print(f"Making weights, once: {', '.join(names)} ...", file=sys.stderr, flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".new-") as scratch:
         tasks = [[name, str(Path(scratch) / name)] for name in names]
-        run_in_host(SNIPPET, *tasks, comfy_dir=ensure_comfyui(), timeout=900)
+        snippet = SDXL_SNIPPET if names[0] in TINY_SDXL else SNIPPET
+        run_in_host(snippet, *tasks, comfy_dir=ensure_comfyui(), timeout=900)
         for name, draft in tasks:
             stamp = {
-                "recipe": _recipe(),
+                "recipe": _recipe(name),
                 "size": Path(draft).stat().st_size,
                 "sha256": _sha256(Path(draft)),
             }

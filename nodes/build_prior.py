@@ -33,7 +33,15 @@ from .host_models import (
 )
 from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
-from .schema import CATEGORY, MAX_SEED, PriorType, check_choices, overwrite_input
+from .schema import (
+    ADVANCED,
+    CATEGORY,
+    MAX_SEED,
+    PriorType,
+    check_choices,
+    found_by,
+    overwrite_input,
+)
 
 _log = logging.getLogger("scp-diff")
 
@@ -47,6 +55,7 @@ class BuildPrior(io.ComfyNode):
             node_id="SCP_BuildPrior",
             display_name="Build SCP Prior",
             category=CATEGORY,
+            **found_by("noise prior", "dataset", "label maps"),
             description="Encodes every image of a labelled dataset once and saves the mean and "
             "deviation of its latents per place, per class, and per class and place under "
             "models/scp_priors. A few dozen pairs are enough to try it, some thousand are better.",
@@ -116,6 +125,7 @@ class BuildPrior(io.ComfyNode):
                     # Unless told not to, the frontend rolls a new seed for each run, and so every
                     # run would build the prior again.
                     control_after_generate=False,
+                    **ADVANCED,
                     tooltip="Of the random subset.",
                 ),
                 io.Combo.Input(
@@ -144,6 +154,7 @@ class BuildPrior(io.ComfyNode):
                     options=list(LABEL_METHODS),
                     default="majority",
                     optional=True,
+                    **ADVANCED,
                     tooltip="The class of a latent cell: that of most of its pixels, or that of "
                     "its corner pixel as in the published toolkit.",
                 ),
@@ -151,6 +162,7 @@ class BuildPrior(io.ComfyNode):
                     "ignore_ids",
                     default="",
                     optional=True,
+                    **ADVANCED,
                     tooltip="Class ids to leave out of the class statistics, such as 0, 255. "
                     "Empty: the palette's own (ade20k 0, camvid 11, most others 255). none: keep "
                     "all.",

@@ -11,7 +11,7 @@ from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.palettes import Palette
 from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
-from .schema import CATEGORY, check_choices
+from .schema import CATEGORY, check_choices, found_by
 
 
 class ConvertLabelMap(io.ComfyNode):
@@ -23,6 +23,7 @@ class ConvertLabelMap(io.ComfyNode):
             node_id="SCP_ConvertLabelMap",
             display_name="Convert SCP Label Map",
             category=CATEGORY,
+            **found_by("palette", "ade20k", "cityscapes", "coco"),
             description="Paints a label image of one palette, or of plain ids, in another "
             "palette's colors, so that any label map can feed any segmentation ControlNet. "
             "Classes are matched by their names.",

@@ -10,7 +10,7 @@ from PIL import Image
 from ..prior_tools import PriorError
 from .host_models import between_nodes
 from .pack_files import DEMO_LABEL_MAPS, demo_label_maps
-from .schema import CATEGORY
+from .schema import CATEGORY, found_by
 
 
 class DemoLabelMap(io.ComfyNode):
@@ -22,6 +22,7 @@ class DemoLabelMap(io.ComfyNode):
             node_id="SCP_DemoLabelMap",
             display_name="SCP Demo Label Map",
             category=CATEGORY,
+            **found_by("example", "street"),
             description="A label map in the Cityscapes colors for Load SCP Demo Model, of a "
             "street that the model was not trained on. For your own, take Load SCP Label Map.",
             inputs=[

@@ -84,7 +84,8 @@ def _unet(weights: Weights) -> Any:
     cast = management.unet_manual_cast(dtype, device, config.supported_inference_dtypes)
     config.set_inference_dtype(dtype, cast)
     model = config.get_model(values, _UNET, device=offload)
-    model.load_model_weights(values, _UNET)
+    patcher, taken = _patcher(model, device, offload)
+    model.load_model_weights(values, _UNET, **taken)
     model.model_sampling.set_sigmas(weights["model_sampling.sigmas"])
     if "latent_rgb" in weights:
         # For previews while sampling: this autoencoder's channels mean other colors than
@@ -92,4 +93,18 @@ def _unet(weights: Weights) -> Any:
         *factors, bias = weights["latent_rgb"].tolist()
         model.latent_format.latent_rgb_factors = factors
         model.latent_format.latent_rgb_factors_bias = bias
-    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
+    return patcher
+
+
+def _patcher(model: Any, device: Any, offload: Any) -> tuple[Any, dict[str, bool]]:
+    """What manages the model's memory, and how it wants the weights to be loaded.
+
+    Newer hosts have a class for their own models, which manages memory dynamically where it can:
+    it then takes the tensors of the file as they are. Its VAE and ControlNet are of that class
+    already.
+    """
+    module = comfy.model_patcher
+    if not hasattr(module, "CoreModelPatcher"):
+        return module.ModelPatcher(model, load_device=device, offload_device=offload), {}
+    patcher = module.CoreModelPatcher(model, load_device=device, offload_device=offload)
+    return patcher, {"assign": patcher.is_dynamic()}

@@ -209,7 +209,8 @@ def sample_from(
     empty latent this is the host's own KSampler, bit for bit.
     """
     if start.sigma <= 0:
-        return latent
+        # As it came, save that the latent of a clip has an axis of frames: see `_with_frames`.
+        return {**latent, "samples": _with_frames(model, latent["samples"])}
     known = {name: latent.get(name) for name in _TAGS if name in _FITTED_BY}
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **known)
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
@@ -250,6 +251,12 @@ def sample_from(
     out = {name: value for name, value in latent.items() if name not in _TAGS}
     out["samples"] = result
     return out
+
+
+def _with_frames(model: Any, samples: Tensor) -> Tensor:
+    """As the host gives it to a model of clips, and as VAE Decode takes it."""
+    clip = model.get_model_object("latent_format").latent_dimensions == 3
+    return samples.unsqueeze(2) if clip and not samples.is_nested and samples.ndim == 4 else samples
 
 
 def _sigma_at(model: Any, mu: float) -> float:

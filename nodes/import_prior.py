@@ -16,7 +16,7 @@ from .host_folders import dataset_file, file_state
 from .host_models import keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
-from .schema import CATEGORY, PriorType, check_choices, overwrite_input
+from .schema import ADVANCED, CATEGORY, PriorType, check_choices, found_by, overwrite_input
 
 NO_PALETTE = "none"
 
@@ -31,6 +31,7 @@ class ImportPrior(io.ComfyNode):
             node_id="SCP_ImportPrior",
             display_name="Import SCP Prior",
             category=CATEGORY,
+            **found_by("noise prior", "npy", "statistics"),
             description="Reads the statistics files (.npy) that the paper published and saves them "
             "as a prior under models/scp_priors. Nothing in the files is run. They are of Stable "
             "Diffusion's VAE (1.x and 2.x).",
@@ -66,6 +67,7 @@ class ImportPrior(io.ComfyNode):
                     default="",
                     optional=True,
                     placeholder="0-149=1, 255=-1",
+                    **ADVANCED,
                     tooltip="Where the files number their classes otherwise than the palette: "
                     "OLD=NEW, with -1 to drop a class.",
                 ),
@@ -74,6 +76,7 @@ class ImportPrior(io.ComfyNode):
                     options=list(SCALES),
                     default="sd15",
                     optional=True,
+                    **ADVANCED,
                     tooltip="Of the VAE that the files are of; sd15 for the published ones.",
                 ),
                 io.String.Input(

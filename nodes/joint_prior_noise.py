@@ -10,12 +10,13 @@ from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.tally import LabelTally
+from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
 from .label_images import PRIORS_OWN, label_palette, labels_for
 from .palettes import palette_names, palette_state
 from .prior_note import KEY, prior_note
-from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
 
 SEPARATE, SHARED = "separate", "shared"
 BATCH_NOISE = (SEPARATE, SHARED)
@@ -35,6 +36,7 @@ class JointPriorNoise(io.ComfyNode):
             node_id="SCP_JointPriorNoise",
             display_name="Joint Prior Noise",
             category=CATEGORY,
+            **found_by("start latent", "noise prior", "label map to latent"),
             description="Draws a latent from the prior for a label map: the start for Partial "
             "Denoise KSampler, which adds the noise. It also works in stock samplers with noise "
             "added, such as KSamplerAdvanced.",
@@ -94,6 +96,7 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(FALLBACKS),
                     default="spatial",
                     optional=True,
+                    **ADVANCED,
                     tooltip="What a joint draw takes where the dataset never had the class at the "
                     "place: the place's prior (the paper) or the class's.",
                 ),
@@ -104,6 +107,7 @@ class JointPriorNoise(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     optional=True,
+                    **ADVANCED,
                     tooltip="In mode mixture: the share of the spatial prior.",
                 ),
                 io.Combo.Input(
@@ -111,6 +115,7 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(BATCH_NOISE),
                     default=SEPARATE,
                     optional=True,
+                    **ADVANCED,
                     tooltip="separate: each image of a batch has random numbers of its own. "
                     "shared: all have the same, also those that the sampler begins with: for "
                     "frames of a sequence, or one scene in several label maps. Samplers that add "
@@ -176,7 +181,8 @@ class JointPriorNoise(io.ComfyNode):
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
         samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)
-        latent = {"samples": as_empty_latents_are(samples), KEY: prior_note(prior)}
+        samples = with_frames(prior.metadata.latent_format, as_empty_latents_are(samples))
+        latent = {"samples": samples, KEY: prior_note(prior)}
         if shared:
             # By it samplers know which images share their first noise.
             latent["batch_index"] = shared

@@ -6,7 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from .host_demo_model import load_demo_model
 from .host_folders import demo_model_names, demo_model_path, file_state
-from .schema import CATEGORY
+from .schema import CATEGORY, found_by
 
 
 class LoadDemoModel(io.ComfyNode):
@@ -18,6 +18,7 @@ class LoadDemoModel(io.ComfyNode):
             node_id="SCP_LoadDemoModel",
             display_name="Load SCP Demo Model",
             category=CATEGORY,
+            **found_by("example", "controlnet"),
             description="Loads a small latent diffusion model, its segmentation ControlNet and its "
             "autoencoder, all in the pack: nothing is downloaded. It paints generated streets of "
             "288x144 pixels and knows no words. Guide it by applying the ControlNet to the "

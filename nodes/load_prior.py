@@ -6,7 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from ..prior_tools import load_prior
 from .host_folders import file_state, prior_names, prior_path
-from .schema import CATEGORY, PriorType
+from .schema import CATEGORY, PriorType, found_by
 
 
 class LoadPrior(io.ComfyNode):
@@ -18,6 +18,7 @@ class LoadPrior(io.ComfyNode):
             node_id="SCP_LoadPrior",
             display_name="Load SCP Prior",
             category=CATEGORY,
+            **found_by("noise prior"),
             description="Loads a dataset's noise prior from models/scp_priors. Build SCP Prior "
             "makes one from a folder of images and label maps.",
             inputs=[

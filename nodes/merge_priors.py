@@ -8,7 +8,7 @@ from ..prior_tools import Prior, merge_priors
 from ..prior_tools.merge import taken_on_trust
 from .host_models import keeps_warnings, notify
 from .saving import check_new, save_new
-from .schema import CATEGORY, PriorType, overwrite_input
+from .schema import CATEGORY, PriorType, found_by, overwrite_input
 
 
 class MergePriors(io.ComfyNode):
@@ -20,6 +20,7 @@ class MergePriors(io.ComfyNode):
             node_id="SCP_MergePriors",
             display_name="Merge SCP Priors",
             category=CATEGORY,
+            **found_by("noise prior", "combine"),
             description="Gives the prior of all images of several priors, and saves it if a name "
             "is given. They must be of one VAE, grid and set of classes; their images must differ.",
             inputs=[

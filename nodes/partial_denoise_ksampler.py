@@ -16,7 +16,7 @@ from .host_sampling import (
     scheduler_names,
 )
 from .prior_note import check_note
-from .schema import CATEGORY, MAX_SEED, check_choices, mu_input, mu_of_input, steps_input
+from .schema import CATEGORY, MAX_SEED, check_choices, found_by, mu_input, mu_of_input, steps_input
 
 
 class PartialDenoiseKSampler(io.ComfyNode):
@@ -28,6 +28,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
             node_id="SCP_PartialDenoiseKSampler",
             display_name="Partial Denoise KSampler",
             category=CATEGORY,
+            **found_by("start latent", "noise prior", "sampler"),
             description="Adds noise to a clean latent at step mu*T and denoises it from there. "
             "With an empty latent it is the plain sampler started at mu*T; at mu 1 it is the stock "
             "KSampler.",

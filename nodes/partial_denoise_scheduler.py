@@ -17,7 +17,7 @@ from .host_sampling import (
     scheduler_sigmas,
 )
 from .prior_note import check_note
-from .schema import CATEGORY, check_choices, mu_input, mu_of_input, steps_input
+from .schema import CATEGORY, check_choices, found_by, mu_input, mu_of_input, steps_input
 
 
 class PartialDenoiseScheduler(io.ComfyNode):
@@ -29,6 +29,7 @@ class PartialDenoiseScheduler(io.ComfyNode):
             node_id="SCP_PartialDenoiseScheduler",
             display_name="Partial Denoise Scheduler",
             category=CATEGORY,
+            **found_by("start latent", "noise prior", "sigmas"),
             description="A schedule that starts at exactly sigma(mu*T), for SamplerCustomAdvanced "
             "with the latent of Joint Prior Noise.",
             inputs=[

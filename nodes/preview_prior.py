@@ -13,7 +13,7 @@ from ..prior_tools.picture import describe_prior, latents_as_picture, paint_labe
 from .host_models import between_nodes, vae_decode
 from .label_images import PRIORS_OWN, label_palette, labels_for
 from .palettes import palette_names, palette_state
-from .schema import CATEGORY, MAX_SEED, PriorType, check_choices
+from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
 
 
 class PreviewPrior(io.ComfyNode):
@@ -25,6 +25,7 @@ class PreviewPrior(io.ComfyNode):
             node_id="SCP_PreviewPrior",
             display_name="Preview SCP Prior",
             category=CATEGORY,
+            **found_by("noise prior", "show"),
             description="Shows a prior: mean image, classes and where they were seen. With a label "
             "map also that map as the prior understands it, and the start that is drawn for it.",
             inputs=[
@@ -55,6 +56,7 @@ class PreviewPrior(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     optional=True,
+                    **ADVANCED,
                     tooltip="Scales the random part of the draw; 0 shows the mean alone.",
                 ),
                 io.Int.Input(
@@ -64,6 +66,7 @@ class PreviewPrior(io.ComfyNode):
                     max=MAX_SEED,
                     control_after_generate=False,
                     optional=True,
+                    **ADVANCED,
                     tooltip="Of the draw.",
                 ),
                 io.Combo.Input(

@@ -1,6 +1,8 @@
 """What the nodes' schemas share."""
 
+import inspect
 from collections.abc import Iterable
+from typing import Any
 
 from comfy_api.v0_0_2 import io
 
@@ -10,6 +12,17 @@ CATEGORY = "SCP-Diff"
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
 PriorType = io.Custom("SCP_PRIOR")
+
+# For inputs that a new user never needs: newer hosts show them when asked to.
+ADVANCED: dict[str, Any] = (
+    {"advanced": True} if "advanced" in inspect.signature(io.Int.Input).parameters else {}
+)
+
+
+def found_by(*words: str) -> dict[str, Any]:
+    """For a schema: words by which the search of newer hosts finds the node, besides its name."""
+    known = "search_aliases" in io.Schema.__dataclass_fields__
+    return {"search_aliases": ["segmentation", "semantic", *words]} if known else {}
 
 
 def check_choices(*choices: tuple[str, object, Iterable[str]]) -> bool | str:
@@ -49,6 +62,7 @@ def mu_of_input() -> io.Combo.Input:
         options=list(MU_OF),
         default=MU_OF[0],
         optional=True,
+        **ADVANCED,
         tooltip="Whose training time mu is a fraction of. stable diffusion: start at the noise "
         "level that Stable Diffusion has at mu, so that every model gets as much of the prior "
         "(19% at mu 0.8). model: the model's own time, in which flow models are noisier (Wan "

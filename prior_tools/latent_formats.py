@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from .errors import PriorError
 
 
@@ -38,8 +40,9 @@ LATENT_FORMATS: Mapping[str, LatentFormat | None] = {
     "sd3": LatentFormat(("SD3",), 16),
     # Also Chroma, Lumina 2, HiDream I1 and Z-Image.
     "flux": LatentFormat(("Flux",), 16),
+    # Also Lens, Ideogram 4 and ERNIE-Image.
     "flux2": LatentFormat(("Flux2",), 128, 2, 16),
-    # Also Qwen-Image and Anima.
+    # Also Qwen-Image, Anima, Krea 2, JoyImage and Cosmos Predict 2.
     "wan21": LatentFormat(("Wan21",), 16, 3, 8),
     "wan22": LatentFormat(("Wan22",), 48, 3, 16),
     "qwen_image21": LatentFormat(("QwenImage21",), 64, 2, 16),
@@ -56,6 +59,8 @@ LATENT_FORMATS: Mapping[str, LatentFormat | None] = {
     # The two classes differ in scale alone.
     "cogvideox": LatentFormat(("CogVideoX", "CogVideoX1_5"), 16, 3, 8),
     "seedvr2": LatentFormat(("SeedVR2",), 16, 3, 8),
+    # Its model makes pictures and sound of one latent of both: see `_WITH_SOUND`.
+    "minimax_h3": LatentFormat(("MiniMaxH3Video",), 24, 3, 16),
     "sd_x4": LatentFormat(("SD_X4",), 4, 2, 4),
     "stable_cascade_b": LatentFormat(("SC_B",), 4, 2, 4),
     "stable_cascade_c": LatentFormat(("SC_Prior",), 16, 2, 32),
@@ -70,7 +75,11 @@ CHOICES = (AUTO, *LATENT_FORMATS)
 SCALES = {name: f.scale for name, f in LATENT_FORMATS.items() if f and f.scale is not None}
 
 # Of sound and solids, though their numbers of dimensions are those of a picture.
-_NO_PICTURES = frozenset({"ACEAudio", "TripoSplat", "Trellis2"})
+_NO_PICTURES = frozenset(
+    {"ACEAudio", "TripoSplat", "Trellis2", "Trellis2SLAT", "Trellis2ShapeSLAT", "Trellis2TexSLAT"}
+)
+# Of clips with sound whose models cannot do without the sound, as LTXAV's can.
+_WITH_SOUND = frozenset({"MiniMaxH3AV"})
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,12 @@ def choose_format(choice: str, vae: VaeLatents) -> str:
     return choice
 
 
+def with_frames(name: str, latents: Tensor) -> Tensor:
+    """Latents [N, C, h, w] as a VAE of the format `name` takes them: of clips, [N, C, 1, h, w]."""
+    named = LATENT_FORMATS.get(name)
+    return latents if named is None or named.dimensions == 2 else latents.unsqueeze(2)
+
+
 def check_channels(name: str, channels: int) -> None:
     """Raise PriorError if latents of so many channels are not of the format `name`."""
     if named := LATENT_FORMATS.get(name):
@@ -165,6 +180,11 @@ def check_model(
     host_class = model.host_class
     if model.dimensions not in (2, 3) or host_class in _NO_PICTURES:
         raise PriorError(f"the model ({host_class}) is not one of pictures, but the prior is")
+    if host_class in _WITH_SOUND:
+        raise PriorError(
+            f"the model ({host_class}) samples pictures and sound from one latent of both, and a "
+            "prior is of pictures alone; take a model without sound"
+        )
     if channels != model.channels:
         raise PriorError(
             f"the prior has {channels} latent channels and the model ({host_class}) "

@@ -114,6 +114,8 @@ def _show(found: FoundValues, files: int, rows: list[Row], pixels: list[int]) ->
     left_out = 1 - sum(pixels) / total
     if left_out:
         warn(f"{left_out:.2%} of the pixels are of values that are not in the file")
+    if found.lossy:
+        warn(f"{found.lossy} is of a lossy format, which mixes colors; write label maps as PNG")
     if any(row.ignored for row in rows):
         say("255 is ignored, as it usually is; write false there if it is a class")
     if not found.are_ids and (likely := fitting(found)):

@@ -14,7 +14,7 @@ from ..errors import PriorError, listing
 from ..labels.ids import MAX_CLASS_ID
 from ..labels.palette_colors import Color, bit_color
 from ..labels.palettes import PALETTES
-from .picture_files import open_picture, upright
+from .picture_files import is_lossy, open_picture, upright
 
 # Distinct values at which counting ends: photographs have hundreds of thousands.
 _ENOUGH = 2**16
@@ -30,11 +30,13 @@ class FoundValues:
         kinds: "ids", "colors" or "grey" (three equal channels) -> the name of the first such file.
         colors: color -> number of pixels, of files of colors and of grey ones.
         ids: class id -> number of pixels.
+        lossy: the name of the first file of a format that changes values, such as JPEG; or "".
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
     colors: Counter[Color] = field(default_factory=Counter)
     ids: Counter[int] = field(default_factory=Counter)
+    lossy: str = ""
 
     @property
     def are_ids(self) -> bool:
@@ -55,11 +57,15 @@ def found_values(files: Iterable[Path]) -> FoundValues:
     """The colors or ids that label files hold.
 
     Raises PriorError if a file cannot be read or holds floats or numbers that are no ids, if some
-    hold ids and others colors, or if there are more than 65,536 values.
+    hold ids and others colors, if ids are in files of a lossy format, or if there are more than
+    65,536 values.
     """
     found = FoundValues()
     for path in files:
-        picture = upright(open_picture(path, "label map"))
+        picture = open_picture(path, "label map")
+        if is_lossy(picture, path):
+            found.lossy = found.lossy or path.name
+        picture = upright(picture)
         if _holds_ids(picture):
             found.kinds.setdefault(IDS, path.name)
             found.ids.update(_ids(picture, path.name))
@@ -78,6 +84,11 @@ def found_values(files: Iterable[Path]) -> FoundValues:
                 f"up to label map {path.name} the files hold more than {_ENOUGH} different values; "
                 "expected label maps, not photographs, depths or numbers of instances"
             )
+    if found.are_ids and found.lossy:
+        raise PriorError(
+            f"label map {found.lossy} is in grey and of a lossy format, which breeds ids that "
+            "never were; write label maps as PNG"
+        )
     return found
 
 

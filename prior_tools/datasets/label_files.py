@@ -48,7 +48,7 @@ def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReadi
     """
     name = name or path.name
     check_name(path, rules)
-    picture = open_picture(path, "label map", name)
+    picture = open_picture(path, "label map", name, exact=True)
     return read_label_picture(upright(picture), f"label map {name}", rules, is_lossy(picture, path))
 
 

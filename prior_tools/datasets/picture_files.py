@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,16 +29,26 @@ _SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0102, 0x0153
 _SIGNED = 2
 
+# Names that Pillow has for how a file holds its pixels.
+_DEEP_CHANNELS = re.compile(r"(RGB|LA|CMYK|YCbCr).*;16")
+_OTHER_GREY = re.compile(r"L;[24]|[1L];\d?I")
+
 # Pixels. Not even PNG files of one color and a bit a pixel hold more in a byte.
 _LARGE, _MOST_PER_BYTE = 2**23, 10_000
 
 
-def open_picture(path: Path, what: str, name: str = "") -> Image.Image:
+def open_picture(path: Path, what: str, name: str = "", exact: bool = False) -> Image.Image:
     """A picture, read whole; PriorError says why a file cannot be read.
 
-    `what` it is and its `name`, by default the file's, are for that message.
+    Args:
+        what, name: what it is and is called, by default as the file, for that message.
+        exact: refuse what is right for shades of grey and wrong for numbers: channels of 16 bits of
+            which the lower half is dropped, numbers of 2 and 4 bits that are multiplied to fill a
+            byte, and those that are inverted as their file has 0 for white.
     """
     with opened_head(path, f"{what} {name or path.name}") as picture:
+        if exact:
+            _check_exact(picture)
         picture.load()
         _check_numbers(picture)
         return picture
@@ -94,6 +105,22 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
             f"it claims to hold {width}x{height} pixels in {in_file} bytes; if it does, save it as "
             "PNG"
         )
+
+
+def _check_exact(picture: Image.Image) -> None:
+    """ValueError for a picture, not yet loaded, whose numbers reading would change."""
+    for tile in getattr(picture, "tile", ()):
+        raw = str(tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3])
+        if _DEEP_CHANNELS.match(raw):
+            raise ValueError(
+                "it has several channels of 16 bits, of which only half can be read; save the "
+                "channel that holds the ids as a file of its own"
+            )
+        if _OTHER_GREY.match(raw):
+            raise ValueError(
+                "it is grey of 2 or 4 bits, or with 0 for white, of which readers make other "
+                "numbers; save it as grey of 8 bits"
+            )
 
 
 def is_lossy(picture: Image.Image, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,8 +17,30 @@ from .palettes import PALETTES, Palette, get_palette
 # Above this fraction of pixels in no color of the palette a label image is taken to be in another.
 MOST_UNMATCHED = 0.5
 
+# So far off, in levels, a color of a compressed or shifted picture may be; of many that are further
+# off the palette is another.
+_CLOSE = 12
+
 # Pixels of a label image that are decoded at once.
 _PART = 2**18
+
+
+@dataclass(frozen=True)
+class DecodedColors:
+    """Colors as classes; see `decode_label_image`.
+
+    Attributes:
+        ids: int64, -1 where a color is unknown or void.
+        unknown: color -> pixels, of those near no color of the palette.
+        near: pixels that are only near the color of their class.
+        far: color -> pixels, of those of them that are so far off that compression and resizing
+            would not make many.
+    """
+
+    ids: Tensor
+    unknown: Counter[Color]
+    near: int
+    far: Counter[Color]
 
 
 def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tuple[Tensor, float]:
@@ -37,38 +60,46 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
     >>> decode_label_image(image, "camvid")  # road, nearly road, no class, pavement
     (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
-    ids, unknown, _ = decode_colors(_checked(image), get_palette(palette))
-    return ids, sum(unknown.values()) / max(1, ids.numel())
+    found = decode_colors(_checked(image), get_palette(palette))
+    return found.ids, sum(found.unknown.values()) / max(1, found.ids.numel())
 
 
-def decode_colors(pixels: Tensor, palette: Palette) -> tuple[Tensor, Counter[Color], int]:
-    """Class ids int64 [...] of colors [..., 3]; see `decode_label_image`.
-
-    Also how many pixels are of each unknown color, and how many only near one of the palette.
-    """
+def decode_colors(pixels: Tensor, palette: Palette) -> DecodedColors:
+    """Classes of colors [..., 3], floats in 0..1 or integers in 0..255."""
     ids = torch.empty(pixels.shape[:-1], dtype=torch.int64)
     flat_pixels, flat_ids = pixels.reshape(-1, pixels.shape[-1]), ids.view(-1)
     unknown: Counter[Color] = Counter()
+    far: Counter[Color] = Counter()
     near = 0
     # A part at a time: all that is in between takes a hundred bytes a pixel.
     for start in range(0, len(flat_ids), _PART):
         part = slice(start, start + _PART)
-        flat_ids[part], codes, counts, matched = _decoded(_as_levels(flat_pixels[part]), palette)
-        near += matched
-        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-            unknown[code >> 16, code >> 8 & 255, code & 255] += count
-    return ids, unknown, near
+        flat_ids[part], codes, counts, distance = _decoded(_as_levels(flat_pixels[part]), palette)
+        known = distance.isfinite()
+        near += int(counts[known].sum())
+        _count(unknown, codes[~known], counts[~known])
+        strange = known & (distance > _CLOSE)
+        _count(far, codes[strange], counts[strange])
+    return DecodedColors(ids, unknown, near, far)
 
 
-def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Class ids [M] of levels [M, 3]; codes and counts of unknown colors; pixels of near ones."""
+def _count(counter: Counter[Color], codes: Tensor, counts: Tensor) -> None:
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        counter[code >> 16, code >> 8 & 255, code & 255] += count
+
+
+def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Class ids [M] of levels [M, 3]; of colors that are not exact, codes, counts and distances.
+
+    The distance to the nearest color is infinite where that does not match.
+    """
     if palette.is_grey:
         # Side by side: three times as fast as the extremes of three values each.
         r, g, b = pixels.T.contiguous()
         matched = (r == g) & (g == b)
         ids = torch.where(matched, g, -1)
         unknown, counts = color_codes(pixels[~matched]).unique(return_counts=True)
-        return ids, unknown, counts, 0
+        return ids, unknown, counts, torch.full(unknown.shape, torch.inf)
     codes, code_ids = palette._exact
     pixel_codes = color_codes(pixels)
     at = torch.searchsorted(codes, pixel_codes).clamp(max=len(codes) - 1)
@@ -76,10 +107,9 @@ def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor, 
     ids = torch.where(matched, code_ids[at], -1)
     # Resized and compressed label images have many near colors but few distinct ones.
     near, inverse, counts = pixel_codes[~matched].unique(return_inverse=True, return_counts=True)
-    near_ids, near_matched = _nearest(near, palette)
+    near_ids, distance = _nearest(near, palette)
     ids[~matched] = near_ids[inverse]
-    matched_near = int(counts[near_matched].sum())
-    return ids, near[~near_matched], counts[~near_matched], matched_near
+    return ids, near, counts, distance
 
 
 def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
@@ -96,7 +126,7 @@ def fitting_palettes(colors: Mapping[Color, int]) -> list[tuple[str, float]]:
     for name, palette in PALETTES.items():
         if palette.is_grey or not colors:
             continue
-        ids = decode_colors(pixels, palette)[0]
+        ids = decode_colors(pixels, palette).ids
         told = (ids >= 0) & ~torch.isin(ids, torch.tensor(palette.ignore_ids, dtype=torch.int64))
         found.append((name, float((told * counts).sum() / counts.sum())))
     # Of equal ones that with the fewest colors: among many, some fit by chance.
@@ -130,11 +160,11 @@ def shown(colors: Mapping[Color, int], pixels: int, most: int = 3) -> str:
 def check_matched(
     unknown: Mapping[Color, int], matched: int, palette: Palette, what: str, pixels: int
 ) -> None:
-    """Raise PriorError if more pixels of `what` are of unknown colors than of a class.
+    """Raise PriorError if more pixels of `what` are of strange colors than of a class.
 
     Args:
-        unknown: color -> number of pixels.
-        matched: number of pixels of a class that is not ignored.
+        unknown: color -> number of pixels, of those that are unknown or far from any color.
+        matched: number of other pixels of a class that is not ignored.
         pixels: of the whole picture; black and other colors of "no class" are not counted above.
     """
     count = sum(unknown.values())
@@ -149,19 +179,20 @@ def check_matched(
 
 
 def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
-    """Class id and whether it matches, for distinct color codes [U]."""
+    """Class id and distance, infinite where none matches, for distinct color codes [U]."""
     colors, color_ids = palette._table
     pixels = torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).double()
     ids = torch.empty(len(codes), dtype=torch.int64)
-    matched = torch.empty(len(codes), dtype=torch.bool)
+    distances = torch.empty(len(codes), dtype=torch.float64)
     for start in range(0, len(codes), 65536):
         part = slice(start, start + 65536)
         distance, index = torch.cdist(pixels[part], colors.double()).min(1)
         # Void colors match exactly or not at all: around black lie the small ids of files whose
         # grey values are ids, and those files must not pass for unlabelled.
-        matched[part] = (distance < palette._tolerance) & (color_ids[index] >= 0)
-        ids[part] = torch.where(matched[part], color_ids[index], -1)
-    return ids, matched
+        matched = (distance < palette._tolerance) & (color_ids[index] >= 0)
+        distances[part] = torch.where(matched, distance, torch.inf)
+        ids[part] = torch.where(matched, color_ids[index], -1)
+    return ids, distances
 
 
 def _checked(image: Tensor | np.ndarray) -> Tensor:

@@ -322,17 +322,18 @@ def _renamed(values: np.ndarray, id_map: Mapping[int, int] | None) -> np.ndarray
 
 
 def _of_colors(levels: np.ndarray, name: str, rules: LabelRules) -> LabelReading:
-    ids, unknown, tally_near = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
-    tally = LabelTally.of_ids(ids)
-    tally.near = tally_near
-    tally.unknown = sum(unknown.values())
+    found = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
+    tally = LabelTally.of_ids(found.ids)
+    tally.near = found.near
+    tally.unknown = sum(found.unknown.values())
     tally.void -= tally.unknown
-    tally.colors = Counter(dict(unknown.most_common(KEPT)))
-    if tally.share(tally.unknown) > WORTH_SAYING:
-        out = rules.ignore_ids
-        matched = sum(count for i, count in tally.classes.items() if i not in out)
-        check_matched(unknown, matched, rules.palette, f"{name}", tally.pixels)
-    return LabelReading(ids, tally, COLORS)
+    tally.colors = Counter(dict(found.unknown.most_common(KEPT)))
+    strange = found.unknown + found.far
+    if tally.share(sum(strange.values())) > WORTH_SAYING:
+        classes = sum(n for i, n in tally.classes.items() if i not in rules.ignore_ids)
+        matched = max(0, classes - sum(found.far.values()))
+        check_matched(strange, matched, rules.palette, name, tally.pixels)
+    return LabelReading(found.ids, tally, COLORS)
 
 
 def _noted(reading: LabelReading, note: str) -> LabelReading:

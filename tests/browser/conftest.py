@@ -198,6 +198,14 @@ def street(server: ComfyServer) -> ComfyServer:
         weights.tiny_controlnet(),
         "control_v11p_sd15_seg_fp16.safetensors",
     )
+    # The workflow for SDXL is only looked at here.
+    link_model(base, "checkpoints", weights.tiny_checkpoint("eps"), "sd_xl_base_1.0.safetensors")
+    link_model(
+        base,
+        "controlnet",
+        weights.tiny_controlnet(),
+        "sdxl_segmentation_ade20k_controlnet.safetensors",
+    )
     dataset = base / "input" / "ADEChallengeData2016"
     shutil.rmtree(dataset, ignore_errors=True)
     for kind in ("images", "annotations"):
@@ -208,7 +216,8 @@ def street(server: ComfyServer) -> ComfyServer:
         Image.fromarray(ids).save(dataset / "annotations" / "training" / f"{seed:08}.png")
     colors = PALETTES["ade20k"].paint(torch.from_numpy(ade_scene(100)[1].astype(np.int64)))
     # Written, not uploaded: another test's picture of this name is replaced.
-    Image.fromarray(colors.numpy()).save(base / "input" / "ade20k_label_map.png")
+    for name in ("ade20k_label_map.png", "ade20k_label_map_1024x1024.png"):
+        Image.fromarray(colors.numpy()).save(base / "input" / name)
     return server
 
 

@@ -9,16 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
 from demo.scenes import write_dataset
 from dev import weights
 from dev.comfyui import REPOSITORY
 from dev.server import host_environment
-from prior_tools import load_prior
+from prior_tools import PALETTES, decode_label_image, load_palette, load_prior
 from prior_tools.building.checkpoint import HEADER_KEY
+from prior_tools.labels.palette_files import palette_text
+from prior_tools.labels.palette_formats import Row
 from prior_tools.name_lengths import path_beside
 from prior_tools.tensor_file import read_tensors
 
@@ -152,6 +156,24 @@ def test_ctrl_c_and_sigterm_end_cleanly_and_the_same_command_goes_on(
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
+def test_ids_that_count_otherwise_are_read_by_a_palette_file_and_a_map(
+    command, tmp_path, scenes, uninterrupted
+):
+    root, city = tmp_path / "copy", PALETTES["cityscapes"]
+    shutil.copytree(scenes, root)
+    for path in (root / "labels").iterdir():
+        ids = decode_label_image(np.array(Image.open(path).convert("RGB")), city)[0]
+        Image.fromarray((ids.numpy() + 1).astype(np.uint8)).save(path)
+    file, out = tmp_path / "mine.json", tmp_path / "p.safetensors"
+    file.write_text(palette_text("mine", [Row("", i, n, None) for i, n in city.names.items()]))
+    options = ["--palette", str(file), "--id-map", "shifted_down_by_one"]
+    run(command(out, *options, root=root))
+    ours, theirs = load_prior(out), load_prior(uninterrupted)
+    assert ours.metadata.palette == load_palette(file)
+    assert torch.equal(ours.joint_count, theirs.joint_count)
+    assert torch.equal(ours.joint_mean, theirs.joint_mean)
+
+
 def test_a_changed_option_or_dataset_is_refused_by_name(command, tmp_path, scenes):
     root = tmp_path / "copy"
     shutil.copytree(scenes, root)
@@ -161,6 +183,7 @@ def test_a_changed_option_or_dataset_is_refused_by_name(command, tmp_path, scene
     kept = checkpoint.read_bytes()
     says = run(command(out, "--labels", "nearest", root=root), 2).stderr
     assert "label method was majority and is nearest" in says
+    assert "id map was" in run(command(out, "--id-map", "255=-1", root=root), 2).stderr
     (root / "images" / "scene_00003.png").write_bytes(
         (root / "images" / "scene_00004.png").read_bytes()
     )

@@ -25,8 +25,14 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
 WORKFLOWS = template_names()
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
+COMPARE_XL = "SCP-Diff with an ADE20K segmentation ControlNet (SDXL)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
+# What its note says to set in the workflow that builds the prior, besides width and height.
+FOR_XL = {
+    "CheckpointLoaderSimple": {"ckpt_name": "sd_xl_base_1.0.safetensors"},
+    "SCP_BuildPrior": {"latent_format": "sdxl", "filename": "ade20k_1024x1024_sdxl"},
+}
 
 # Only the browser knows these; they do not run.
 NOTES = {"MarkdownNote", "Note"}
@@ -58,8 +64,13 @@ def ade_scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def inputs(server: ComfyServer) -> ComfyServer:
     """The server, with all that the workflows name under exactly those names."""
-    files = {"checkpoints": weights.tiny_checkpoint("eps"), "controlnet": weights.tiny_controlnet()}
-    for workflow in map(load, WORKFLOWS):
+    small = {"checkpoints": weights.tiny_checkpoint("eps"), "controlnet": weights.tiny_controlnet()}
+    small_xl = {
+        "checkpoints": weights.tiny_sdxl_checkpoint(),
+        "controlnet": weights.tiny_sdxl_controlnet(),
+    }
+    for name, workflow in ((name, load(name)) for name in WORKFLOWS):
+        files = small_xl if name == COMPARE_XL else small
         for node in workflow["nodes"]:
             for model in node["properties"].get("models", []):
                 link_model(
@@ -122,9 +133,11 @@ def done(run: Callable[..., Pictures]) -> Callable[[str], Pictures]:
     finished: dict[str, Pictures] = {}
 
     def once(name: str) -> Pictures:
+        # They load the prior that the other one saves.
         if name == COMPARE:
-            # It loads the prior that this one saves.
             once(BUILD)
+        if name == COMPARE_XL and name not in finished:
+            run(BUILD, FOR_XL)
         if name not in finished:
             finished[name] = run(name)
         return finished[name]
@@ -133,7 +146,7 @@ def done(run: Callable[..., Pictures]) -> Callable[[str], Pictures]:
 
 
 def test_the_template_browser_lists_every_workflow_of_the_pack(server):
-    assert {COMPARE, BUILD, DEMO} <= set(WORKFLOWS)
+    assert {COMPARE, COMPARE_XL, BUILD, DEMO} <= set(WORKFLOWS)
     assert sorted(json.loads(server.get("/api/workflow_templates"))[PACK_FOLDER]) == WORKFLOWS
     for name in WORKFLOWS:
         path = urllib.parse.quote(f"/api/workflow_templates/{PACK_FOLDER}/{name}.json")
@@ -175,7 +188,7 @@ def test_every_workflow_runs_and_makes_pictures(done, name):
         assert picture.std() > 1, f"{title} is one color"
 
 
-@pytest.mark.parametrize("name", [COMPARE, BUILD])
+@pytest.mark.parametrize("name", [COMPARE, COMPARE_XL, BUILD])
 def test_a_note_says_what_to_get_and_that_the_gain_is_not_shown(name):
     workflow = load(name)
     (note,) = [n["widgets_values"][0] for n in workflow["nodes"] if n["type"] in NOTES]
@@ -187,16 +200,26 @@ def test_a_note_says_what_to_get_and_that_the_gain_is_not_shown(name):
             assert f"models/{model['directory']}" in note
 
 
-def test_building_saves_the_prior_that_the_other_workflow_loads(server, done, convert):
-    done(BUILD)
-    (loader,) = of_type(convert(COMPARE), "SCP_LoadPrior")
+@pytest.mark.parametrize(("name", "latent_format"), [(COMPARE, "sd15"), (COMPARE_XL, "sdxl")])
+def test_building_saves_the_prior_that_the_other_workflow_loads(
+    server, done, convert, name, latent_format
+):
+    done(name)
+    (loader,) = of_type(convert(name), "SCP_LoadPrior")
     prior = load_prior(server.base / "models" / "scp_priors" / loader["prior_name"])
     assert prior.num_images == 6
-    assert prior.metadata.latent_format == "sd15"
+    assert prior.metadata.latent_format == latent_format
     assert prior.class_name(7) == "road" and 7 in prior.class_ids
 
 
-@pytest.mark.parametrize("name", [COMPARE, DEMO])
+def test_the_note_says_how_to_build_the_prior_of_sdxl():
+    (note,) = [n["widgets_values"][0] for n in load(COMPARE_XL)["nodes"] if n["type"] in NOTES]
+    for values in FOR_XL.values():
+        assert all(value in note for value in values.values())
+    assert BUILD in note and "width and height 1024" in note
+
+
+@pytest.mark.parametrize("name", [COMPARE, COMPARE_XL, DEMO])
 def test_the_two_samplers_of_the_side_by_side_differ_in_nothing_but_the_start(convert, name):
     prompt = convert(name)
     (stock,) = of_type(prompt, "KSampler")
@@ -254,20 +277,25 @@ def panels(pictures: Pictures) -> Pictures:
     }
 
 
-def test_the_side_by_side_shows_label_map_and_draw_stock_start_and_prior_start(server, done):
-    shown = panels(done(COMPARE))
-    label = Image.open(server.base / "input" / "ade20k_label_map.png").convert("RGB")
+@pytest.mark.parametrize("name", [COMPARE, COMPARE_XL])
+def test_the_side_by_side_shows_label_map_and_draw_stock_start_and_prior_start(
+    server, done, convert, name
+):
+    shown = panels(done(name))
+    (file,) = of_type(convert(name), "LoadImage")
+    label = Image.open(server.base / "input" / file["image"]).convert("RGB")
     assert np.array_equal(shown["label map"], np.asarray(label))
-    assert np.array_equal(shown["draw"], done(COMPARE)["The draw, decoded"])
+    assert np.array_equal(shown["draw"], done(name)["The draw, decoded"])
     for name in ("draw", "stock", "prior"):
         assert shown[name].std() > 1, f"{name} is one color"
     assert np.abs(shown["stock"].astype(float) - shown["prior"]).mean() > 1
 
 
-def test_without_a_prior_and_at_mu_1_both_starts_give_the_same_picture(run, done):
+@pytest.mark.parametrize("name", [COMPARE, COMPARE_XL])
+def test_without_a_prior_and_at_mu_1_both_starts_give_the_same_picture(run, done, name):
     """So what differs in the workflow comes from the start alone."""
-    done(BUILD)
+    done(name)
     changes = {"SCP_JointPriorNoise": {"mode": "normal"}, "SCP_PartialDenoiseKSampler": {"mu": 1.0}}
-    shown = panels(run(COMPARE, changes))
+    shown = panels(run(name, changes))
     assert shown["stock"].std() > 1
     assert np.array_equal(shown["stock"], shown["prior"])

@@ -309,7 +309,7 @@ def test_label_files_of_every_kind_arrive_as_their_ids(server, command, tmp_path
         # The host cuts off fractions when it makes bytes.
         assert np.abs(image - (255 - ids[..., None])).max() <= 1, path.name
     said = run([*again, "--palette", "camvid"], 2).stderr
-    assert f"palette was {palette} and is camvid" in said
+    assert "holds class ids 12, 13" in said
 
 
 @pytest.mark.parametrize("size", [3, 16])

@@ -75,6 +75,16 @@ CONTRACT = {
     "SCP_DemoLabelMap": ("SCP Demo Label Map", "index", "", {"label_image": "IMAGE"}),
 }
 
+# Those that a new user never needs.
+ADVANCED = {
+    "SCP_BuildPrior": {"seed", "label_method", "ignore_ids"},
+    "SCP_JointPriorNoise": {"fallback", "mix", "batch_noise"},
+    "SCP_PartialDenoiseKSampler": {"mu_of"},
+    "SCP_PartialDenoiseScheduler": {"mu_of"},
+    "SCP_PreviewPrior": {"deviation", "seed"},
+    "SCP_ImportPrior": {"id_map", "latent_format"},
+}
+
 # They save or show something themselves.
 WITHOUT_OUTPUTS_NEEDED = {
     "SCP_BuildPrior",
@@ -117,10 +127,37 @@ def test_every_input_and_output_has_a_tooltip(listed, node_id):
     assert all(len(tip) > 10 for tip in node["output_tooltips"])
 
 
+def inputs_of(node):
+    return {**node["input"]["required"], **node["input"].get("optional", {})}
+
+
+@pytest.mark.parametrize("node_id", CONTRACT)
+def test_rarely_used_inputs_are_advanced_where_the_host_knows_that(listed, node_id):
+    known = any(
+        options.get("advanced")
+        for _type, *more in inputs_of(listed["KSamplerAdvanced"]).values()
+        for options in more
+    )
+    marked = {n for n, spec in inputs_of(listed[node_id]).items() if spec[1].get("advanced")}
+    assert marked == (ADVANCED.get(node_id, set()) if known else set())
+
+
+def test_the_search_of_a_host_that_knows_other_words_finds_the_nodes(listed):
+    known = "search_aliases" in listed["KSampler"]
+    words = {node_id: listed[node_id].get("search_aliases") for node_id in CONTRACT}
+    if not known:
+        assert set(words.values()) == {None}
+        return
+    for node_id in CONTRACT:
+        assert {"segmentation", "semantic"} <= set(words[node_id]), node_id
+    for word in ("start latent", "noise prior"):
+        for node_id in ("SCP_JointPriorNoise", "SCP_PartialDenoiseKSampler"):
+            assert word in words[node_id]
+
+
 def test_the_defaults_are_the_documented_ones(listed):
     def default(node_id, name):
-        inputs = listed[node_id]["input"]
-        return {**inputs["required"], **inputs.get("optional", {})}[name][1]["default"]
+        return inputs_of(listed[node_id])[name][1]["default"]
 
     for sampler in ("SCP_PartialDenoiseKSampler", "SCP_PartialDenoiseScheduler"):
         assert default(sampler, "mu") == 0.8

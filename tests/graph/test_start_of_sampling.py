@@ -516,7 +516,7 @@ from comfy.cli_args import args as options
 tools = pack_module("prior_tools")
 state = tools.PriorAccumulator(4, (8, 8))
 state.update(torch.randn(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))
-node = pack_module("nodes.joint_prior_noise").JointPriorNoise
+node = pack_module("nodes.joint_prior_noise").JointPriorNoise.PREPARE_CLASS_CLONE(None)
 model, cond = narrow["model_of"]("SD15"), narrow["conditioning_of"]("SD15")
 before = getattr(options, "fp16_intermediates", False)
 options.fp16_intermediates = args[1]

@@ -535,6 +535,18 @@ def test_published_files_are_imported_and_told_about(shared_dir, tmp_path, capsy
     assert "derived" not in printed and "repaired" not in printed
 
 
+def test_an_import_takes_a_palette_file_and_a_map_by_its_name(tmp_path, capsys):
+    out, classes = tmp_path / "p.safetensors", tmp_path / "mine.txt"
+    classes.write_text("sand:200,180,90::\nsea:0,0,200::\ndune:250,240,9::\n")
+    files = published(tmp_path)
+    argv = ["import", *files, "--out", out, "--palette", classes, "--map", "shifted_down_by_one"]
+    assert "the prior holds: 0 sand, 1 sea, 2 dune" in succeeds(capsys, *argv)
+    palette = load_prior(out).metadata.palette
+    assert palette.name == "mine" and palette.colors[1] == (0, 0, 200)
+    text = fails(capsys, "import", *files, "--out", tmp_path / "q", "--palette", "gone.json")
+    assert "--palette is 'gone.json'; expected a palette file or one of ade20k" in text
+
+
 def test_an_import_says_what_it_derived_and_repaired(tmp_path, capsys):
     out = tmp_path / "p.safetensors"
     printed = succeeds(capsys, "import", *published(tmp_path, std=np.nan), "--out", out)

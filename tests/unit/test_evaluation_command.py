@@ -25,6 +25,8 @@ from prior_tools.evaluation.files import (
     read_real,
 )
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
+from prior_tools.labels.palette_files import palette_text
+from prior_tools.labels.palette_formats import Row
 from prior_tools.labels.reading import LabelRules
 
 SIDE = 64
@@ -324,6 +326,13 @@ def test_a_perfect_segmentation_scores_one(models, scenes, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "6 generated images of 128x128 for 6 label maps" in printed
     assert "FID: needs --inception" in printed
+    # The same classes in a file.
+    file = tmp_path / "mine.json"
+    city = PALETTES["cityscapes"]
+    rows = [Row("", i, city.names[i], color) for i, color in city.colors.items()]
+    file.write_text(palette_text("mine", rows))
+    assert main([*argv, "--palette", str(file), "--overwrite"]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["classes"] == data["classes"]
     # One class left out: its pixels are gone, in all maps.
     road = next(row for row in data["classes"] if row["id"] == 0)
     assert main([*argv, "--ignore", "0", "--overwrite"]) == 0

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,7 @@ CLASSES = [
     ("CogVideoX", "cogvideox", 16, 3, 8),
     ("CogVideoX1_5", "cogvideox", 16, 3, 8),
     ("SeedVR2", "seedvr2", 16, 3, 8),
+    ("MiniMaxH3Video", "minimax_h3", 24, 3, 16),
     ("ChromaRadiance", "pixel", 3, 2, 1),
     ("ZImagePixelSpace", "pixel", 3, 2, 1),
     ("HiDreamO1Pixel", "pixel", 3, 2, 1),
@@ -54,6 +56,17 @@ SHAPES = {name: (*shape,) for _, name, *shape in CLASSES} | {REFINER[0]: REFINER
 def test_the_table_holds_all_formats_that_are_listed_here():
     assert {*SHAPES, UNKNOWN} == set(LATENT_FORMATS)
     assert (AUTO, *LATENT_FORMATS) == CHOICES
+
+
+def test_the_page_on_models_says_of_every_format_what_was_run():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert not [name for name in SHAPES if f"`{name}`" not in page]
+    rows = [line.split(" | ") for line in page.splitlines() if line.count("|") == 7]
+    for _model, name, channels, factor, kind, *_ in rows[2:]:
+        found = SHAPES[name.strip("`")]
+        assert (int(channels), int(factor)) == (found[0], found[2]), name
+        assert (kind == "clips") == (found[1] == 3), name
+    assert len(rows) == 15
 
 
 @pytest.mark.parametrize("says", ["of the VAE", "nothing", "always 8"])
@@ -108,6 +121,10 @@ def test_a_class_that_is_new_may_fit(prior, model, says):
         ((UNKNOWN, 64, 8), ModelLatents("Solid", 64, 1), r"\(Solid\) is not one of pictures"),
         ((UNKNOWN, 8, 8), ModelLatents("ACEAudio", 8, 2), r"\(ACEAudio\) is not one of pictures"),
         (("sd3", 16, 8), ModelLatents("TripoSplat", 16, 2), "is not one of pictures"),
+        ((UNKNOWN, 32, 8), ModelLatents("Trellis2ShapeSLAT", 32, 2, 8), "is not one of pictures"),
+        # Its class counts the channels of the sound, which are as many as HunyuanVideo 1.5's.
+        (("hunyuan_video15", 32, 16), ModelLatents("MiniMaxH3AV", 32, 3, 16), "pictures and sound"),
+        (("minimax_h3", 24, 16), ModelLatents("MiniMaxH3AV", 32, 3, 16), "pictures and sound"),
     ],
 )
 def test_what_a_class_says_of_itself_refuses_as_well(prior, model, says):
@@ -134,6 +151,7 @@ def test_a_vae_is_of_the_format_chosen_only_where_its_shape_is_that_formats():
         ((64, 2, 32), "hunyuan_image21"),
         ((64, 2, 16), "qwen_image21"),
         ((12, 3, 8), "mochi"),
+        ((24, 3, 16), "minimax_h3"),
         ((3, 2, 1), "pixel"),
         ((7, 2, 8), UNKNOWN),
         ((4, 2, 8), "sd15 or sdxl"),

@@ -7,16 +7,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from prior_tools import PALETTES, PriorError, decode_label_image, load_palette
 from prior_tools.cli import main
 from prior_tools.cli.palettes import read_palette
+from prior_tools.datasets.label_files import read_label_file
 from prior_tools.labels.palette_colors import bit_color
 from prior_tools.labels.palette_files import palette_text, read_palette_file
 from prior_tools.labels.palette_formats import Row
+from prior_tools.labels.reading import LabelRules
 
 OURS = {
     "name": "yard",
@@ -343,6 +345,49 @@ def test_what_is_no_folder_of_classes_ends_in_one_line(tmp_path, capsys, options
     argv = ["palette", str(tmp_path / "labels"), "--out", str(tmp_path / "x.json"), *options]
     assert main(argv) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["L", "RGB", "red", "blue", "own table", "16 bit", "LA", "P"])
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(st.integers(0, 255), min_size=1, max_size=12))
+def test_the_palette_that_is_found_reads_the_folder_as_it_was_found(tmp_path_factory, form, values):
+    """Whether its files hold ids or colors is one decision."""
+    folder = tmp_path_factory.mktemp("found")
+    plane = np.array([values], np.uint8)
+    none = np.zeros_like(plane)
+    picture = Image.fromarray(plane)
+    if form in ("red", "blue"):
+        channels = [plane, none, none] if form == "red" else [none, none, plane]
+        picture = Image.fromarray(np.stack(channels, -1))
+    elif form == "own table":
+        picture.putpalette([x for i in range(256) for x in (i, 255 - i, i * 7 % 256)])
+    elif form == "16 bit":
+        picture = Image.fromarray(plane.astype(np.uint16) * 257)
+    elif form == "P":
+        picture.putpalette([x for i in range(256) for x in (i, i, i)])
+    else:
+        picture = picture.convert(form)
+    path = folder / "labels" / "a.png"
+    path.parent.mkdir()
+    picture.save(path)
+    assert main(["palette", str(path.parent), "--out", str(folder / "x.json")]) == 0
+    palette = load_palette(folder / "x.json")
+    reading = read_label_file(path, LabelRules(palette, palette.ignore_ids))
+    assert reading.tally.unknown == 0
+    ids = reading.ids[0].tolist()
+    assert len(set(zip(ids, values, strict=True))) == len(set(ids)) == len(set(values))
+    assert set(ids) == set(listed(folder / "x.json"))
+
+
+@pytest.mark.parametrize("form", ["L", "RGB"])
+def test_lossy_files_are_told_of(tmp_path, capsys, form):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    flat = Image.new(form, (16, 16), 60 if form == "L" else (200, 0, 0))
+    flat.save(labels / "a.jpg", quality=100)
+    code = main(["palette", str(labels), "--out", str(tmp_path / "x.json")])
+    said = capsys.readouterr().err
+    assert code == (2 if form == "L" else 0) and "a.jpg is" in said and "as PNG" in said
 
 
 @pytest.mark.parametrize("kind", ["mixed", "float", "photograph"])
