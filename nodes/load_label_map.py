@@ -15,7 +15,7 @@ from ..prior_tools.labels.reading import LabelRules
 from .host_folders import input_picture, input_pictures
 from .host_models import between_nodes, keeps_warnings, notify
 from .palettes import palette_named, palette_names, palette_state
-from .schema import CATEGORY, check_choices
+from .schema import CATEGORY, check_choices, found_by
 
 # What names ignored ids otherwise than a built-in palette does.
 _OPTION = "a palette file in models/scp_palettes"
@@ -30,6 +30,7 @@ class LoadLabelMap(io.ComfyNode):
             node_id="SCP_LoadLabelMap",
             display_name="Load SCP Label Map",
             category=CATEGORY,
+            **found_by("load image", "palette", "ids"),
             description="Loads a label file, whether it holds colors or class ids, and paints it "
             "in the palette's colors, for Joint Prior Noise and for any ControlNet. Load Image of "
             "newer ComfyUI changes ids above 128 and files of 16 bits.",

@@ -59,7 +59,7 @@ def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelRea
     """
     check_name(path, rules)
     name = name or path.name
-    frames = open_frames(path, "label map", name)
+    frames = open_frames(path, "label map", name, exact=True)
     lossy = is_lossy(frames[0], path)
 
     def read(frame: Image.Image, rules: LabelRules) -> LabelReading:

@@ -110,10 +110,24 @@ def test_what_has_no_class_is_in_the_mask_and_told_with_what_fits(folder, load):
     assert np.array_equal(image[0, :, 48:], pixels[:, 48:])
     # What is unknown is unknown again to whoever gets the image.
     assert {tuple(p) for p in image[0, :, :48].reshape(-1, 3)} == {colors.unknown_color}
-    ((kind, text),) = told["scp_warnings"]
-    assert kind == "unknown colors"
+    said = dict(told["scp_warnings"])
+    text = said.pop("unknown colors")
     assert "25.0% of the label pixels are in no color of palette 'camvid'" in text
     assert "(255, 0, 255) 12.5%" in text
+    # Black is CamVid's unlabelled.
+    assert "12.5% of the label pixels are of ids that are ignored" in said.pop("ignored labels")
+    assert not said
+
+
+def test_a_mask_whose_foreground_is_ignored_is_told_of(folder, load):
+    mask = Image.new("L", (32, 32), 0)
+    mask.paste(255, (8, 8, 24, 24))
+    mask.save(folder / "mask.png")
+    image, _, told = load("label_files/mask.png", "grey_ids")
+    assert np.array_equal(image[0, ..., 0], np.asarray(mask))
+    ((kind, text),) = told["scp_warnings"]
+    assert kind == "ignored labels"
+    assert "(255)" in text and "a palette file in models/scp_palettes" in text
 
 
 def test_it_shows_a_picture_of_the_label_map_with_its_classes(server, folder):
