@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from prior_tools import PALETTES
 from prior_tools.datasets.dataset import PairDataset
+from prior_tools.datasets.found_values import found_values
 from prior_tools.datasets.pairs import Pair
 from prior_tools.evaluation.files import read_generated, read_labels, read_real
 from prior_tools.generating.label_maps import LabelMap, shape_of, upload_data
@@ -67,6 +68,7 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
     yield lambda: read_real(path, size)
     yield lambda: read_labels(path, size, LabelRules(_CAMVID, (255,)))
     yield batch
+    yield lambda: found_values([path]).frequent()
 
 
 def _painted() -> np.ndarray:

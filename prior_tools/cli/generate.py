@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..errors import PriorError, listing, printable
 from ..generating.comfy_client import ComfyClient
 from ..generating.jobs import plan
-from ..generating.label_maps import LabelMap, find_label_maps, holds_bare_ids
+from ..generating.label_maps import LabelMap, find_label_maps
 from ..generating.manifest import (
     MANIFEST_NAME,
     RUN_NAME,
@@ -137,7 +137,7 @@ def _say_labels(
 ) -> None:
     """The labelled share, and what is strange about the label maps."""
     if rules is None:
-        bare = [label_map.name for label_map in label_maps if holds_bare_ids(label_map)]
+        bare = [label_map.name for label_map in label_maps if not label_map.has_colors]
         if bare:
             warn(
                 f"{len(bare)} label maps hold class ids and are sent in grey, which a ControlNet "

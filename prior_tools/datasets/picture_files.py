@@ -65,13 +65,18 @@ def open_frames(path: Path, what: str, name: str = "", exact: bool = False) -> l
 
 
 @contextmanager
-def opened_head(path: Path, what: str) -> Iterator[Image.Image]:
-    """A picture of which the head is read, while its file is open; see `open_picture`."""
+def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[Image.Image]:
+    """A picture of which the head is read, while its file is open; see `open_picture`.
+
+    data: the file's content, where it is at hand.
+    """
     said = f"{what} cannot be read"
     try:
-        with _PictureFile(path) as file:
+        with _PictureFile(path) if data is None else io.BytesIO(data) as file:
             picture: Image.Image = Image.open(file)
-            _check_size(picture.size, file.size)
+            _check_size(
+                picture.size, file.size if isinstance(file, _PictureFile) else len(data or b"")
+            )
             yield picture
     except UnidentifiedImageError as error:
         # Its own text is the whole path.

@@ -36,6 +36,7 @@ class LabelMap:
         sha256: of the file, in hex.
         rules: how it is read; it is sent in the colors of their palette. None sends what it shows,
             and ids in a file of one channel as grey levels.
+        has_colors: whether it is of more than one channel.
     """
 
     stem: str
@@ -43,6 +44,7 @@ class LabelMap:
     path: Path
     sha256: str
     rules: LabelRules | None = None
+    has_colors: bool = True
 
 
 def find_label_maps(
@@ -58,12 +60,14 @@ def find_label_maps(
     if rules:
         named = [(stem + path.suffix, path) for stem, path in files]
         rules, tally = survey(named, rules, most=len(files))
-    return [
-        LabelMap(
-            stem, stem + path.suffix, path, hashlib.sha256(path.read_bytes()).hexdigest(), rules
-        )
-        for stem, path in files
-    ], tally
+    found = []
+    for stem, path in files:
+        name, data = stem + path.suffix, path.read_bytes()
+        with opened_head(path, f"label map {name}", data) as picture:
+            has_colors = not is_of_one_channel(picture)
+        sha256 = hashlib.sha256(data).hexdigest()
+        found.append(LabelMap(stem, name, path, sha256, rules, has_colors))
+    return found, tally
 
 
 def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
@@ -91,12 +95,6 @@ def _told(rules: LabelRules | None) -> str:
     if rules is None:
         return ""
     return json.dumps([rules.palette.to_json(), [*(rules.id_map or {}).items()], rules.grey_is_ids])
-
-
-def holds_bare_ids(label_map: LabelMap) -> bool:
-    """Whether it is of one channel, which is sent in grey where no palette gives it colors."""
-    with opened_head(label_map.path, f"label map {label_map.name}") as picture:
-        return label_map.rules is None and is_of_one_channel(picture)
 
 
 def upload_data(label_maps: Sequence[LabelMap]) -> bytes:

@@ -88,8 +88,8 @@ def test_a_palette_that_does_not_fit_the_label_map_is_said_in_the_browser(
     open_template(COMPARE)
     set_widget("SCP_JointPriorNoise", "palette", "cityscapes")
     dialog = refused_by("SCP_JointPriorNoise")
-    expect(dialog).to_contain_text("matches no class color of palette 'cityscapes'")
-    expect(dialog).to_contain_text("it may be ade20k (100% match)")
+    expect(dialog).to_contain_text("is in no color of palette 'cityscapes'")
+    expect(dialog).to_contain_text("palette ade20k has 100% of them")
     screenshot("refused")
 
 

@@ -460,12 +460,25 @@ def test_ctrl_c_ends_cleanly_says_how_to_go_on_and_leaves_the_queue_empty(
 
 
 def test_an_error_of_a_node_stops_the_run_with_its_title(server, command, few, tmp_path):
-    (few / "06.png").write_bytes(b"no picture")
-    out = tmp_path / "out"
-    said = run(command(seen_graph(), few, out, server), 1).stderr
-    assert "06_00.png: node 'Label map' (LoadImage) failed: PIL.UnidentifiedImageError" in said
+    """Of a picture so small that a thirtieth of it has no pixel."""
+    Image.new("RGB", (8, 8)).save(few / "06.png")
+    graph, out = seen_graph(), tmp_path / "out"
+    label = next(i for i, n in graph.prompt.items() if n["class_type"] == "LoadImage")
+    tiny = graph.add(
+        "ImageScaleBy", title="Tiny", image=[label, 0], upscale_method="area", scale_by=0.03
+    )
+    graph.add("PreviewImage", title="Look", images=tiny)
+    said = run(command(graph, few, out, server, more=("--output-node", "Save")), 1).stderr
+    assert "06_00.png: node 'Tiny' (ImageScaleBy) failed: RuntimeError" in said
     assert "6 of 10 images are made; start the same command again" in said
     assert [entry["file"] for entry in entries(out)] == [f"{i:02}_00.png" for i in range(6)]
+
+
+def test_a_file_that_is_no_picture_is_told_before_anything_is_made(server, command, few, tmp_path):
+    (few / "06.png").write_bytes(b"no picture")
+    said = run(command(seen_graph(), few, tmp_path / "out", server), 2).stderr
+    assert "label map 06.png cannot be read: it is not a picture" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_the_server_refuses_is_told_with_titles(server, command, few, tmp_path):
@@ -629,8 +642,7 @@ def test_what_nodes_warn_of_is_counted_told_and_recorded_also_when_a_run_goes_on
         (line,) = (x for x in told if warned in x)
         assert line.startswith(f"warning: 6 of 12 images: node 'Draw': {warned}. 6")
         assert line.endswith(
-            "% of the label map is unlabelled or in no class color; these places "
-            "take the spatial prior (3_00.png)"
+            "% of the label map is unlabelled; these places take the spatial prior (3_00.png)"
         )
         assert any("12 of 12 images: node 'Convert': classes that the other" in x for x in told)
         recorded = json.loads((out / "generate.json").read_text())["warnings"]

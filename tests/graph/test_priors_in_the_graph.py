@@ -256,5 +256,5 @@ def test_a_label_map_of_another_palette_is_refused(server, street):
         palette_to="coco_stuff",
     )
     graph.add("PreviewImage", images=converted)
-    with pytest.raises(Exception, match="it may be cityscapes"):
+    with pytest.raises(Exception, match="palette cityscapes has 100%"):
         server.run(graph.prompt)
