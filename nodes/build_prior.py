@@ -179,7 +179,6 @@ class BuildPrior(io.ComfyNode):
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -259,7 +258,7 @@ class BuildPrior(io.ComfyNode):
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
 
         if linked := same_files({pair.name: pair.image for pair in pairs}, "images"):
-            notify(cls.hidden.unique_id, linked, "images under several names")
+            notify(linked, "images under several names")
         left_out: list[str] = []
         tallies: list[LabelTally] = []
         show = progress_bar(len(pairs))
@@ -281,14 +280,14 @@ class BuildPrior(io.ComfyNode):
             left_out.append(str(unpaired))
         if left_out:
             text = f"left out: {listing(left_out, 5)}"
-            notify(cls.hidden.unique_id, text, "files left out")
+            notify(text, "files left out")
         for tally in tallies:
             share = tally.labelled(dataset.ignored)
             _log.info(
                 "SCP-Diff: %.1f%% of the label maps' pixels are of a class that counts", 100 * share
             )
             for kind, text in findings(tally, colors, dataset.ignored):
-                notify(cls.hidden.unique_id, text, kind)
+                notify(text, kind)
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

@@ -59,7 +59,6 @@ class ConvertLabelMap(io.ComfyNode):
                     "the color of what is unlabelled.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -86,10 +85,9 @@ class ConvertLabelMap(io.ComfyNode):
             label_image, source, target, parse_changes(changes, source, target)
         )
         for kind, text in findings(found.tally, source, option=""):
-            notify(cls.hidden.unique_id, text, kind)
+            notify(text, kind)
         if found.lost:
             notify(
-                cls.hidden.unique_id,
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is unlabelled now: "
                 f"{_named(source, found.lost)}. "

@@ -11,7 +11,6 @@ from typing import Any
 import comfy.model_management
 import comfy.utils
 from comfy_api.v0_0_2 import io
-from server import PromptServer
 from torch import Tensor
 
 from ..prior_tools.errors import printable
@@ -31,9 +30,10 @@ _told: ContextVar[list[list[str]] | None] = ContextVar("warnings", default=None)
 
 
 def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
-    """Let a node's `execute` show what it told by `notify`, so that history holds it.
+    """Let a node's `execute` show what it told by `notify`, in history and to the browser.
 
-    Only so can a client that runs prompts over HTTP learn of it.
+    A client that runs prompts over HTTP learns of it from history; in the browser
+    `web/js/node_warnings.js` puts it on the node.
     """
 
     @functools.wraps(execute)
@@ -47,18 +47,18 @@ def keeps_warnings(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.No
         shown = output.ui
         if shown is not None and not isinstance(shown, dict):
             shown = shown.as_dict()
-        # Where a node shows something, always: of a node that runs over a list the host joins what
-        # all shows have by the keys of the first.
-        if told or shown is not None:
-            output.ui = {**(shown or {}), UI_KEY: told}
+        # Also where there is none: by it the browser learns that those of an earlier run are over.
+        # And of a node that runs over a list the host joins what all show by the keys of the first.
+        output.ui = {**(shown or {}), UI_KEY: told}
         return output
 
     return keeping
 
 
-def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
-    """Warn in the log, where the host can on the node itself, and by `keeps_warnings` in history.
+def notify(text: str, kind: str | None = None) -> None:
+    """Warn in the log, and by `keeps_warnings` on the node and in history.
 
+    text: its first words say it; the list of what is meant comes last.
     kind: what such warnings have in common, without figures; default: the text.
     """
     text, kind = printable(text), printable(kind or text)
@@ -66,9 +66,6 @@ def notify(node_id: str | None, text: str, kind: str | None = None) -> None:
     if told is not None:
         told.append([kind, text])
     _log.warning("SCP-Diff: %s", text)
-    send = getattr(getattr(PromptServer, "instance", None), "send_progress_text", None)
-    if send is not None and node_id is not None:
-        send(text, node_id)
 
 
 def progress_bar(total: int) -> Callable[[int], None]:

@@ -128,9 +128,7 @@ def as_empty_latents_are(samples: Tensor) -> Tensor:
     return samples.to(management.intermediate_device(), dtype)
 
 
-def report_start(
-    node_id: str | None, model: Any, start: Start, sigmas: Tensor, steps: int, empty: bool
-) -> None:
+def report_start(model: Any, start: Start, sigmas: Tensor, steps: int, empty: bool) -> None:
     """Say in the log where sampling starts, and warn on the node where that is not as one thinks.
 
     sigmas: the schedule that is run, of a full one of `steps`; a full one may begin below sigma_max
@@ -152,7 +150,6 @@ def report_start(
     )
     if start.full and start.mu < 1:
         notify(
-            node_id,
             "sampling starts as at mu 1, since this model has at most the noise of Stable "
             f"Diffusion at mu {start.mu:g}; take a smaller mu, or mu_of 'model'",
             "a start as at mu 1",
@@ -161,7 +158,6 @@ def report_start(
         return
     if kept < NOTHING:
         notify(
-            node_id,
             f"nothing of the latent is left: at mu {start.mu:g} this model starts from noise "
             "alone; take a smaller mu",
             "a start without the latent",
@@ -169,7 +165,6 @@ def report_start(
     else:
         other = " or mu_of 'stable diffusion'" if start.mu_of != STABLE_DIFFUSION else ""
         notify(
-            node_id,
             f"only {kept:.1%} of the latent is left at the start, against 19% in Stable "
             f"Diffusion at mu 0.8; take a smaller mu{other}",
             "a start with little of the latent",
@@ -201,7 +196,6 @@ def sample_from(
     scheduler: str,
     start: Start,
     empty: bool,
-    node_id: str | None = None,
 ) -> dict[str, Any]:
     """Sample from `start` of the full schedule, that is from latent + sigma * noise.
 
@@ -224,7 +218,7 @@ def sample_from(
         model_options=model.model_options,
     )
     sigmas = _cut(model, ksampler.sigmas, start, stock=empty and start.full)
-    report_start(node_id, model, start, sigmas, steps, empty)
+    report_start(model, start, sigmas, steps, empty)
     if empty and not start.full:
         # The host gives the noise its larger gain only at sigma_max. A plain start at a smaller
         # sigma needs it too, since it has no data to add to.

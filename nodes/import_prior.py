@@ -89,7 +89,6 @@ class ImportPrior(io.ComfyNode):
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -140,7 +139,7 @@ class ImportPrior(io.ComfyNode):
         save_new(prior, path, overwrite)
         said = _said(report)
         if said:
-            notify(cls.hidden.unique_id, said)
+            notify(said)
         preview = preview_of_saved(cls, path, lambda: describe_prior(prior, title=path.stem))
         return io.NodeOutput(prior, ui=preview)
 

@@ -129,7 +129,6 @@ class JointPriorNoise(io.ComfyNode):
                     tooltip="A clean latent, without the sampler's noise.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -177,7 +176,7 @@ class JointPriorNoise(io.ComfyNode):
             *findings(tally, colors, option=""),
             *_warnings(prior, labels, tally, mode),
         ]:
-            notify(cls.hidden.unique_id, text, kind)
+            notify(text, kind)
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
         samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)

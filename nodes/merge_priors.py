@@ -42,7 +42,6 @@ class MergePriors(io.ComfyNode):
                     "prior", display_name="prior", tooltip="The prior of all their images."
                 )
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -63,7 +62,6 @@ class MergePriors(io.ComfyNode):
         merged = merge_priors(list(given.values()))
         if path is not None:
             save_new(merged, path, overwrite)
-        trusted = taken_on_trust(list(given.values()), list(given))
-        if trusted:
-            notify(cls.hidden.unique_id, "; ".join(trusted), "priors of an unknown origin")
+        for text in taken_on_trust(list(given.values()), list(given)):
+            notify(text, "priors of an unknown origin")
         return io.NodeOutput(merged)

@@ -81,7 +81,6 @@ class PartialDenoiseKSampler(io.ComfyNode):
                     "latent", display_name="latent", tooltip="The denoised latent, for VAE Decode."
                 )
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -112,7 +111,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         start = find_start(model, mu, mu_of)
         if warning := check_note(latent_image, model):
-            notify(cls.hidden.unique_id, warning, "a prior that may not fit the model")
+            notify(warning, "a prior that may not fit the model")
         return io.NodeOutput(
             sample_from(
                 model,
@@ -126,6 +125,5 @@ class PartialDenoiseKSampler(io.ComfyNode):
                 scheduler=scheduler,
                 start=start,
                 empty=is_empty(latent_image),
-                node_id=cls.hidden.unique_id,
             )
         )

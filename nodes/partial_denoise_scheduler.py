@@ -63,7 +63,6 @@ class PartialDenoiseScheduler(io.ComfyNode):
                     "SamplerCustomAdvanced.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -82,12 +81,11 @@ class PartialDenoiseScheduler(io.ComfyNode):
         latent_image: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         start = find_start(model, mu, mu_of)
-        node_id = cls.hidden.unique_id
         if latent_image is not None and (warning := check_note(latent_image, model)):
-            notify(node_id, warning, "a prior that may not fit the model")
+            notify(warning, "a prior that may not fit the model")
         sigmas = scheduler_sigmas(model, scheduler, steps, start, latent_image)
         empty = latent_image is None or is_empty(latent_image)
-        report_start(node_id, model, start, sigmas, steps, empty)
+        report_start(model, start, sigmas, steps, empty)
         return io.NodeOutput(sigmas, _NotGiven() if latent_image is None else latent_image)
 
 

@@ -52,7 +52,6 @@ def preview_of_saved(
         raise
     except Exception as error:
         notify(
-            cls.hidden.unique_id,
             f"{path.name} is saved, but there is no preview of it: {reason(error)}",
             "no preview of a saved prior",
         )

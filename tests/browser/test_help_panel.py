@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
 DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
 NODES = sorted(path.parent.name for path in DOCS.glob("*/en.md"))
@@ -43,7 +43,8 @@ def test_the_info_button_opens_our_page_with_its_picture(page, screenshot):
         width, shown, room = content.locator("img").evaluate(
             """async image => {
             await image.decode();
-            return [image.naturalWidth, image.clientWidth, image.closest('.p-4').clientWidth]; }"""
+            const room = image.closest('.node-help-content').clientWidth;
+            return [image.naturalWidth, image.clientWidth, room]; }"""
         )
         assert width > 300, node
         assert shown <= room, node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from dev.browser import open_comfyui
 from dev.locales import LOCALES
 from prior_tools import PALETTES, PriorAccumulator, save_prior
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
+
+# Those of nodes that are out of sight stay in the page.
+CARD = ".scp-prior-card:visible"
 
 DEMO = "scp_diff_demo.safetensors"
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
@@ -44,19 +46,6 @@ def priors(street) -> Path:
     write_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
     (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
     return folder
-
-
-@pytest.fixture(scope="module")
-def tab(browser, street) -> Iterator[Page]:
-    """One tab for all: every test opens a workflow of its own in it."""
-    tab = open_comfyui(browser, street)
-    yield tab
-    tab.close()
-
-
-@pytest.fixture
-def page(tab: Page) -> Page:
-    return tab
 
 
 @pytest.fixture
@@ -98,68 +87,91 @@ def load(page: Page, priors: Path) -> Callable[..., None]:
 
 def settled(page: Page, count: int) -> None:
     """Wait until this many cards show what the server said."""
-    expect(page.locator(".scp-prior-card")).to_have_count(count)
+    expect(page.locator(CARD)).to_have_count(count)
     told = page.locator(".scp-prior-card[data-state=ready], .scp-prior-card[data-state=error]")
     expect(told).to_have_count(count)
 
 
 def sizes_of_pictures(page: Page, index: int = 0) -> list[list[int]]:
-    images = page.locator(".scp-prior-card").nth(index).locator("img")
+    images = page.locator(CARD).nth(index).locator("img")
     return images.evaluate_all("all => all.map(i => [i.naturalWidth, i.naturalHeight])")
 
 
-def assert_inside_its_node(page: Page) -> None:
-    """No card is wider or higher than its node, and no part of it than the card."""
-    boxes = page.evaluate(
-        """() => [...document.querySelectorAll('.scp-prior-card')].map(card => {
-        const {left, top, right, bottom} = card.getBoundingClientRect();
-        const cut = [...card.querySelectorAll('p, .scp-pictures, ul')].filter(part => {
-            const box = part.getBoundingClientRect();
-            return box.right > right || box.bottom > bottom || box.height < 12; });
-        return {left, top, right, bottom, cut: cut.map(part => part.outerHTML)}; })"""
-    )
-    nodes = page.evaluate(
-        """() => app.graph.nodes.map(node => {
-        const [left, top] = app.canvasPosToClientPos(node.pos);
-        return {left, top, right: left + node.size[0], bottom: top + node.size[1]}; })"""
-    )
-    for box, node in zip(boxes, nodes, strict=True):
-        assert not box["cut"]
-        assert node["left"] < box["left"] and box["right"] < node["right"]
-        assert node["top"] < box["top"] and box["bottom"] < node["bottom"]
+@pytest.fixture
+def assert_inside_their_nodes(page: Page, boxes: Callable) -> Callable[[], None]:
+    """No card sticks out of its node, no part of it out of the card, and none is squeezed."""
+
+    def check() -> None:
+        nodes = sorted(boxes().values())
+        cards = sorted(boxes(".scp-prior-card"))
+        for card, node in zip(cards, nodes, strict=True):
+            assert node[0] < card[0] and card[2] < node[2]
+            assert node[1] < card[1] and card[3] < node[3]
+        cut = page.locator(CARD).evaluate_all(
+            """cards => cards.flatMap(card => {
+            const {right, bottom} = card.getBoundingClientRect();
+            return [...card.querySelectorAll('p, .scp-pictures, ul')].filter(part => {
+                const box = part.getBoundingClientRect();
+                return box.right > right || box.bottom > bottom || box.height < 12;
+            }).map(part => part.outerHTML); })"""
+        )
+        assert not cut
+
+    return check
 
 
 def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chosen(
-    page, load, set_widget, screenshot
+    page, load, set_widget, assert_inside_their_nodes, screenshot
 ):
     load(DEMO)
-    card = page.locator(".scp-prior-card")
+    card = page.locator(CARD)
     for text in ("1200 images", "15 classes", "36x18 cells", "288x144 pixels", "VAE sd15"):
         expect(card).to_contain_text(text)
     expect(card.locator("li").filter(has_text="sidewalk")).to_have_text("sidewalk1199")
     assert sizes_of_pictures(page) == [[36, 18], [36, 18]]
-    assert_inside_its_node(page)
+    assert_inside_their_nodes()
     screenshot("demo")
 
     set_widget("SCP_LoadPrior", "prior_name", WIDE)
-    page.evaluate("app.canvas.setDirty(true, true)")
     expect(card).to_contain_text("Wide streets")
     for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels"):
         expect(card).to_contain_text(text)
     assert sizes_of_pictures(page) == [[64, 48], [64, 48]]
-    assert_inside_its_node(page)
+    assert_inside_their_nodes()
     screenshot("wide")
 
-    # Undo and others set the value without telling the widget: seen when the node is drawn.
-    page.evaluate(
-        f"() => {{ app.graph.nodes[0].widgets[0].value = '{TALL}'; app.canvas.setDirty(true); }}"
-    )
+    # A script may set the value and tell nobody.
+    page.evaluate(f"() => {{ app.graph.nodes[0].widgets[0].value = '{TALL}'; }}")
     expect(card).to_contain_text("VAE flux, 16 channels")
+    # The host remembers a change with the next click.
+    page.mouse.click(1200, 900)
+    page.evaluate("app.extensionManager.command.execute('Comfy.Undo')")
+    expect(card).to_contain_text("1200 images")
+
+
+def test_it_follows_a_choice_from_the_list(page, frontend, load):
+    load(DEMO)
+    card = page.locator(CARD)
+    # The list is that of the page's start until it is asked for again.
+    page.evaluate("app.extensionManager.command.execute('Comfy.RefreshNodeDefinitions')")
+    if frontend.html:
+        page.locator("[data-node-id] [role=combobox], [data-node-id] [data-pc-name=select]").click()
+    else:
+        # A click finds what was drawn last.
+        page.evaluate("new Promise(made => requestAnimationFrame(() => setTimeout(made, 100)))")
+        left, top, width = page.evaluate(
+            """() => { const [node] = app.graph.nodes;
+            return [...app.canvasPosToClientPos(
+                [node.pos[0], node.pos[1] + node.widgets[0].last_y + 10]), node.size[0]]; }"""
+        )
+        page.mouse.click(left + width / 2, top)
+    page.get_by_text(WIDE, exact=True).last.click()
+    expect(card).to_contain_text("Wide streets")
 
 
 def test_names_from_a_file_are_shown_as_text(page, load):
     load(TALL)
-    card = page.locator(".scp-prior-card")
+    card = page.locator(CARD)
     expect(card.locator("li").filter(has_text="<b>wall</b>")).to_have_count(1)
     assert card.locator("b, li img").count() == 0
     assert not page.evaluate("window.harmed")
@@ -169,7 +181,7 @@ def test_a_loaded_workflow_shows_its_priors_and_an_error_in_words_where_there_is
     page, load, screenshot
 ):
     load(WIDE, TALL, DAMAGED, "card_gone.safetensors")
-    cards = page.locator(".scp-prior-card")
+    cards = page.locator(CARD)
     expect(cards.nth(0)).to_contain_text("Wide streets")
     expect(cards.nth(1)).to_contain_text(TALL)  # it has no name of its own
     expect(cards.nth(2)).to_contain_text(f"{DAMAGED} is not a complete safetensors file")
@@ -187,7 +199,7 @@ def test_refreshing_the_list_asks_again(page, load, priors):
     name = "card_refreshed.safetensors"
     (priors / name).unlink(missing_ok=True)
     load(name)
-    card = page.locator(".scp-prior-card")
+    card = page.locator(CARD)
     expect(card).to_contain_text("there is no prior")
     for dataset in ("built at last", "built anew"):
         write_prior(priors / name, dataset_name=dataset)
@@ -203,10 +215,12 @@ def test_the_nodes_values_and_its_prompt_are_those_without_the_card(page, load):
     assert prompt["1"]["inputs"] == {"prior_name": WIDE}
 
 
-def test_a_node_that_was_saved_without_the_card_makes_room_for_it(page, load, screenshot):
-    load(DEMO, WIDE, size=(300, 58))
-    page.wait_for_timeout(200)
-    assert_inside_its_node(page)
+@pytest.mark.parametrize("width", [300, 190])
+def test_a_narrow_node_that_was_saved_without_the_card_makes_room_for_it(
+    page, load, assert_inside_their_nodes, screenshot, width
+):
+    load(DEMO, WIDE, TALL, size=(width, 58))
+    assert_inside_their_nodes()
     screenshot("grown")
 
 
@@ -216,13 +230,16 @@ def test_a_name_that_comes_from_another_node_is_not_guessed(page, load):
         """() => {
         const chooser = LiteGraph.createNode('PrimitiveNode');
         app.graph.add(chooser);
-        chooser.connect(0, app.graph.nodes[0], 0);
-        app.canvas.setDirty(true); }"""
+        chooser.connect(0, app.graph.nodes[0], 0); }"""
     )
-    expect(page.locator(".scp-prior-card")).to_contain_text("comes from another node")
+    card = page.locator(CARD)
+    expect(card).to_contain_text("comes from another node")
+    page.evaluate("app.graph.nodes[0].disconnectInput(0)")
+    expect(card).to_contain_text("1200 images")
 
 
-def test_it_is_there_in_nodes_made_of_html(page, load, screenshot):
+@pytest.mark.own_frontend
+def test_it_is_there_in_nodes_of_html_of_the_hosts_own(page, load, screenshot):
     page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', true)")
     try:
         load(WIDE, DEMO)
@@ -236,9 +253,11 @@ def test_it_is_there_in_nodes_made_of_html(page, load, screenshot):
         page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
 
 
-def test_it_speaks_the_languages_of_the_nodes_and_changes_with_the_host(page, load, screenshot):
+def test_it_speaks_the_languages_of_the_nodes_and_changes_with_the_host(
+    page, load, assert_inside_their_nodes, screenshot
+):
     load(DEMO)
-    card = page.locator(".scp-prior-card")
+    card = page.locator(CARD)
     texts = page.evaluate(
         "import('/extensions/ComfyUI-SCP-Diff/js/prior_card_texts.js').then(made => made.TEXTS)"
     )
@@ -254,7 +273,7 @@ def test_it_speaks_the_languages_of_the_nodes_and_changes_with_the_host(page, lo
             words = texts.get(locale, texts["en"])
             expect(card).to_contain_text(words["images"].replace("{count}", "1200"))
             expect(card.locator("figcaption")).to_have_text([words["mostFrequent"], words["mean"]])
-            assert_inside_its_node(page)
+            assert_inside_their_nodes()
             screenshot(locale)
     finally:
         page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'en')")

@@ -12,7 +12,6 @@ FILE = Path(__file__).resolve().parents[2] / "subgraphs" / f"{NAME}.json"
 
 # The host's own names for a subgraph's inputs and outputs, seen from within.
 INPUT, OUTPUT = -10, -20
-SUBGRAPHS_OWN = "-1"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ def test_its_nodes_have_the_inputs_of_their_schemas_with_the_defaults(schemas, i
             assert value == wanted == ours.get(given["name"], wanted), given["name"]
         assert next(values, None) is None
     (node,) = blueprint["nodes"]
-    shown = [name for at, name in node["properties"]["proxyWidgets"] if at == SUBGRAPHS_OWN]
+    shown = [given["name"] for given in node["inputs"] if "widget" in given]
     outer = dict(zip(shown, node["widgets_values"], strict=True))
     for name, value in outer.items():
         for node_type in ("SCP_JointPriorNoise", "SCP_PartialDenoiseKSampler"):
@@ -110,12 +109,5 @@ def test_every_input_leads_to_the_one_of_its_name_and_the_seed_to_both(subgraph)
         (sampler, x) for x in ("steps", "cfg", "sampler_name", "scheduler", "mu", "mu_of")
     }
     assert wired >= {(draw, x) for x in ("mode", "deviation", "palette", "batch_size")}
-
-
-def test_the_prior_and_its_card_are_on_the_node(blueprint, inner):
-    (node,) = blueprint["nodes"]
-    loader = str(inner["SCP_LoadPrior"]["id"])
-    assert node["properties"]["proxyWidgets"][-2:] == [
-        [loader, "prior_name"],
-        [loader, "prior_card"],
-    ]
+    # The card on the node follows the last one, and is below it.
+    assert targets(subgraph, names[-1]) == {("SCP_LoadPrior", "prior_name")}

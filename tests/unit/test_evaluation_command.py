@@ -536,3 +536,67 @@ def test_names_that_are_no_text_are_hashed_like_others(tmp_path):
     path.write_bytes(b"1")
     digests = {hash_files({name: path}) for name in (path.stem, "caf", "caf\u00e9")}
     assert len(digests) == 3
+
+
+def test_pixels_that_nobody_understands_are_told_beside_the_figures(
+    scenes, models, capsys, tmp_path
+):
+    """Half of the labels in colors of another dataset: only what is known is measured."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for path in (scenes / "labels").iterdir():
+        ids = torch.from_numpy(np.array(Image.open(path)).astype(np.int64))
+        colors = PALETTES["cityscapes"].paint(torch.where(ids == 255, -1, ids))
+        colors[:24] = torch.tensor((1, 254, 250))
+        Image.fromarray(colors.numpy()).save(folder / path.name)
+    report = tmp_path / "report.json"
+    more = {"segmenter": models["segmenter"], "trust_torchscript": True, "json": report}
+    argv = options(scenes, palette="cityscapes", **{**more, "labels": folder})
+    assert main(argv) == 0
+    said = capsys.readouterr()
+    assert "37.5% of the label pixels are in no color of palette 'cityscapes'" in said.err
+    assert "% of the label maps' pixels are of a class that counts" in said.out
+    tally = json.loads(report.read_text())["label_pixels"]
+    assert tally["unknown"] / tally["pixels"] == 0.375
+
+
+def test_labels_of_another_shape_are_told_of_once_and_real_images_refused(
+    scenes, models, capsys, tmp_path
+):
+    for kind in ("labels", "real"):
+        (tmp_path / kind).mkdir()
+    for path in (scenes / "labels").iterdir():
+        Image.open(path).resize((SIDE, 2 * SIDE), Image.Resampling.NEAREST).save(
+            tmp_path / "labels" / path.name
+        )
+        Image.new("RGB", (2 * SIDE, SIDE)).save(tmp_path / "real" / path.name)
+    more = {"segmenter": models["segmenter"], "trust_torchscript": True, "palette": "cityscapes"}
+    more["labels"] = tmp_path / "labels"
+    assert main(options(scenes, **more)) == 0
+    said = capsys.readouterr().err
+    assert said.count("6 label maps are of another shape than the images") == 1
+    argv = options(scenes, inception=models["inception"], real=tmp_path / "real", **more)
+    assert "turned by 90 degrees" in fails(capsys, argv)
+
+
+def test_an_id_map_renames_the_labels_and_wrong_ones_are_told_before_a_model_is_loaded(
+    scenes, models, capsys, tmp_path
+):
+    (tmp_path / "labels").mkdir()
+    back = {1: 8, 255: 0}
+    for path in (scenes / "labels").iterdir():
+        ids = np.array(Image.open(path))
+        label_ids = np.vectorize(lambda i: back.get(i, i))(np.where(ids == 1, 1, 255))
+        Image.fromarray(label_ids.astype(np.uint8)).save(tmp_path / "labels" / path.name)
+    more = {"palette": "cityscapes_label_ids", "labels": tmp_path / "labels"}
+    trust = {"segmenter": models["segmenter"], "trust_torchscript": True}
+    assert main(options(scenes, **trust, **more)) == 0
+    more |= {"palette": "cityscapes", "id_map": "cityscapes_labelids_to_trainids"}
+    report = tmp_path / "report.json"
+    assert main(options(scenes, **trust, **more, json=report)) == 0
+    classes = json.loads(report.read_text())["label_pixels"]["classes"]
+    assert set(classes) <= {"1", "255"}
+    capsys.readouterr()
+    Image.new("L", (SIDE, SIDE), 77).save(tmp_path / "labels" / f"{FIRST}.png")
+    wrong = fails(capsys, options(scenes, segmenter=tmp_path / "nothing.pt", **more))
+    assert "holds class ids 77" in wrong and "--id-map" in wrong

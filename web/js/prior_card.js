@@ -2,132 +2,25 @@
  * The card on Load SCP Prior: what is in the chosen prior, before anything runs.
  *
  * It is a widget of its own element that is never serialised, so that the node's values stay as
- * they are without it.
+ * they are without it. A subgraph's node on which the name is set has one, too.
  */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { text } from "./prior_card_texts.js";
+import { element } from "./elements.js";
+import { content, language, LEAST_HEIGHT, LOCALE, say, STYLE } from "./prior_card_view.js";
+import { allNodes, nameInputs, nameWidgets, NODE } from "./prior_names.js";
 
-const NODE = "SCP_LoadPrior";
-const INPUT = "prior_name";
-const WIDGET = "prior_card";
 const ROUTE = "/scp_diff/prior_card";
-const LOCALE = "Comfy.Locale";
 
-// In pixels of the graph. The least height holds the facts, the pictures and two rows of classes.
-const LEAST_HEIGHT = 200;
+// In pixels of the graph.
 const FIRST_SIZE = [380, 340];
 
 const LINKED = Symbol("the name comes from another node");
 
-const STYLE = `
-.scp-prior-card {
-  box-sizing: border-box; display: flex; flex-direction: column; gap: 6px;
-  height: 100%; min-height: ${LEAST_HEIGHT - 20}px; padding: 8px; overflow: hidden;
-  border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px;
-  background: var(--comfy-input-bg, #222); color: var(--input-text, #ddd);
-  font: 12px/1.35 sans-serif;
-}
-.scp-prior-card > * { flex: none; margin: 0; }
-.scp-prior-card[data-state="reading"] > * { opacity: 0.5; }
-.scp-prior-card .scp-dataset { font-weight: bold; overflow-wrap: anywhere; }
-.scp-prior-card .scp-facts, .scp-prior-card figcaption, .scp-prior-card small {
-  color: var(--descrip-text, #999); font-size: inherit;
-}
-.scp-prior-card .scp-facts span { white-space: nowrap; }
-.scp-prior-card .scp-pictures { flex: 2 1 0; min-height: 70px; display: flex; gap: 8px; }
-.scp-prior-card figure {
-  flex: 1 1 0; min-width: 0; margin: 0; display: flex; flex-direction: column;
-}
-.scp-prior-card figure div { flex: 1 1 0; min-height: 0; position: relative; }
-.scp-prior-card img {
-  position: absolute; inset: 0; width: 100%; height: 100%;
-  object-fit: contain; object-position: left top; image-rendering: pixelated;
-}
-.scp-prior-card figcaption {
-  flex: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
-}
-.scp-prior-card ul {
-  flex: 1 1 0; min-height: 34px; max-height: max-content; overflow-y: auto; padding: 0;
-  display: flex; flex-wrap: wrap; align-content: flex-start; gap: 2px 10px;
-  list-style: none; scrollbar-width: thin;
-}
-.scp-prior-card li { display: flex; align-items: center; gap: 4px; white-space: nowrap; }
-.scp-prior-card i { width: 10px; height: 10px; border: 1px solid var(--border-color, #4e4e4e); }
-.scp-prior-card .scp-error {
-  flex: 1 1 0; overflow: auto; overflow-wrap: anywhere;
-  color: color-mix(in srgb, var(--error-text, #ff4444) 75%, var(--input-text, #ddd));
-}
-/* Through the card the node can be moved, and the graph zoomed; only the list takes the pointer. */
-.dom-widget:has(> .scp-prior-card) { pointer-events: none !important; }
-.scp-prior-card ul, .scp-prior-card .scp-error { pointer-events: auto; }
-`;
+/** By node: its cards, by the input that each is about. */
+const cards = new WeakMap();
 
-/** The cards of nodes that are in a graph. */
-const cards = new Set();
-
-const language = () => app.extensionManager?.setting?.get(LOCALE);
-const say = (key, values) => text(language(), key, values);
-
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  // Text, never HTML: a prior's names come from its file.
-  made.append(...children);
-  return made;
-}
-
-function picture(source, caption) {
-  const image = element("img");
-  image.src = source;
-  image.alt = caption;
-  return element("figure", "", element("figcaption", "", caption), element("div", "", image));
-}
-
-function classItem({ id, name, color, images, share }, total) {
-  const swatch = element("i");
-  swatch.style.background = color;
-  const item = element("li", "", swatch, name, element("small", "", String(images)));
-  const percent = (100 * share).toFixed(1);
-  item.title = say("share", { id, images, total, percent });
-  return item;
-}
-
-function facts(card) {
-  const [rows, columns] = card.grid;
-  const all = [
-    say("images", { count: card.images }),
-    say("classes", { count: card.classes.length }),
-    say("cells", { size: `${columns}x${rows}` }),
-    say("pixels", { size: card.pixels.join("x") }),
-    say("vae", { format: card.latent_format, count: card.channels }),
-  ];
-  // A line may break after a dot, never before one or within a fact.
-  const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
-  const parts = dotted.flatMap((fact) => [element("span", "", fact), " "]);
-  return element("p", "scp-facts", ...parts);
-}
-
-function content(name, card) {
-  if (card.error) return [element("p", "scp-error", card.error)];
-  const pictures = element("div", "scp-pictures");
-  pictures.append(
-    picture(card.class_picture, say("mostFrequent")),
-    picture(card.mean_picture, say("mean")),
-  );
-  const heading = element("li", "", element("small", "", say("perClass")));
-  const classes = card.classes.map((row) => classItem(row, card.images));
-  const list = element("ul", "", heading, ...classes);
-  list.addEventListener("wheel", zoomWhereNothingScrolls);
-  return [element("p", "scp-dataset", card.dataset || name), facts(card), pictures, list];
-}
-
-function zoomWhereNothingScrolls(event) {
-  const list = event.currentTarget;
-  // Nodes that are themselves made of HTML pass the wheel on by themselves.
-  if (window.LiteGraph?.vueNodesMode || list.scrollHeight > list.clientHeight) return;
-  app.canvas.processMouseWheel(event);
-}
+const watched = new WeakSet();
 
 /** What the server says of the prior of this name; {error} where it cannot. */
 async function read(name) {
@@ -150,18 +43,51 @@ function after(target, method, action) {
   };
 }
 
-function addCard(node) {
-  const combo = node.widgets?.find((widget) => widget.name === INPUT);
-  if (!combo) return;
+/** Check all cards whenever this widget gets a value, from a person or a script. */
+function watch(widget) {
+  if (watched.has(widget)) return;
+  watched.add(widget);
+  // Some renderers store the value elsewhere, and then call this.
+  after(widget, "callback", checkAll);
+  let owner = widget;
+  while (owner && !Object.hasOwn(owner, "value")) owner = Object.getPrototypeOf(owner);
+  const inherited = owner && Object.getOwnPropertyDescriptor(owner, "value");
+  if (!inherited?.set || (owner === widget && !inherited.configurable)) return;
+  Object.defineProperty(widget, "value", {
+    configurable: true,
+    enumerable: inherited.enumerable,
+    get: () => inherited.get.call(widget),
+    set(value) {
+      inherited.set.call(widget, value);
+      checkAll();
+    },
+  });
+}
+
+/**
+ * Nodes of HTML keep the element of an earlier node of their number: after undo, or when another
+ * workflow was opened.
+ */
+function replaceStale(node, root) {
+  if (node.graph !== app.canvas.graph) return;
+  const place = `[data-node-id="${node.id}"] .scp-prior-card[data-input="${root.dataset.input}"]`;
+  const mounted = document.querySelector(place);
+  if (mounted && mounted !== root) mounted.replaceWith(root);
+}
+
+function makeCard(node, input) {
   // The second class asks nodes that are made of HTML for all the height that is left.
   const root = element("div", "scp-prior-card widget-expands");
+  root.dataset.input = input;
   let shown;
   let said;
   let question = 0;
 
   function chosen() {
-    const input = node.inputs?.find((slot) => slot.widget?.name === INPUT);
-    return input?.link != null ? LINKED : String(combo.value ?? "");
+    const widgets = nameWidgets(node, input);
+    const names = new Set(widgets.map((widget) => String(widget?.value ?? "")));
+    for (const widget of widgets) if (widget) watch(widget);
+    return widgets.includes(undefined) || names.size !== 1 ? LINKED : [...names][0];
   }
 
   async function refresh() {
@@ -180,39 +106,53 @@ function addCard(node) {
   }
 
   function check() {
-    if (cards.has(refresh) && chosen() !== shown) refresh();
+    replaceStale(node, root);
+    if (chosen() !== shown) refresh();
   }
 
-  const widget = node.addDOMWidget(WIDGET, WIDGET, root, {
+  const widget = node.addDOMWidget(`${input}_card`, "prior_card", root, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => LEAST_HEIGHT,
-    // With each drawing of the node: values are also set without a callback, by undo for one.
-    onDraw: check,
   });
   widget.serialize = false;
+  return { widget, refresh, check };
+}
 
-  function enlarge(least) {
-    node.setSize(node.size.map((side, axis) => Math.max(side, least[axis])));
+function enlarge(node, least) {
+  node.setSize(node.size.map((side, axis) => Math.max(side, least[axis])));
+}
+
+/** Give a node the cards of its inputs, and take away those of inputs that are no more. */
+function updateCards(node) {
+  const inputs = nameInputs(node);
+  const made = cards.get(node) ?? new Map();
+  cards.set(node, made);
+  for (const input of inputs) {
+    if (made.has(input)) continue;
+    made.set(input, makeCard(node, input));
+    enlarge(node, node.computeSize());
   }
+  for (const [input, card] of made) {
+    if (inputs.includes(input)) continue;
+    node.removeWidget(card.widget);
+    made.delete(input);
+  }
+}
 
-  after(combo, "callback", check);
-  after(node, "onConfigure", () => {
-    // A workflow may be older than the card. The host would make room, but show it late.
-    enlarge([0, node.computeSize()[1]]);
-    check();
-  });
-  after(node, "onAdded", () => {
-    cards.add(refresh);
-    // A node that is being loaded gets its values after it was added.
-    setTimeout(check);
-  });
-  after(node, "onRemoved", () => cards.delete(refresh));
-  enlarge(FIRST_SIZE);
+const allCards = () => allNodes().flatMap((node) => [...(cards.get(node)?.values() ?? [])]);
+
+function checkAll() {
+  for (const card of allCards()) card.check();
 }
 
 function refreshAll() {
-  for (const refresh of cards) refresh();
+  for (const card of allCards()) card.refresh();
+}
+
+function update() {
+  for (const node of allNodes()) updateCards(node);
+  checkAll();
 }
 
 app.registerExtension({
@@ -221,10 +161,21 @@ app.registerExtension({
     document.head.append(element("style", "", STYLE));
     // A run may have written a prior of the name that is shown.
     api.addEventListener("execution_success", refreshAll);
+    // The wiring of subgraphs has changed, or something that no widget told.
+    api.addEventListener("graphChanged", update);
     app.ui?.settings?.addEventListener(`${LOCALE}.change`, refreshAll);
   },
   nodeCreated(node) {
-    if (node.comfyClass === NODE) addCard(node);
+    if (node.comfyClass === NODE) {
+      updateCards(node);
+      enlarge(node, FIRST_SIZE);
+      // A workflow may be older than the card. The host would make room, but show it late.
+      after(node, "onConfigure", () => enlarge(node, [0, node.computeSize()[1]]));
+    } else if (!node.isSubgraphNode?.()) return;
+    after(node, "onConnectionsChange", () => setTimeout(update));
+    // It is not yet in a graph.
+    setTimeout(update);
   },
+  afterConfigureGraph: update,
   refreshComboInNodes: refreshAll,
 });
