@@ -103,6 +103,11 @@ SHOTS = {
     "SCP_ConvertLabelMap": Shot(
         (360, 180), {"changes": "rider = person, 17 = none"}, {"label_image": _LABELS}
     ),
+    "SCP_MasksToLabelMap": Shot(
+        (360, 230),
+        {"classes": "road\nsky\ncar\ncar\nperson", "background": "building"},
+        {"masks": ("SolidMask", 0)},
+    ),
     "SCP_LoadDemoModel": Shot((360, 138)),
     "SCP_DemoLabelMap": Shot((360, 280), {"index": 4}, pictures=1, sink="PreviewImage"),
 }

@@ -12,6 +12,7 @@ from .joint_prior_noise import JointPriorNoise
 from .load_demo_model import LoadDemoModel
 from .load_label_map import LoadLabelMap
 from .load_prior import LoadPrior
+from .masks_to_label_map import MasksToLabelMap
 from .merge_priors import MergePriors
 from .partial_denoise_ksampler import PartialDenoiseKSampler
 from .partial_denoise_scheduler import PartialDenoiseScheduler
@@ -38,6 +39,7 @@ class ScpDiffExtension(ComfyExtension):
             MergePriors,
             LoadLabelMap,
             ConvertLabelMap,
+            MasksToLabelMap,
             LoadDemoModel,
             DemoLabelMap,
         ]

@@ -9,11 +9,11 @@ from comfy_api.v0_0_2 import io, ui
 
 from ..prior_tools import PriorError
 from ..prior_tools.datasets.label_files import read_label_frames
-from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.label_picture import describe_labels, without_class
 from ..prior_tools.labels.reading import LabelRules
 from .host_folders import input_picture, input_pictures
-from .host_models import between_nodes, keeps_warnings, notify
+from .host_models import between_nodes, keeps_warnings
+from .label_images import tell_labels
 from .palettes import palette_named, palette_names, palette_state
 from .schema import CATEGORY, check_choices, found_by
 
@@ -64,7 +64,6 @@ class LoadLabelMap(io.ComfyNode):
                     "that the palette ignores.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             # Else the host shows no picture where it remembers the node's output.
             is_output_node=True,
         )
@@ -92,8 +91,7 @@ class LoadLabelMap(io.ComfyNode):
     def execute(cls, image: str, palette: str) -> io.NodeOutput:
         path, colors = input_picture(image), palette_named(palette)
         reading = read_label_frames(path, LabelRules(colors, colors.ignore_ids))
-        for kind, text in findings(reading.tally, colors, colors.ignore_ids, _OPTION):
-            notify(cls.hidden.unique_id, text, kind)
+        tell_labels(reading.tally, colors, colors.ignore_ids, _OPTION)
         painted = colors.paint(reading.ids).to(torch.float32) / 255
         unknown = without_class(reading.ids, colors)
         shown = describe_labels(reading, colors, path.name)

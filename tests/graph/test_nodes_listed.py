@@ -60,6 +60,12 @@ CONTRACT = {
         "changes",
         {"label_image": "IMAGE"},
     ),
+    "SCP_MasksToLabelMap": (
+        "Masks to SCP Label Map",
+        "masks classes palette",
+        "background",
+        {"label_image": "IMAGE"},
+    ),
     "SCP_LoadDemoModel": (
         "Load SCP Demo Model",
         "weights",

@@ -22,6 +22,7 @@ CHOICES = {
     "SCP_ImportPrior": ["palette"],
     "SCP_LoadLabelMap": ["palette"],
     "SCP_ConvertLabelMap": ["palette_from", "palette_to"],
+    "SCP_MasksToLabelMap": ["palette"],
 }
 
 
