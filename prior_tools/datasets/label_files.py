@@ -59,11 +59,15 @@ def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelRea
     """
     check_name(path, rules)
     name = name or path.name
-    frames = open_frames(path, "label map", name, exact=True)
-    lossy = is_lossy(frames[0], path)
+    opened = open_frames(path, "label map", name, exact=True)
+    lossy, frames = is_lossy(opened[0], path), [upright(frame) for frame in opened]
+    if len({frame.size for frame in frames}) > 1:
+        raise PriorError(
+            f"label map {name} holds pictures that its EXIF data turn differently; save them anew"
+        )
 
     def read(frame: Image.Image, rules: LabelRules) -> LabelReading:
-        return read_label_picture(upright(frame), f"label map {name}", rules, lossy)
+        return read_label_picture(frame, f"label map {name}", rules, lossy)
 
     return read_together(frames, read, rules)
 

@@ -1,6 +1,8 @@
 """Laws of reading label pictures: one file, one meaning; nothing is dropped unsaid."""
 
 import json
+import struct
+import zlib
 from collections import Counter
 from dataclasses import replace
 
@@ -204,6 +206,19 @@ def test_frames_of_a_file_decide_for_each_other(tmp_path):
     assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [120, 7, 120]
     path.write_bytes(animated_png([frames[0], rules.palette.paint(torch.full((4, 6), 7)).numpy()]))
     assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [1, 7]
+
+
+def test_frames_that_are_turned_differently_are_refused(tmp_path):
+    """EXIF data behind the last frame are read with that one."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = exif.tobytes()[6:]
+    chunk = b"eXIf" + data
+    chunk = struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = animated_png([np.zeros((4, 6, 3), np.uint8)] * 2)
+    (tmp_path / "turned.png").write_bytes(file[:-12] + chunk + file[-12:])
+    with pytest.raises(PriorError, match=r"turned\.png holds pictures that its EXIF data turn"):
+        read_label_frames(tmp_path / "turned.png", rules_of("camvid"))
 
 
 def test_a_file_of_one_picture_is_a_batch_of_one(tmp_path):
