@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from ..errors import PriorError, reason
 
@@ -52,6 +52,16 @@ def open_picture(path: Path, what: str, name: str = "", exact: bool = False) -> 
         picture.load()
         _check_numbers(picture)
         return picture
+
+
+def open_frames(path: Path, what: str, name: str = "", exact: bool = False) -> list[Image.Image]:
+    """The pictures of an animated PNG, else the first of a file alone; see `open_picture`."""
+    with opened_head(path, f"{what} {name or path.name}") as picture:
+        if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
+            if exact:
+                _check_exact(picture)
+            return [frame.copy() for frame in ImageSequence.Iterator(picture)]
+    return [open_picture(path, what, name, exact)]
 
 
 @contextmanager
