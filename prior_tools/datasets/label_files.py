@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,11 +124,27 @@ def survey(
         except PriorError as error:
             return error
 
+    def read_all(files: Sequence[tuple[str, Path]]) -> Iterator[LabelReading | PriorError]:
+        for reading in in_order(threads, read, files, 2 * workers, look):
+            # While files are read faster than they are waited for, nobody has looked.
+            look()
+            yield reading
+
+    def tallied() -> LabelTally:
+        tally = LabelTally()
+        for reading in read_all(chosen):
+            if isinstance(reading, LabelReading):
+                kinds.add(reading.kind)
+                tally += reading.tally
+            elif not skip_errors:
+                raise PriorError(f"{str(reading).rstrip('.')}{hint}")
+        return tally
+
+    kinds: set[str] = set()
     try:
-        readings = list(in_order(threads, read, chosen, 2 * workers, look))
-        kinds = {reading.kind for reading in readings if isinstance(reading, LabelReading)}
+        tally = tallied()
         if BOTH in kinds:
-            for reading in in_order(threads, read, others, 2 * workers, look):
+            for reading in read_all(others):
                 if COLORS in kinds:
                     break
                 if isinstance(reading, LabelReading):
@@ -136,16 +152,10 @@ def survey(
         if IDS in kinds and COLORS not in kinds:
             rules = replace(rules, grey_is_ids=True)
             if BOTH in kinds:
-                readings = list(in_order(threads, read, chosen, 2 * workers, look))
+                tally = tallied()
     finally:
         # A read can hang for good, on a network drive that has gone.
         threads.end(_LAST_READ)
-    tally = LabelTally()
-    for reading in readings:
-        if isinstance(reading, LabelReading):
-            tally += reading.tally
-        elif not skip_errors:
-            raise PriorError(f"{str(reading).rstrip('.')}{hint}")
     return rules, tally
 
 

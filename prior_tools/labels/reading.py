@@ -94,6 +94,12 @@ def read_label_picture(
     Raises PriorError if the file holds ids that the palette lacks, ids that are lossy, floats that
     are no ids, or colors of which most are not the palette's.
     """
+    if _has_either_table(picture, rules):
+        if rules.grey_is_ids:
+            reading = _of_values(values_of(picture, name), name, rules)
+        else:
+            reading = _of_colors(np.asarray(picture.convert("RGB")), name, rules)
+        return replace(_noted(reading, EITHER), kind=BOTH)
     if _holds_values(picture, rules):
         return _of_values(values_of(picture, name), name, rules, lossy)
     return read_levels(np.asarray(picture.convert("RGB")), name, rules, lossy)
@@ -223,11 +229,47 @@ def is_made_visible(picture: Image.Image) -> bool:
     return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
 
 
+def _is_grey_reordered(picture: Image.Image) -> bool:
+    """Whether a color table lists the grey levels that occur: these are the file's numbers then.
+
+    Programs that make files smaller turn grey pictures into such tables, each in an order of its
+    own.
+    """
+    values, colors = _color_table(picture)
+    levels = [color[0] for color in colors]
+    table = picture.getpalette("RGB") or []
+    if any(len(set(color)) > 1 for color in colors) or len(table) != 3 * len(set(levels)):
+        return False
+    # Numbers that are made visible by greys grow with them in equal steps, or up to white.
+    step = 255 / max(1, len(levels) - 1)
+    to_white = all(abs(level - i * step) <= 1 for i, level in enumerate(levels))
+    equal = len(levels) > 2 and all(level == i * levels[1] for i, level in enumerate(levels))
+    return levels != values and not to_white and not equal
+
+
+def _has_either_table(picture: Image.Image, rules: LabelRules) -> bool:
+    """Whether a color table may make ids visible, or be that of a color image made small.
+
+    Such as black alone, or with PASCAL VOC's next colors: of nothing but those that occur, which
+    are colors of the palette, but not those of the ids.
+    """
+    palette = rules.palette
+    if rules.id_map is not None or palette.is_grey or not is_made_visible(picture):
+        return False
+    values, colors = _color_table(picture)
+    if len(picture.getpalette("RGB") or []) != 3 * len(values):
+        return False
+    classes = [palette.by_color.get(color) for color in colors]
+    return None not in classes and classes != values and all(map(rules.takes, values))
+
+
 def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:
     """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
         return is_of_one_channel(picture)
     palette = rules.palette
+    if _is_grey_reordered(picture):
+        return False
     if rules.id_map is not None or palette.is_grey or is_made_visible(picture):
         return True
     # A file with a color table may be a color image made small, or ids made visible by colors
@@ -264,14 +306,19 @@ def values_of(picture: Image.Image, name: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def lossy_ids(name: str) -> str:
+    """Why a lossy file of ids is refused."""
+    return (
+        f"{name} is a lossy picture (JPEG or lossy WebP) of class ids, which its compression "
+        "changes into others; save label maps as PNG"
+    )
+
+
 def _of_values(
     values: np.ndarray, name: str, rules: LabelRules, lossy: bool = False
 ) -> LabelReading:
     if lossy:
-        raise PriorError(
-            f"{name} is a lossy picture (JPEG or lossy WebP) of class ids, which its "
-            "compression changes into others; save label maps as PNG"
-        )
+        raise PriorError(lossy_ids(name))
     ids = torch.from_numpy(_renamed(values, rules.id_map))
     low, high = (int(i) for i in ids.aminmax())
     if low < -1 or high > MAX_CLASS_ID:

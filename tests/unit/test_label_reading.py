@@ -191,6 +191,38 @@ def test_the_one_colored_file_is_found_beyond_those_that_are_surveyed(tmp_path):
     assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
 
 
+@pytest.mark.parametrize("colors", [[(0, 0, 0)], [(0, 0, 0), (128, 0, 0)]])
+@pytest.mark.parametrize(("other", "is_color"), [(None, True), (COLORED, True), (IDS_ONLY, False)])
+def test_of_a_small_table_that_can_be_both_the_other_files_decide(
+    tmp_path, colors, other, is_color
+):
+    """A color image made small may have a table that is also the start of PASCAL VOC's."""
+    found = write(tmp_path / "maps", {} if other is None else {"b": other})
+    path = tmp_path / "maps" / "a.png"
+    values = np.arange(len(colors), dtype=np.uint8)[None]
+    picture = Image.fromarray(values)
+    picture.putpalette([level for color in colors for level in color])
+    picture.save(path)
+    rules, _ = survey([("a.png", path), *found], rules_of("camvid"))
+    reading = read_label_file(path, rules)
+    want = [[11, 1][: len(colors)]] if is_color else values.tolist()
+    assert reading.ids.tolist() == want and reading.tally.notes == {EITHER: 1}
+
+
+def test_a_survey_ends_at_the_first_fault_and_when_it_is_told_to(tmp_path):
+    """Files that are read faster than they are waited for were once read to the last."""
+    found = write(tmp_path / "ids", {f"{i:03}": BLACK for i in range(100)})
+    looked = []
+    survey(found, rules_of("camvid"), look=lambda: looked.append(1))
+    assert len(looked) >= 100
+    found.insert(2, ("none.png", tmp_path / "none.png"))
+    looked.clear()
+    with pytest.raises(PriorError, match=r"label map none\.png cannot be read.*; leave it out"):
+        survey(found, rules_of("camvid"), look=lambda: looked.append(1), hint="; leave it out")
+    assert len(looked) < 50
+    assert survey(found, rules_of("camvid"), skip_errors=True)[1].files == 100
+
+
 def test_images_of_a_batch_decide_for_each_other():
     batch = torch.from_numpy(np.stack([BLACK, IDS_ONLY])).float() / 255
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[0, 0], [0, 0]]
@@ -247,6 +279,28 @@ def test_a_table_of_the_datasets_own_colors_shows_ids(tmp_path):
     assert np.array_equal(
         read_label_file(tmp_path / "a.png", rules_of("mapillary_vistas")).ids, ids
     )
+
+
+@pytest.mark.parametrize("name", ["grey_ids", "cityscapes"])
+def test_grey_that_was_made_smaller_keeps_its_numbers(tmp_path, name):
+    """Programs that do so write the levels that occur as a table in an order of its own."""
+    ids = np.array([[7, 0, 18, 18, 3, 7]])
+    for levels in ([18, 7, 0, 3], [0, 3, 7, 18]):
+        picture = Image.fromarray(np.vectorize(levels.index)(ids).astype(np.uint8))
+        picture.putpalette([level for level in levels for _ in range(3)])
+        picture.save(tmp_path / "a.png")
+        for id_map, want in ((None, ids), ({7: 2}, np.where(ids == 7, 2, ids))):
+            reading = read_label_file(tmp_path / "a.png", rules_of(name, id_map=id_map))
+            assert np.array_equal(reading.ids, want)
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0, 85, 170, 255], [0, 20, 40, 60], [0, 255], [0] * 4])
+def test_numbers_that_greys_make_visible_are_ids(tmp_path, levels):
+    ids = np.arange(len(levels))[None]
+    picture = Image.fromarray(ids.astype(np.uint8))
+    picture.putpalette([level for level in levels for _ in range(3)])
+    picture.save(tmp_path / "a.png")
+    assert np.array_equal(read_label_file(tmp_path / "a.png", rules_of("grey_ids")).ids, ids)
 
 
 def scene() -> np.ndarray:
