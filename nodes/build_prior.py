@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Any
 
 from comfy_api.v0_0_2 import io
@@ -14,7 +13,6 @@ from ..prior_tools.building.build import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
 from ..prior_tools.labels.tally import LabelTally
@@ -31,6 +29,7 @@ from .host_models import (
     vae_fingerprint,
     vae_latents,
 )
+from .label_images import tell_labels
 from .palettes import palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import (
@@ -42,8 +41,6 @@ from .schema import (
     found_by,
     overwrite_input,
 )
-
-_log = logging.getLogger("scp-diff")
 
 
 class BuildPrior(io.ComfyNode):
@@ -282,12 +279,7 @@ class BuildPrior(io.ComfyNode):
             text = f"left out: {listing(left_out, 5)}"
             notify(text, "files left out")
         for tally in tallies:
-            share = tally.labelled(dataset.ignored)
-            _log.info(
-                "SCP-Diff: %.1f%% of the label maps' pixels are of a class that counts", 100 * share
-            )
-            for kind, text in findings(tally, colors, dataset.ignored):
-                notify(text, kind)
+            tell_labels(tally, colors, dataset.ignored, "ignore_ids")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
 

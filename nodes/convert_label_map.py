@@ -6,10 +6,13 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.class_matching import convert_label_image, parse_changes
-from ..prior_tools.labels.findings import findings
-from ..prior_tools.labels.palettes import Palette
+from ..prior_tools.labels.class_matching import (
+    convert_label_image,
+    described,
+    parse_changes,
+)
 from .host_models import between_nodes, keeps_warnings, notify
+from .label_images import tell_labels
 from .palettes import palette_named, palette_names, palette_state
 from .schema import CATEGORY, check_choices, found_by
 
@@ -84,18 +87,13 @@ class ConvertLabelMap(io.ComfyNode):
         image, found = convert_label_image(
             label_image, source, target, parse_changes(changes, source, target)
         )
-        for kind, text in findings(found.tally, source, option=""):
-            notify(text, kind)
+        tell_labels(found.tally, source, source.ignore_ids)
         if found.lost:
             notify(
                 f"{found.lost_share:.1%} of the label map is of classes that palette "
                 f"'{target.name}' does not have and is unlabelled now: "
-                f"{_named(source, found.lost)}. "
+                f"{listing([described(i, source) for i in found.lost], 8)}. "
                 "Name others in changes",
                 "classes that the other palette does not have",
             )
         return io.NodeOutput(between_nodes(image))
-
-
-def _named(palette: Palette, ids: tuple[int, ...]) -> str:
-    return listing([f"{palette.names.get(i, 'class')} ({i})" for i in ids], 8)

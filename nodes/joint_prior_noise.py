@@ -8,7 +8,6 @@ from torch import Tensor
 from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
 from ..prior_tools.draw import FALLBACKS, coverage
 from ..prior_tools.errors import listing
-from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
@@ -172,10 +171,7 @@ class JointPriorNoise(io.ComfyNode):
             )
         colors = label_palette(prior, palette)
         labels, tally = labels_for(prior, label_image, colors)
-        for kind, text in [
-            *findings(tally, colors, option=""),
-            *_warnings(prior, labels, tally, mode),
-        ]:
+        for kind, text in _warnings(prior, labels, tally, mode):
             notify(text, kind)
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None

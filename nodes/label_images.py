@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
+
 from torch import Tensor
 
 from ..prior_tools import Palette, Prior, PriorError
+from ..prior_tools.labels.findings import findings
 from ..prior_tools.labels.grid import ids_on_grid
 from ..prior_tools.labels.reading import LabelRules, read_label_images
 from ..prior_tools.labels.tally import LabelTally
+from .host_models import notify
 from .palettes import palette_named
+
+_log = logging.getLogger("scp-diff")
 
 # The choice of the palette that the prior was built with.
 PRIORS_OWN = "prior"
@@ -26,9 +33,23 @@ def label_palette(prior: Prior, name: str) -> Palette:
 
 
 def labels_for(prior: Prior, label_image: Tensor, palette: Palette) -> tuple[Tensor, LabelTally]:
-    """Class ids [N, h, w] of label images [N, H, W, 3] on the prior's cells; what they hold."""
+    """Class ids [N, h, w] of label images [N, H, W, 3] on the prior's cells; what they hold.
+
+    The labelled share goes into the log, and what is strange onto the node.
+    """
     metadata = prior.metadata
-    rules = LabelRules(palette, palette.ignore_ids)
-    reading = read_label_images(label_image, rules, "the label image")
+    ignored = (*palette.ignore_ids, *metadata.ignore_ids)
+    reading = read_label_images(label_image, LabelRules(palette, ignored), "the label image")
+    tell_labels(reading.tally, palette, ignored)
     labels = ids_on_grid(reading.ids, metadata.downscale_factor, metadata.label_method)
     return labels, reading.tally
+
+
+def tell_labels(
+    tally: LabelTally, palette: Palette, ignored: Collection[int], option: str = ""
+) -> None:
+    """Log the labelled share, and warn of what is strange; see `findings`."""
+    share = tally.labelled(ignored)
+    _log.info("SCP-Diff: %.1f%% of the label pixels are of a class that counts", 100 * share)
+    for kind, text in findings(tally, palette, ignored, option):
+        notify(text, kind)

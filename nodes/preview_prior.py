@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..prior_tools import PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.picture import describe_prior, latents_as_picture, paint_labels
-from .host_models import between_nodes, vae_decode
+from .host_models import between_nodes, keeps_warnings, vae_decode
 from .label_images import PRIORS_OWN, label_palette, labels_for
 from .palettes import palette_names, palette_state
 from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
@@ -110,6 +110,7 @@ class PreviewPrior(io.ComfyNode):
         return palette_state(palette)
 
     @classmethod
+    @keeps_warnings
     def execute(
         cls,
         prior: Prior,

@@ -20,6 +20,7 @@ from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.labels.class_matching import convert_label_image, parse_changes
 from prior_tools.labels.id_maps import get_id_map
 from prior_tools.labels.ids import parse_id_map, parse_ids
+from prior_tools.labels.masks import classes_of_masks, label_image_of_masks, mask_findings
 
 from .mutation import VALUES, nested
 from .workflows import OBJECT_INFO, PROMPT
@@ -152,6 +153,10 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
         palette = load_palette(path)
         palette.paint(torch.tensor([-1, *palette.colors, *palette.ignore_ids]))
 
+    def covers() -> None:
+        masks = torch.zeros(len(classes_of_masks(text, target)), 2, 2)
+        mask_findings(label_image_of_masks(masks, text, target)[1], target)
+
     yield lambda: parse_ids(text, "ids")
     yield lambda: parse_id_map(text, "map")
     yield lambda: get_id_map(text)
@@ -160,4 +165,6 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
     yield lambda: names(plain)
     yield lambda: names(in_json)
     yield lambda: convert_label_image(image, source, target, parse_changes(text, source, target))
+    yield covers
+    yield lambda: label_image_of_masks(torch.zeros(1, 2, 2), "car", target, text)
     yield lambda: prepare_workflow(PROMPT, "Label map", "Seed", None, [text], OBJECT_INFO)

@@ -7,12 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ..errors import PriorError
 from ..helper_threads import HelperThreads, in_order
-from ..labels.reading import BOTH, COLORS, IDS, LabelReading, LabelRules, read_label_picture
+from ..labels.reading import (
+    BOTH,
+    COLORS,
+    IDS,
+    LabelReading,
+    LabelRules,
+    read_label_picture,
+    read_together,
+)
 from ..labels.tally import LabelTally
-from .picture_files import is_lossy, open_picture, upright
+from .picture_files import is_lossy, open_frames, open_picture, upright
 
 # Files that are looked through before a build: enough for a fault of the whole folder, and few
 # enough not to be waited for.
@@ -41,6 +50,26 @@ def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReadi
     check_name(path, rules)
     picture = open_picture(path, "label map", name, exact=True)
     return read_label_picture(upright(picture), f"label map {name}", rules, is_lossy(picture, path))
+
+
+def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelReading:
+    """As `read_label_file`, with ids int64 [N, H, W]: of each picture of an animated PNG.
+
+    Such a file holds several label maps, see `read_together`; of any other file N is 1.
+    """
+    check_name(path, rules)
+    name = name or path.name
+    opened = open_frames(path, "label map", name, exact=True)
+    lossy, frames = is_lossy(opened[0], path), [upright(frame) for frame in opened]
+    if len({frame.size for frame in frames}) > 1:
+        raise PriorError(
+            f"label map {name} holds pictures that its EXIF data turn differently; save them anew"
+        )
+
+    def read(frame: Image.Image, rules: LabelRules) -> LabelReading:
+        return read_label_picture(frame, f"label map {name}", rules, lossy)
+
+    return read_together(frames, read, rules)
 
 
 def check_name(path: Path, rules: LabelRules) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
 from ..errors import PriorError, reason
 
@@ -58,6 +58,17 @@ def open_picture(path: Path, what: str, name: str = "", exact: bool = False) -> 
         _check_numbers(picture)
         # Alpha beside a color table says nothing of the numbers.
         return picture.convert("P") if exact and picture.mode == "PA" else picture
+
+
+def open_frames(path: Path, what: str, name: str = "", exact: bool = False) -> list[Image.Image]:
+    """The pictures of an animated PNG, else the first of a file alone; see `open_picture`."""
+    with opened_head(path, f"{what} {name or path.name}") as picture:
+        if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
+            _check_layout(picture)
+            if exact:
+                _check_exact(picture)
+            return [frame.copy() for frame in ImageSequence.Iterator(picture)]
+    return [open_picture(path, what, name, exact)]
 
 
 @contextmanager

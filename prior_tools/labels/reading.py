@@ -8,8 +8,9 @@ the graph.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from .ids import MAX_CLASS_ID
 from .palette_colors import Color, bit_color
 from .palettes import Palette
 from .tally import EITHER, IDS_IN_CHANNEL, IDS_IN_GREY, KEPT, LOSSY, SHIFTED, LabelTally
+
+Picture = TypeVar("Picture")
 
 # What a picture holds. GREY_COLORS: colors, all of them grey. BOTH: grey that is ids of the palette
 # as well as colors of it, with different classes.
@@ -123,8 +126,7 @@ def read_levels(
 def read_label_images(image: Tensor | np.ndarray, rules: LabelRules, what: str) -> LabelReading:
     """The class ids of label images as the graph has them.
 
-    Images of a batch decide for each other whether grey is ids or colors, as files of a folder do;
-    where none tells, they are colors.
+    Those of a batch are read together, see `read_together`.
 
     Args:
         image: [N, H, W, 3], floats in 0..1 or integers in 0..255. Further channels are ignored.
@@ -138,17 +140,33 @@ def read_label_images(image: Tensor | np.ndarray, rules: LabelRules, what: str) 
     pixels = torch.as_tensor(image).detach().to("cpu")
     if pixels.ndim != 4 or pixels.shape[-1] < 3 or 0 in pixels.shape:
         raise PriorError(f"label images have shape {tuple(pixels.shape)}; expected [N, H, W, 3]")
-    found = [_levels(each[..., :3]) for each in pixels]
-    kinds = {_kind(levels, *_plane(levels), rules) for levels, _ in found}
-    rules = replace(rules, grey_is_ids=IDS in kinds and COLORS not in kinds)
-    readings = []
-    for levels, shifted in found:
+
+    def read(each: Tensor, rules: LabelRules) -> LabelReading:
+        levels, shifted = _levels(each[..., :3])
         reading = read_levels(levels, what, rules)
-        readings.append(_noted(reading, SHIFTED) if shifted else reading)
+        return _noted(reading, SHIFTED) if shifted else reading
+
+    return read_together(list(pixels), read, rules)
+
+
+def read_together(
+    pictures: Sequence[Picture],
+    read: Callable[[Picture, LabelRules], LabelReading],
+    rules: LabelRules,
+) -> LabelReading:
+    """A reading with ids int64 [N, H, W] of pictures of one size.
+
+    They decide for each other whether grey is ids or colors, as files of a folder do; where none
+    tells, it is colors.
+    """
+    readings = [read(picture, rules) for picture in pictures]
+    kinds = {reading.kind for reading in readings}
+    if BOTH in kinds and IDS in kinds and COLORS not in kinds:
+        rules = replace(rules, grey_is_ids=True)
+        readings = [read(picture, rules) for picture in pictures]
     ids = torch.stack([reading.ids for reading in readings])
     tally = sum((reading.tally for reading in readings), LabelTally())
-    kind = kinds.pop() if len(kinds) == 1 else BOTH
-    return LabelReading(ids, tally, kind)
+    return LabelReading(ids, tally, kinds.pop() if len(kinds) == 1 else BOTH)
 
 
 def _levels(image: Tensor) -> tuple[np.ndarray, bool]:
@@ -364,14 +382,14 @@ def _of_colors(levels: np.ndarray, name: str, rules: LabelRules) -> LabelReading
     found = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
     tally = LabelTally.of_ids(found.ids)
     tally.near = found.near
-    tally.unknown = sum(found.unknown.values())
+    tally.unknown = found.unknown
     tally.void -= tally.unknown
-    tally.colors = Counter(dict(found.unknown.most_common(KEPT)))
+    tally.colors = Counter(dict(found.unknown_colors.most_common(KEPT)))
     strange = found.unknown + found.far
-    if tally.share(sum(strange.values())) > WORTH_SAYING:
+    if tally.share(strange) > WORTH_SAYING:
         classes = sum(n for i, n in tally.classes.items() if i not in rules.ignore_ids)
-        matched = max(0, classes - sum(found.far.values()))
-        check_matched(strange, matched, rules.palette, name, tally.pixels)
+        matched = max(0, classes - found.far)
+        check_matched(strange, matched, found.strange_colors, rules.palette, name, tally.pixels)
     return LabelReading(found.ids, tally, COLORS)
 
 

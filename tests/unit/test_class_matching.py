@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prior_tools import PALETTES, Palette, PriorError, decode_label_image
-from prior_tools.labels.class_matching import convert_label_image, matching_classes, parse_changes
+from prior_tools.labels.class_matching import (
+    class_named,
+    convert_label_image,
+    matching_classes,
+    parse_changes,
+)
 from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 NAMED = [name for name, palette in PALETTES.items() if not palette.is_grey]
@@ -84,6 +89,39 @@ def test_names_are_matched_whatever_their_letters():
     assert parse_changes("car = Truck", mine, CITY) == {1: 14}
 
 
+@pytest.mark.parametrize("spelling", ["traffic_light", "Traffic-Light", "TRAFFIC  LIGHT"])
+def test_names_are_matched_however_their_words_are_parted(spelling):
+    mine = Palette("mine", {0: (1, 2, 3), 1: (9, 9, 9)}, {0: spelling, 1: "building_other"})
+    assert matching_classes(mine, CITY) == {0: 6, 1: 2}
+    assert matching_classes(CITY, mine) == {6: 0, 2: 1}
+    assert class_named(spelling, CITY) == 6
+
+
+def test_of_two_classes_whose_names_differ_in_a_hyphen_each_keeps_its_own():
+    names = {0: "a-b", 1: "a b", 2: "a_b"}
+    mine = Palette("mine", {i: (i, 0, 0) for i in names}, names)
+    assert matching_classes(mine, mine) == {i: i for i in names}
+
+
+def test_a_name_of_another_dataset_does_where_one_asks_for_it():
+    assert class_named("pedestrian", CITY, same_thing=True) == 11
+    with pytest.raises(PriorError, match="no class 'pedestrian'"):
+        class_named("pedestrian", CITY)
+
+
+@pytest.mark.parametrize("palette", PALETTES.values(), ids=lambda p: p.name)
+def test_every_class_is_found_by_its_id_and_by_its_name(palette):
+    for class_id in palette.colors or range(256):
+        assert class_named(str(class_id), palette) == class_id
+    for class_id, name in palette.names.items():
+        assert class_named(name.upper(), palette) == class_id
+
+
+def test_a_palette_without_names_lists_its_ids():
+    with pytest.raises(PriorError, match=r"no class 'car'; it has no names, and the ids 0\.\.255"):
+        class_named("car", GREY)
+
+
 def test_datasets_of_streets_keep_what_is_ahead_of_a_driver():
     vistas, label_ids = names(PALETTES["mapillary_vistas"], CITY), PALETTES["cityscapes_label_ids"]
     assert vistas["lane marking - general"] == vistas["bike lane"] == "road"
@@ -114,7 +152,8 @@ def test_changes_take_names_and_ids():
     [
         ("car", "expected CLASS = CLASS"),
         ("car=", "expected CLASS = CLASS"),
-        ("cat = car", "palette 'cityscapes' has no class 'cat'; it has road"),
+        ("cat = car", r"palette 'cityscapes' has no class 'cat'; the nearest are car \(13\)$"),
+        ("xyz = car", r"no class 'xyz'; it has road \(0\), sidewalk \(1\)"),
         ("car = 200", "palette 'ade20k' has no class '200'"),
     ],
 )

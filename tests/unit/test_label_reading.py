@@ -1,6 +1,8 @@
 """Laws of reading label pictures: one file, one meaning; nothing is dropped unsaid."""
 
 import json
+import struct
+import zlib
 from collections import Counter
 from dataclasses import replace
 
@@ -13,7 +15,13 @@ from PIL import Image, ImageDraw
 
 from prior_tools import PALETTES, Palette, PriorError, find_pairs
 from prior_tools.datasets.dataset import PairDataset
-from prior_tools.datasets.label_files import differs, read_label_file, survey
+from prior_tools.datasets.label_files import (
+    differs,
+    read_label_file,
+    read_label_frames,
+    survey,
+)
+from prior_tools.generating.animated_png import animated_png
 from prior_tools.labels.findings import check_any_class, findings
 from prior_tools.labels.palette_colors import bit_color
 from prior_tools.labels.reading import LabelRules, read_label_images, read_levels
@@ -220,6 +228,37 @@ def test_images_of_a_batch_decide_for_each_other():
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[0, 0], [0, 0]]
     batch = torch.from_numpy(np.stack([BLACK, IDS_ONLY, COLORED])).float() / 255
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[11, 11]] * 2
+
+
+def test_frames_of_a_file_decide_for_each_other(tmp_path):
+    """In ade20k grey of level 120 is wall as a color, and another class as an id."""
+    path, rules = tmp_path / "frames.png", rules_of("ade20k")
+    frames = [np.full((4, 6, 3), level, np.uint8) for level in (120, 7, 120)]
+    path.write_bytes(animated_png(frames))
+    assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [120, 7, 120]
+    path.write_bytes(animated_png([frames[0], rules.palette.paint(torch.full((4, 6), 7)).numpy()]))
+    assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [1, 7]
+
+
+def test_frames_that_are_turned_differently_are_refused(tmp_path):
+    """EXIF data behind the last frame are read with that one."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = exif.tobytes()[6:]
+    chunk = b"eXIf" + data
+    chunk = struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = animated_png([np.zeros((4, 6, 3), np.uint8)] * 2)
+    (tmp_path / "turned.png").write_bytes(file[:-12] + chunk + file[-12:])
+    with pytest.raises(PriorError, match=r"turned\.png holds pictures that its EXIF data turn"):
+        read_label_frames(tmp_path / "turned.png", rules_of("camvid"))
+
+
+def test_a_file_of_one_picture_is_a_batch_of_one(tmp_path):
+    tabled(ALL, bit_color).save(tmp_path / "one.png")
+    reading = read_label_frames(tmp_path / "one.png", rules_of("grey_ids"))
+    assert torch.equal(reading.ids, torch.from_numpy(ALL)[None])
+    with pytest.raises(PriorError, match=r"label map gone\.png cannot be read"):
+        read_label_frames(tmp_path / "gone.png", rules_of("grey_ids"))
 
 
 def test_a_color_image_with_a_table_may_hold_colors_that_the_palette_lacks(tmp_path):
