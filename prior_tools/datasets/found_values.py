@@ -46,14 +46,19 @@ class FoundValues:
 
     @property
     def are_ids(self) -> bool:
-        """Whether the files hold ids: those of three equal channels do where none is colored."""
-        return COLORS not in self.kinds
+        """Whether the files hold ids: those of three equal channels do where none is colored.
+
+        Those of colors do if all but one channel are black and it holds more than a mask's levels.
+        """
+        lit = {i for color in self.colors for i in range(3) if color[i]}
+        return COLORS not in self.kinds or (len(lit) == 1 and len(self.colors) > 2)
 
     def frequent(self) -> list[tuple[int | Color, int]]:
         """The ids, or the colors, with their numbers of pixels, the most frequent first."""
         counts: Counter[int | Color] = Counter()
+        are_ids = self.are_ids
         for color, count in self.colors.items():
-            counts[color[0] if self.are_ids else color] += count
+            counts[max(color) if are_ids else color] += count
         counts.update(self.ids)
         # Equally frequent ones in a fixed order.
         return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))

@@ -401,6 +401,17 @@ def test_ids_behind_tables_of_greys_are_those_that_a_build_reads(tmp_path, level
     assert sorted(reading.tally.classes) == ids
 
 
+@pytest.mark.parametrize("values", [[0, 255], [0, 7, 22]])
+def test_ids_in_one_channel_keep_their_numbers_and_a_mask_its_colors(tmp_path, values):
+    levels = np.zeros((1, len(values), 3), np.uint8)
+    levels[..., 0] = values
+    save(tmp_path / "labels/a.png", levels)
+    assert main(["palette", str(tmp_path / "labels"), "--out", str(tmp_path / "x.json")]) == 0
+    palette = load_palette(tmp_path / "x.json")
+    ids = read_label_file(tmp_path / "labels/a.png", LabelRules(palette, palette.ignore_ids)).ids
+    assert sorted(palette.colors) == sorted(ids[0].tolist()) == (values if 7 in values else [0, 1])
+
+
 def test_a_black_picture_among_colored_ones_is_of_colors(tmp_path):
     for name, color in (("a", (0, 0, 0)), ("b", (9, 200, 7))):
         picture = Image.new("P", (4, 4))
