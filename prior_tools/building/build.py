@@ -220,10 +220,10 @@ def collect_moments(
 ) -> tuple[PriorAccumulator | None, LabelTally]:
     """The moments of the items of `dataset`, or of one process's share of them.
 
-    Reading runs ahead in other threads or processes, accumulation beside encoding in a thread of
-    its own; both keep the order, so the result depends on nothing but the arguments. Inference
-    mode, in which ComfyUI runs nodes, holds for one thread only and its tensors cannot be changed
-    in another, so the moments are kept outside of it.
+    Reading runs ahead in other threads or processes, accumulation beside the encoding of the next
+    batch in a thread of its own; both keep the order, so the result depends on nothing but the
+    arguments. Inference mode, in which ComfyUI runs nodes, holds for one thread only and its
+    tensors cannot be changed in another, so the moments are kept outside of it.
 
     Args:
         dataset, encode, options, skipped: see `build_prior`.
@@ -261,6 +261,7 @@ def collect_moments(
 
     def take_in(images: Tensor, labels: Tensor, tally: LabelTally) -> None:
         latents = encode(images)
+        settle()
         if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
             raise PriorError(
                 f"the VAE gave latents of shape {tuple(latents.shape)} for images of "
@@ -320,9 +321,9 @@ def collect_moments(
                 left_out.append((dataset.name(index), str(item)))
             arrays = stack_batch(usable) if usable else None
             reading = False
-            settle()
-            if checkpoint:
-                checkpoint.save_if_due(at)
+            if checkpoint and checkpoint.due:
+                settle()
+                checkpoint.save(at)
             if arrays:
                 take_in(*arrays)
             at.next_batch += 1

@@ -121,6 +121,50 @@ def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):
     assert done == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
+def test_a_batch_is_accumulated_while_the_next_is_encoded(tmp_path, monkeypatch):
+    """Each waits here for the other, so the build ends only if they run side by side."""
+    encoding, added, calls = threading.Event(), threading.Event(), []
+    update = PriorAccumulator.update
+
+    def waiting_update(state, *arguments):
+        if state.num_images == 0:
+            assert encoding.wait(20)
+        update(state, *arguments)
+        added.set()
+
+    def waiting_encode(images):
+        calls.append(len(images))
+        if len(calls) == 2:
+            encoding.set()
+            assert added.wait(20)
+        return encode(images)
+
+    monkeypatch.setattr(PriorAccumulator, "update", waiting_update)
+    dataset = dataset_of(write_pairs(tmp_path, count=7))
+    assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=3)).num_images == 7
+
+
+@pytest.mark.parametrize("every", [0.0, 1e9])
+def test_a_checkpoint_never_counts_a_batch_that_is_still_being_accumulated(tmp_path, every):
+    """However often one is saved; the last is saved where reading stops."""
+    folder = write_pairs(tmp_path, 7)
+    (folder / "images" / "005.png").write_bytes(b"no picture")
+    checkpoint = Checkpoint(tmp_path / "p.checkpoint", {}, every=every)
+    seen, save = [], checkpoint.save
+
+    def saved(progress):
+        seen.append((progress.next_batch, progress.state.num_images if progress.state else 0))
+        save(progress)
+
+    checkpoint.save = saved
+    with pytest.raises(PriorError, match="005"):
+        collect_moments(
+            dataset_of(folder), encode, BuildOptions(batch_size=1), checkpoint=checkpoint
+        )
+    assert all(batches == images for batches, images in seen)
+    assert [batches for batches, _ in seen] == ([*range(5), 5] if every == 0 else [5])
+
+
 def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
     """So that resumed builds and shares of several processes encode the same batches."""
     folder = write_pairs(tmp_path, count=7)
