@@ -32,7 +32,7 @@ DOCS = REPOSITORY / "web" / "docs"
 PICTURE = "node.png"
 
 _SIZE = (288, 144)  # the demo model's
-_SCENES = 64
+_SCENES, _SHOWN_SCENE = 64, 4
 _SD15_SCALE = 0.18215  # published files hold latents as the sampler sees them
 _MARGIN, _TITLE = 12, 30  # around a node and above it, in pixels of the graph
 _SHARPNESS = 2  # pixels of the picture for one of the graph
@@ -65,6 +65,7 @@ class Shot:
 _VAE = ("SCP_LoadDemoModel", 2)
 _PRIOR = ("SCP_LoadPrior", 0)
 _LABELS = ("SCP_DemoLabelMap", 0)
+_FILE = "street_ids.png"
 
 SHOTS = {
     "SCP_BuildPrior": Shot(
@@ -98,6 +99,7 @@ SHOTS = {
     "SCP_MergePriors": Shot(
         (360, 160), {"filename": "all_streets"}, {"prior_a": _PRIOR, "prior_b": _PRIOR}
     ),
+    "SCP_LoadLabelMap": Shot((360, 620), {"image": _FILE, "palette": "cityscapes"}, pictures=1),
     "SCP_ConvertLabelMap": Shot(
         (360, 180), {"changes": "rider = person, 17 = none"}, {"label_image": _LABELS}
     ),
@@ -217,6 +219,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = make_workspace(Path(folder), REPOSITORY)
         write_dataset(base / "input" / "streets", _SCENES, *_SIZE)
+        label = sorted((base / "input" / "streets" / "labels").iterdir())[_SHOWN_SCENE]
+        shutil.copy(label, base / "input" / _FILE)
         (demo,) = (REPOSITORY / "weights" / "priors").glob("*.safetensors")
         joint = SHOTS["SCP_ImportPrior"].values["joint"]
         write_published(load_prior(demo), base / "input" / joint)

@@ -10,6 +10,7 @@ from .host_routes import register_routes
 from .import_prior import ImportPrior
 from .joint_prior_noise import JointPriorNoise
 from .load_demo_model import LoadDemoModel
+from .load_label_map import LoadLabelMap
 from .load_prior import LoadPrior
 from .masks_to_label_map import MasksToLabelMap
 from .merge_priors import MergePriors
@@ -36,6 +37,7 @@ class ScpDiffExtension(ComfyExtension):
             PreviewPrior,
             ImportPrior,
             MergePriors,
+            LoadLabelMap,
             ConvertLabelMap,
             MasksToLabelMap,
             LoadDemoModel,

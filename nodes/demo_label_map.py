@@ -24,7 +24,7 @@ class DemoLabelMap(io.ComfyNode):
             category=CATEGORY,
             **found_by("example", "street"),
             description="A label map in the Cityscapes colors for Load SCP Demo Model, of a "
-            "street that the model was not trained on. For your own, take Load Image.",
+            "street that the model was not trained on. For your own, take Load SCP Label Map.",
             inputs=[
                 io.Int.Input(
                     "index",

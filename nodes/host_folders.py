@@ -143,6 +143,34 @@ def new_prior_path(filename: str) -> Path:
     return path
 
 
+def input_pictures() -> list[str]:
+    """The picture files in ComfyUI's input folder, as Load Image lists them."""
+    folder = folder_paths.get_input_directory()
+    files = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    return sorted(folder_paths.filter_files_content_types(files, ["image"]))
+
+
+def input_picture(name: str) -> Path:
+    """A file by its name as Load Image takes it: below the input folder, or "name [output]".
+
+    Raises PriorError if it is missing or, after resolving links, outside that folder.
+    """
+    plain, folder = folder_paths.annotated_filepath(name)
+    root = Path(folder or folder_paths.get_input_directory()).resolve()
+    try:
+        path = path_in(root, plain).resolve()
+        found = path.is_relative_to(root) and path.is_file()
+    except (OSError, ValueError):
+        # Names that no file system takes.
+        found = False
+    if not found:
+        raise PriorError(
+            f"there is no label file {plain!r} in ComfyUI's {root.name} folder; choose one of the "
+            "list, upload one, or put it there"
+        )
+    return path
+
+
 def dataset_roots() -> list[Path]:
     """The folders that datasets may lie in."""
     roots = [folder_paths.get_input_directory()]

@@ -8,18 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .labels.palette_colors import Color, own_colors
-from .labels.palettes import PALETTES, Palette
+from .labels.label_picture import (
+    BACKGROUND,
+    BAR,
+    FAINT,
+    MARGIN,
+    MOST_LETTERS,
+    TEXT,
+    font,
+    hatching,
+    visible_palette,
+)
+from .labels.palette_colors import Color
+from .labels.palettes import Palette
 from .prior import Prior
 
-_BACKGROUND, _TEXT, _FAINT, _BAR = (30, 31, 34), (226, 227, 230), (150, 153, 160), (86, 130, 190)
-_MARGIN, _WIDTH, _ROW = 16, 960, 22
+_WIDTH, _ROW = 960, 22
 _MOST_CLASSES = 40
-# More than fit into the picture; a file may hold names without end.
-_MOST_LETTERS = 100
 
 
 class ClassRow(NamedTuple):
@@ -49,30 +57,30 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
         ("most frequent class", _class_panel(prior)),
         ("classes per cell", _count_panel(prior)),
     ]
-    panel_width = (_WIDTH - 4 * _MARGIN) // 3
+    panel_width = (_WIDTH - 4 * MARGIN) // 3
     # A grid that is all height would take a picture of gigabytes.
     panel_height = max(1, min(panel_width * prior.grid[0] // prior.grid[1], 8 * panel_width))
     table = class_rows(prior)[:_MOST_CLASSES]
     rows = (len(table) + 1) // 2
-    top = _MARGIN + 30
+    top = MARGIN + 30
     more = len(prior.class_ids) - len(table)
-    height = top + 20 + panel_height + 24 + (rows + (more > 0)) * _ROW + _MARGIN
-    sheet = Image.new("RGB", (_WIDTH, height), _BACKGROUND)
+    height = top + 20 + panel_height + 24 + (rows + (more > 0)) * _ROW + MARGIN
+    sheet = Image.new("RGB", (_WIDTH, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
 
-    draw.text((_MARGIN, _MARGIN - 2), title[:_MOST_LETTERS] or "prior", _TEXT, _font(18))
-    draw.text((_WIDTH - _MARGIN, _MARGIN + 2), _summary(prior), _FAINT, _font(13), anchor="ra")
+    draw.text((MARGIN, MARGIN - 2), title[:MOST_LETTERS] or "prior", TEXT, font(18))
+    draw.text((_WIDTH - MARGIN, MARGIN + 2), _summary(prior), FAINT, font(13), anchor="ra")
     for index, (caption, picture) in enumerate(panels):
-        x = _MARGIN + index * (panel_width + _MARGIN)
-        draw.text((x, top), caption, _FAINT, _font(13))
+        x = MARGIN + index * (panel_width + MARGIN)
+        draw.text((x, top), caption, FAINT, font(13))
         sheet.paste(picture.resize((panel_width, panel_height), _filter(picture)), (x, top + 20))
     for index, entry in enumerate(table):
-        x = _MARGIN + (index // max(rows, 1)) * (_WIDTH // 2)
+        x = MARGIN + (index // max(rows, 1)) * (_WIDTH // 2)
         y = top + 20 + panel_height + 24 + (index % max(rows, 1)) * _ROW
         _draw_class(draw, x, y, entry)
     if more > 0:
         y = top + 20 + panel_height + 24 + rows * _ROW
-        draw.text((_MARGIN + 22, y), f"and {more} less frequent classes", _FAINT, _font(13))
+        draw.text((MARGIN + 22, y), f"and {more} less frequent classes", FAINT, font(13))
     return torch.from_numpy(np.array(sheet)).to(torch.float32) / 255
 
 
@@ -144,16 +152,7 @@ def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.
 
 def class_palette(prior: Prior) -> Palette:
     """The prior's palette with a color for each of its classes, also for those that it lacks."""
-    own = prior.metadata.palette
-    colors = {} if own is None else own.colors
-    without = [i for i in prior.class_ids.tolist() if i not in colors]
-    if own is not None and not own.is_grey and not without:
-        return own
-    # Borrow the colors of a large palette: they were chosen to be told apart.
-    borrowed = list(PALETTES["ade20k"].colors.values())[1:]
-    wanted = {**{i: borrowed[i % len(borrowed)] for i in without}, **colors}
-    ignored, void = (own.ignore_ids, own.void) if own else ((), ())
-    return Palette("generated", own_colors(wanted, ignored, void), {}, void, ignored)
+    return visible_palette(prior.metadata.palette, prior.class_ids.tolist())
 
 
 def _painted(prior: Prior, labels: Tensor) -> Tensor:
@@ -193,8 +192,7 @@ def paint_labels(prior: Prior, labels: Tensor) -> Tensor:
     hatched in red.
     """
     painted = _painted(prior, labels).float() / 255
-    rows = torch.arange(labels.shape[-2])[:, None] + torch.arange(labels.shape[-1])
-    hatched = (rows // 2 % 2 == 0).expand(labels.shape)
+    hatched = hatching((labels.shape[-2], labels.shape[-1])).expand(labels.shape)
     unseen = (prior.rows_of(labels) < 0) & (labels >= 0)
     painted[hatched & (labels < 0)] = torch.tensor([1.0, 1.0, 1.0])
     painted[hatched & unseen] = torch.tensor([1.0, 0.1, 0.1])
@@ -219,11 +217,11 @@ def _count_panel(prior: Prior) -> Image.Image:
 
 
 def _draw_class(draw: ImageDraw.ImageDraw, x: int, y: int, row: ClassRow) -> None:
-    draw.rectangle((x, y + 2, x + 14, y + 16), row.color, _FAINT)
-    draw.text((x + 22, y), f"{row.class_id}  {row.name[:_MOST_LETTERS]}", _TEXT, _font(13))
-    draw.text((x + 190, y), f"{row.images} images", _FAINT, _font(13))
-    draw.rectangle((x + 280, y + 4, x + 280 + round(100 * row.share), y + 14), _BAR)
-    draw.text((x + 390, y), f"{row.share:.1%}", _FAINT, _font(13))
+    draw.rectangle((x, y + 2, x + 14, y + 16), row.color, FAINT)
+    draw.text((x + 22, y), f"{row.class_id}  {row.name[:MOST_LETTERS]}", TEXT, font(13))
+    draw.text((x + 190, y), f"{row.images} images", FAINT, font(13))
+    draw.rectangle((x + 280, y + 4, x + 280 + round(100 * row.share), y + 14), BAR)
+    draw.text((x + 390, y), f"{row.share:.1%}", FAINT, font(13))
 
 
 def _image(levels: Tensor) -> Image.Image:
@@ -233,13 +231,6 @@ def _image(levels: Tensor) -> Image.Image:
 def _filter(picture: Image.Image) -> Image.Resampling:
     """Cells stay squares when enlarged; a decoded image is scaled smoothly."""
     return Image.Resampling.NEAREST if picture.width < 256 else Image.Resampling.LANCZOS
-
-
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:  # Pillow before 10.1 has one size only
-        return ImageFont.load_default()
 
 
 def _data_url(picture: Image.Image) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from demo.ablation.measuring import Judge, Value, figures_of
+from demo.ablation.measuring import Judge, Value, figures_of, values
 from demo.ablation.subject import Subject
 from demo.training import nets
 from demo.training.autoencoder import as_floats
@@ -25,12 +25,12 @@ USUAL = (("Stable Diffusion at 512 x 512", 64 * 64), ("Stable Diffusion at 1024 
 def bounds(judge: Judge, subject: Subject, maps: int) -> dict[str, dict[str, Value]]:
     """Figures of the label maps' own images, and of what the autoencoder makes of them."""
     real = judge.real
-    figures = figures_of(real.features, [real])
+    figures = values(figures_of(real.features, [real]))
     of_real = {name: figures[name] for name in ("mIoU", "pixel accuracy")}
     made_again = judge.look(reconstructions(subject, maps), "reconstructions")
     return {
         "the real images": of_real,
-        "the real images, encoded and decoded": figures_of(real.features, [made_again]),
+        "the real images, encoded and decoded": values(figures_of(real.features, [made_again])),
     }
 
 

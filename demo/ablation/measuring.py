@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +13,21 @@ from torch import Tensor
 
 from demo.ablation.plan import Row
 from demo.ablation.sampling import made
-from prior_tools.evaluation.diversity import map_distances
 from prior_tools.evaluation.features import Extractor, extract_features
-from prior_tools.evaluation.intervals import (
-    Interval,
-    Subsets,
-    bootstrap,
-    bootstrap_mean,
-    jackknife,
-)
+from prior_tools.evaluation.intervals import Interval
 from prior_tools.evaluation.measure import (
-    DISTANCES,
-    OF_COUNTS,
+    distribution_figures,
     diversity_figure,
+    figure_differences,
     segmentation_figures,
 )
+from prior_tools.evaluation.report import Figure
 from prior_tools.evaluation.segmentation import pixel_counts
 
 IGNORED = 255
 BATCH = 8
-# What distances are multiplied by to be read.
-SCALES = {"FID": 1.0, "KID": 1e3}
+# What figures are multiplied by to be read.
+SCALES = {"KID": 1e3}
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,14 @@ class Value:
     @property
     def half(self) -> float | None:
         """Half of the interval's width."""
-        return None if self.interval is None else (self.interval.high - self.interval.low) / 2
+        return None if self.interval is None else self.interval.half
+
+    @classmethod
+    def of(cls, figure: Figure) -> Value:
+        """That of a figure, to be read."""
+        scale, found = SCALES.get(figure.name, 1.0), figure.interval
+        interval = Interval(scale * found.low, scale * found.high) if found else None
+        return cls(scale * figure.value, interval)
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,20 @@ class Measured:
 def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
     """FID, KID (times 1000), mIoU, pixel accuracy and diversity of a row."""
     real = judge.real.features[: row.maps]
-    seen = [judge.see(row, seed) for seed in row.seeds]
-    other = [judge.see(baseline, seed) for seed in row.seeds] if baseline else []
-    return Measured(row, figures_of(real, seen), differences(real, seen, other) if other else {})
+    figures = figures_of(real, [judge.see(row, seed) for seed in row.seeds])
+    against: list[Figure] = []
+    if baseline:
+        others = figures_of(real, [judge.see(baseline, seed) for seed in row.seeds])
+        against = figure_differences(figures, others)
+    return Measured(row, values(figures), values(against))
 
 
-def figures_of(real: Tensor, seen: Sequence[Seen]) -> dict[str, Value]:
+def values(figures: Sequence[Figure]) -> dict[str, Value]:
+    """Figures by their names."""
+    return {figure.name: Value.of(figure) for figure in figures}
+
+
+def figures_of(real: Tensor, seen: Sequence[Seen]) -> list[Figure]:
     """Figures of images of several seeds; intervals are over label maps.
 
     FID and KID are computed for each seed's images against as many real ones, and averaged over the
@@ -131,62 +139,10 @@ def figures_of(real: Tensor, seen: Sequence[Seen]) -> dict[str, Value]:
 
     real: features [maps, 2048] of the label maps' own images.
     """
-    figures = {
-        name: _jackknifed(partial(_distance, name, real, seen), _names(real)) for name in DISTANCES
-    }
-    names = _names(real) * len(seen)
-    found = segmentation_figures(torch.cat([one.counts for one in seen]), names)
-    diversity = diversity_figure(torch.cat([one.features for one in seen]), names)
-    if not isinstance(diversity, str):
-        found.append(diversity)
-    return figures | {figure.name: Value(figure.value, figure.interval) for figure in found}
-
-
-def differences(real: Tensor, seen: Sequence[Seen], other: Sequence[Seen]) -> dict[str, Value]:
-    """The figures of images less those of others of the same seeds, paired map by map."""
-    names = _names(real)
-
-    def nearer(name: str, keep_real: Tensor, keep: Tensor) -> Tensor:
-        ours, theirs = (_distance(name, real, sets, keep_real, keep) for sets in (seen, other))
-        return ours - theirs
-
-    def better(name: str, counts: Tensor) -> Tensor:
-        ours, theirs = OF_COUNTS[name](counts).unbind(-1)
-        return ours - theirs
-
-    against = {name: _jackknifed(partial(nearer, name), names) for name in DISTANCES}
-    # [maps, 2, 3, K], so that a draw takes the same label maps of both.
-    both = (torch.stack([one.counts for one in sets]).sum(0) for sets in (seen, other))
-    counts = torch.stack(list(both), 1)
-    for name in OF_COUNTS:
-        figure = partial(better, name)
-        against[name] = Value(float(figure(counts.sum(0))), bootstrap(figure, counts))
-    if len(seen) > 1:
-        off = _distances_within(seen, names) - _distances_within(other, names)
-        against["diversity"] = Value(float(off.mean()), bootstrap_mean(off))
-    return against
-
-
-def _names(real: Tensor) -> list[str]:
-    """What tells the label maps apart."""
-    return [str(i) for i in range(len(real))]
-
-
-def _distance(
-    name: str, real: Tensor, sets: Sequence[Seen], keep_real: Tensor, keep: Tensor
-) -> Tensor:
-    """Distances [R] of subsets from the real images, mean over seeds."""
-    found = [DISTANCES[name](real, one.features, keep_real, keep) for one in sets]
-    return SCALES[name] * torch.stack(found).mean(0)
-
-
-def _jackknifed(values: Subsets, names: Sequence[str]) -> Value:
-    value, interval, _ = jackknife(values, names, names)
-    return Value(value, interval)
-
-
-def _distances_within(seen: Sequence[Seen], names: Sequence[str]) -> Tensor:
-    """Mean distance between the seeds' images of each label map, float64 [maps]."""
-    features = torch.cat([one.features for one in seen])
-    distances = map_distances(features, [*names] * len(seen))
-    return torch.tensor([distances[name] for name in names], dtype=torch.float64)
+    names = [str(i) for i in range(len(real))]
+    each = names * len(seen)
+    features = [one.features for one in seen]
+    figures = distribution_figures(features, names, real, names)
+    figures += segmentation_figures(torch.cat([one.counts for one in seen]), each)
+    diversity = diversity_figure(torch.cat(features), each)
+    return figures if isinstance(diversity, str) else [*figures, diversity]

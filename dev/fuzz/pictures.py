@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
-from prior_tools import PALETTES
+from prior_tools import PALETTES, Palette
 from prior_tools.datasets.dataset import PairDataset
 from prior_tools.datasets.found_values import found_values
+from prior_tools.datasets.label_files import read_label_frames
 from prior_tools.datasets.pairs import Pair
 from prior_tools.evaluation.files import read_generated, read_labels, read_real
 from prior_tools.generating.label_maps import LabelMap, shape_of, upload_data
 from prior_tools.labels.geometry import resize_labels
+from prior_tools.labels.label_picture import describe_labels
 from prior_tools.labels.reading import LabelRules
 
 from .mutation import flipped, torn
@@ -60,6 +62,10 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
         sent = Image.open(io.BytesIO(upload_data([label_map, label_map])))
         assert sent.size == (width, height)
 
+    def shown(palette: Palette) -> None:
+        reading = read_label_frames(path, LabelRules(palette, palette.ignore_ids))
+        assert describe_labels(reading, palette, "a.png").shape[1:] == (480, 3)
+
     yield lambda: pair(path, label, palette=_GREY)
     yield lambda: pair(path, label, palette=_GREY, resize="crop")
     yield lambda: pair(image, path, palette=_CAMVID)
@@ -68,6 +74,8 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
     yield lambda: read_real(path, size)
     yield lambda: read_labels(path, size, LabelRules(_CAMVID, (255,)))
     yield batch
+    yield lambda: shown(_CAMVID)
+    yield lambda: shown(_GREY)
     yield lambda: found_values([path]).frequent()
 
 
@@ -93,9 +101,11 @@ def _pictures() -> list[tuple[str, bytes]]:
     text.add_itxt("XML:com.adobe.xmp", _XMP.decode())
     text.add_text("parameters", "a street", zip=True)
     tiffs = ((color, {"compression": kind}) for kind in ("raw", "tiff_lzw", "packbits", "jpeg"))
+    frames = {"save_all": True, "append_images": [ids.rotate(180), ids]}
     saved = [
         *(("PNG", picture, turned) for picture in (ids, color, table, wide, alpha)),
         ("PNG", color, {"pnginfo": text}),
+        ("PNG", ids, {**frames, **turned}),
         ("PNG", ids.convert("LA"), {}),
         ("PNG", ids.convert("1"), {"transparency": 0}),
         ("PNG", table, {"transparency": b"\x00\x80"}),

@@ -197,7 +197,7 @@ def _surveyed(
 
     def look() -> None:
         if cancelled and cancelled():
-            raise BuildCancelled("cancelled before the first image")
+            raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
 
     if not isinstance(dataset, PairDataset):
         return dataset, LabelTally()

@@ -149,7 +149,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
 
         def look() -> None:
             if cancelled():
-                raise BuildCancelled("stopped before the first image")
+                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
 
         try:
             skip_errors = args.on_error == "skip"

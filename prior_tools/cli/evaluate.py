@@ -18,7 +18,8 @@ from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
-from ..evaluation.report import notes, rows, versions, write_json
+from ..evaluation.pairing import Paired
+from ..evaluation.report import difference_rows, notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS, get_id_map
@@ -51,6 +52,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
     )
     data.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    data.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="other images of the same label maps, such as of the stock start, to compare with: "
+        "differences are paired by label map",
+    )
     data.add_argument("--real", type=Path, metavar="DIR", help="real images, for FID and KID")
     data.add_argument(
         "--real-fit",
@@ -60,7 +68,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "(default), or refused",
     )
     data.add_argument(
-        "--partial", action="store_true", help="leave out label maps without generated images"
+        "--partial",
+        action="store_true",
+        help="leave out label maps without generated images, or without images of the baseline",
     )
     add_palette(data, "of the label maps")
     data.add_argument(
@@ -122,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         args.generated,
         args.labels,
         args.partial,
+        args.baseline,
         batch_size=args.batch_size,
         draws=args.draws,
         seed=args.seed,
@@ -193,8 +204,11 @@ def _print(
     segmenter: Segmenter | None,
 ) -> None:
     width, height = evaluation.size
-    maps = len(set(evaluation.maps))
-    say(f"{len(evaluation.images)} generated images of {width}x{height} for {maps} label maps")
+    maps, baseline = len(set(evaluation.maps)), evaluation.baseline
+    say(
+        f"{len(evaluation.images)} generated images of {width}x{height} for {maps} label maps"
+        + (", and as many of the baseline" if baseline else "")
+    )
     if evaluation.real_images:
         say(_FITS[args.real_fit])
     if inception is not None:
@@ -205,8 +219,17 @@ def _print(
             f"; labels in palette {args.palette}"
         )
     print()
-    print("\n".join(aligned(rows(evaluation.figures), words=(0,))))
-    print()
+    if baseline is None:
+        print("\n".join(aligned(rows(evaluation.figures), words=(0,))))
+        print()
+    else:
+        cells = difference_rows(evaluation.figures, baseline.figures, evaluation.differences)
+        print("\n".join(aligned(cells, words=(0, 4))))
+        print()
+        say(
+            "difference: generated less baseline, paired by label map. ±: half of a 95% interval, "
+            "whose ends are in the JSON. Not clear: the interval of the difference holds zero"
+        )
     for note in notes(evaluation.figures):
         say(note)
     for name, why in evaluation.skipped.items():
@@ -216,10 +239,27 @@ def _print(
         say(f"{share:.1%} of the label maps' pixels are of a class that counts")
         for _, text in findings(evaluation.labels, rules.palette, rules.ignore_ids, "--ignore"):
             warn(text)
+    if paired := evaluation.paired:
+        _warn_of_left_out(paired)
     if other := evaluation.other_shape:
         warn(
             f"{len(other)} label maps are of another shape than the images, and were cut to it as "
             f"a ControlNet's hint is: {listing(other, 5)}"
+        )
+
+
+def _warn_of_left_out(paired: Paired) -> None:
+    for folder, names in paired.alone.items():
+        if names:
+            warn(
+                f"{len(names)} label maps have images in --{folder} alone, and were left out: "
+                f"{listing(names, 5)}"
+            )
+    if paired.uneven:
+        warn(
+            f"of {len(paired.uneven)} label maps one folder has more images: "
+            f"{listing(paired.uneven, 5)}. The first of them were measured, as many as the other "
+            "has"
         )
 
 
@@ -239,6 +279,8 @@ def _data(
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "figures": [figure.to_json() for figure in evaluation.figures],
+        "baseline": _baseline(evaluation, args),
+        "differences": [figure.to_json() for figure in evaluation.differences],
         "skipped": evaluation.skipped,
         "classes": evaluation.classes,
         "generated": str(args.generated),
@@ -264,6 +306,22 @@ def _data(
         "seed": args.seed,
         "device": args.device,
         "versions": versions(),
+    }
+
+
+def _baseline(evaluation: Evaluation, args: argparse.Namespace) -> dict[str, Any] | None:
+    baseline, paired = evaluation.baseline, evaluation.paired
+    if baseline is None or paired is None:
+        return None
+    return {
+        "folder": str(args.baseline),
+        "figures": [figure.to_json() for figure in baseline.figures],
+        "classes": baseline.classes,
+        "generated_images": len(baseline.images),
+        "label_maps": len(set(baseline.maps)),
+        "label_maps_of_one_folder": paired.alone,
+        "label_maps_with_more_images_in_one": paired.uneven,
+        "images_left_out": paired.left_out,
     }
 
 

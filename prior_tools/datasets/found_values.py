@@ -12,8 +12,9 @@ from PIL import Image
 
 from ..errors import PriorError, listing
 from ..labels.ids import MAX_CLASS_ID
-from ..labels.palette_colors import Color, bit_color
+from ..labels.palette_colors import Color
 from ..labels.palettes import PALETTES
+from ..labels.reading import is_made_visible, is_of_one_channel
 from .picture_files import is_lossy, open_picture, upright
 
 # Distinct values at which counting ends: photographs have hundreds of thousands.
@@ -62,7 +63,7 @@ def found_values(files: Iterable[Path]) -> FoundValues:
     """
     found = FoundValues()
     for path in files:
-        picture = open_picture(path, "label map")
+        picture = open_picture(path, "label map", exact=True)
         if is_lossy(picture, path):
             found.lossy = found.lossy or path.name
         picture = upright(picture)
@@ -106,17 +107,12 @@ def fitting(found: FoundValues) -> list[tuple[str, float]]:
 
 def _holds_ids(picture: Image.Image) -> bool:
     """Whether values are ids: of one channel, or made visible by a usual table of colors."""
-    if picture.mode != "P":
-        return picture.mode[0] in "1LIF"
-    table = picture.getpalette("RGB") or []
-    values = [value for value, count in enumerate(picture.histogram()[:256]) if count]
-    colors = [tuple(table[3 * v : 3 * v + 3]) for v in values]
-    return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
+    return is_of_one_channel(picture) or is_made_visible(picture)
 
 
 def _ids(picture: Image.Image, name: str) -> dict[int, int]:
     # Without its alpha.
-    plane = picture.getchannel(0) if picture.mode == "LA" else picture
+    plane = picture.getchannel(0) if picture.mode in ("LA", "La") else picture
     values, counts = np.unique(np.asarray(plane), return_counts=True)
     levels = [float(v) for v in values.tolist()]
     wrong = [v for v in levels if not v.is_integer() or not 0 <= v <= MAX_CLASS_ID]

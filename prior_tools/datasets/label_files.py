@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ..errors import PriorError
 from ..helper_threads import HelperThreads, in_order
-from ..labels.reading import BOTH, COLORS, IDS, LabelReading, LabelRules, read_label_picture
+from ..labels.reading import (
+    BOTH,
+    COLORS,
+    IDS,
+    LabelReading,
+    LabelRules,
+    read_label_picture,
+    read_together,
+)
 from ..labels.tally import LabelTally
-from .picture_files import is_lossy, open_picture, upright
+from .picture_files import is_lossy, open_frames, open_picture, upright
 
 # Files that are looked through before a build: enough for a fault of the whole folder, and few
 # enough not to be waited for.
@@ -41,6 +50,26 @@ def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReadi
     check_name(path, rules)
     picture = open_picture(path, "label map", name, exact=True)
     return read_label_picture(upright(picture), f"label map {name}", rules, is_lossy(picture, path))
+
+
+def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelReading:
+    """As `read_label_file`, with ids int64 [N, H, W]: of each picture of an animated PNG.
+
+    Such a file holds several label maps, see `read_together`; of any other file N is 1.
+    """
+    check_name(path, rules)
+    name = name or path.name
+    opened = open_frames(path, "label map", name, exact=True)
+    lossy, frames = is_lossy(opened[0], path), [upright(frame) for frame in opened]
+    if len({frame.size for frame in frames}) > 1:
+        raise PriorError(
+            f"label map {name} holds pictures that its EXIF data turn differently; save them anew"
+        )
+
+    def read(frame: Image.Image, rules: LabelRules) -> LabelReading:
+        return read_label_picture(frame, f"label map {name}", rules, lossy)
+
+    return read_together(frames, read, rules)
 
 
 def check_name(path: Path, rules: LabelRules) -> None:
@@ -95,11 +124,27 @@ def survey(
         except PriorError as error:
             return error
 
+    def read_all(files: Sequence[tuple[str, Path]]) -> Iterator[LabelReading | PriorError]:
+        for reading in in_order(threads, read, files, 2 * workers, look):
+            # While files are read faster than they are waited for, nobody has looked.
+            look()
+            yield reading
+
+    def tallied() -> LabelTally:
+        tally = LabelTally()
+        for reading in read_all(chosen):
+            if isinstance(reading, LabelReading):
+                kinds.add(reading.kind)
+                tally += reading.tally
+            elif not skip_errors:
+                raise PriorError(f"{str(reading).rstrip('.')}{hint}")
+        return tally
+
+    kinds: set[str] = set()
     try:
-        readings = list(in_order(threads, read, chosen, 2 * workers, look))
-        kinds = {reading.kind for reading in readings if isinstance(reading, LabelReading)}
+        tally = tallied()
         if BOTH in kinds:
-            for reading in in_order(threads, read, others, 2 * workers, look):
+            for reading in read_all(others):
                 if COLORS in kinds:
                     break
                 if isinstance(reading, LabelReading):
@@ -107,16 +152,10 @@ def survey(
         if IDS in kinds and COLORS not in kinds:
             rules = replace(rules, grey_is_ids=True)
             if BOTH in kinds:
-                readings = list(in_order(threads, read, chosen, 2 * workers, look))
+                tally = tallied()
     finally:
         # A read can hang for good, on a network drive that has gone.
         threads.end(_LAST_READ)
-    tally = LabelTally()
-    for reading in readings:
-        if isinstance(reading, LabelReading):
-            tally += reading.tally
-        elif not skip_errors:
-            raise PriorError(f"{str(reading).rstrip('.')}{hint}")
     return rules, tally
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
 from ..errors import PriorError, reason
 
@@ -27,6 +27,8 @@ _TURNS = {
 }
 _SIDEWAYS = {_TURNS[i] for i in (5, 6, 7, 8)}
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 0x0102, 0x0153
+_WIDTH, _HEIGHT, _PAGE_KIND = 0x0100, 0x0101, 0x00FE
+_BITMAP_BITS = {"1": 1, "L": 8}
 _SIGNED = 2
 
 # Names that Pillow has for how a file holds its pixels.
@@ -44,18 +46,33 @@ def open_picture(path: Path, what: str, name: str = "", exact: bool = False) -> 
         what, name: what it is and is called, by default as the file, for that message.
         exact: refuse what is right for shades of grey and wrong for numbers: channels of 16 bits of
             which the lower half is dropped, numbers of 2 and 4 bits that are multiplied to fill a
-            byte, and those that are inverted as their file has 0 for white.
+            byte, and those that are inverted as their file has 0 for white; and files of several
+            pictures, of which only the first is read.
     """
     with opened_head(path, f"{what} {name or path.name}") as picture:
+        _check_layout(picture)
         if exact:
             _check_exact(picture)
+            _check_single(picture)
         picture.load()
         _check_numbers(picture)
-        return picture
+        # Alpha beside a color table says nothing of the numbers.
+        return picture.convert("P") if exact and picture.mode == "PA" else picture
+
+
+def open_frames(path: Path, what: str, name: str = "", exact: bool = False) -> list[Image.Image]:
+    """The pictures of an animated PNG, else the first of a file alone; see `open_picture`."""
+    with opened_head(path, f"{what} {name or path.name}") as picture:
+        if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
+            _check_layout(picture)
+            if exact:
+                _check_exact(picture)
+            return [frame.copy() for frame in ImageSequence.Iterator(picture)]
+    return [open_picture(path, what, name, exact)]
 
 
 @contextmanager
-def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[Image.Image]:
+def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """A picture of which the head is read, while its file is open; see `open_picture`.
 
     data: the file's content, where it is at hand.
@@ -63,7 +80,7 @@ def opened_head(path: Path, what: str, data: bytes | None = None) -> Iterator[Im
     said = f"{what} cannot be read"
     try:
         with _PictureFile(path) if data is None else io.BytesIO(data) as file:
-            picture: Image.Image = Image.open(file)
+            picture = Image.open(file)
             _check_size(
                 picture.size, file.size if isinstance(file, _PictureFile) else len(data or b"")
             )
@@ -104,10 +121,10 @@ def _check_size(size: tuple[int, int], in_file: int) -> None:
         )
 
 
-def _check_exact(picture: Image.Image) -> None:
+def _check_exact(picture: ImageFile.ImageFile) -> None:
     """ValueError for a picture, not yet loaded, whose numbers reading would change."""
-    for tile in getattr(picture, "tile", ()):
-        raw = str(tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3])
+    if getattr(picture, "tile", ()):
+        raw = _raw_mode(picture)
         if _DEEP_CHANNELS.match(raw):
             raise ValueError(
                 "it has several channels of 16 bits, of which only half can be read; save the "
@@ -118,6 +135,58 @@ def _check_exact(picture: Image.Image) -> None:
                 "it is grey of 2 or 4 bits, or with 0 for white, of which readers make other "
                 "numbers; save it as grey of 8 bits"
             )
+
+
+def _check_layout(picture: ImageFile.ImageFile) -> None:
+    """ValueError for a picture, not yet loaded, of which the parts would be read as others."""
+    if picture.format in ("BMP", "DIB") and picture.mode in _BITMAP_BITS:
+        # A table of black and white is taken for a bit a pixel, one of greys for a byte, whatever
+        # the file has.
+        bits, is_raw = _bitmap_bits(picture), picture.tile[0][0] == "raw"
+        if is_raw and bits != _BITMAP_BITS[picture.mode]:
+            raise ValueError(f"it is a BMP of {bits} bits with a table of greys; save it as PNG")
+    bits = max(_tags(picture).get(_BITS_PER_SAMPLE, (0,)))
+    if bits > 8 and len(picture.tile) > 1 and _raw_mode(picture) in ("R", "G", "B"):
+        raise ValueError(
+            f"it is a TIFF of {bits} bits whose channels lie one after the other, which cannot be "
+            "read; save it as PNG"
+        )
+
+
+def _bitmap_bits(picture: ImageFile.ImageFile) -> int:
+    """Bits a pixel of a BMP as opened."""
+    file = picture.fp
+    assert file is not None
+    at = file.tell()
+    # The head of a file, which a bare bitmap lacks, and that of the oldest kind is shorter.
+    file.seek(0)
+    head = file.read(44)
+    file.seek(at)
+    head = head[14:] if head[:2] == b"BM" else head
+    start = 10 if head[:4] == b"\x0c\0\0\0" else 14
+    return int.from_bytes(head[start : start + 2], "little")
+
+
+def _check_single(picture: ImageFile.ImageFile) -> None:
+    """ValueError for a file of several pictures; smaller copies and masks of a TIFF are none."""
+    pictures = getattr(picture, "n_frames", 1)
+    if pictures > 1 and picture.format == "TIFF":
+        size, pages = picture.size, range(pictures)
+        pictures = 0
+        for page in pages:
+            picture.seek(page)
+            pictures += picture.size == size and not _tags(picture).get(_PAGE_KIND, 0) & 0b101
+        picture.seek(0)
+    if pictures > 1:
+        raise ValueError(
+            f"it holds {pictures} pictures, of which only one can be meant; save that on its own"
+        )
+
+
+def _raw_mode(picture: ImageFile.ImageFile) -> str:
+    """Pillow's name for how the first part of a picture, as opened, holds its pixels."""
+    given = picture.tile[0][3]
+    return str(given[0] if isinstance(given, tuple) and given else given)
 
 
 def is_lossy(picture: Image.Image, path: Path) -> bool:
@@ -150,12 +219,22 @@ def upright_size(path: Path, what: str) -> tuple[int, int]:
     """
     with opened_head(path, f"{what} {path.name}") as picture:
         width, height = picture.size
+        if picture.format == "TIFF":
+            # Some releases of Pillow tell the size of the turned picture already.
+            tags = _tags(picture)
+            width, height = tags.get(_WIDTH, width), tags.get(_HEIGHT, height)
         return (height, width) if _turn(picture) in _SIDEWAYS else (width, height)
+
+
+def _tags(picture: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF as opened; none of others."""
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
+    return tags
 
 
 def _numbers(picture: Image.Image) -> tuple[int, bool]:
     """(bits, whether they have a sign) of a channel of a TIFF as opened; (0, False) of others."""
-    tags = getattr(picture, "tag_v2", {})
+    tags = _tags(picture)
     return tags.get(_BITS_PER_SAMPLE, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
 
 

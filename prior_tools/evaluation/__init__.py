@@ -11,6 +11,7 @@ and nothing here goes to the network.
     segmentation  scores and labels -> counts -> mIoU and accuracy
     diversity     distances between the images of one label map
     intervals     bootstrap over label maps, delete-a-group jackknife
-    measure       features or counts -> figures with intervals
+    pairing       two folders, equally many images of each label map
+    measure       features or counts -> figures with intervals, and their differences
     report        figures -> table and JSON
 """

@@ -32,8 +32,12 @@ class GeneratedImage:
     map: str
 
 
-def match_generated(generated: Path, labels: Path, partial: bool = False) -> list[GeneratedImage]:
+def match_generated(
+    generated: Path, labels: Path, partial: bool = False, what: str = "generated"
+) -> list[GeneratedImage]:
     """The label map of each generated image, in the order of the maps.
+
+    `what` these images are is said in errors.
 
     An image is named as its label map, or that and a number: `a.png` has `a.png`, or `a_00.png`,
     `a_01.png` and so on. Names are paths inside the folder without suffix.
@@ -41,7 +45,7 @@ def match_generated(generated: Path, labels: Path, partial: bool = False) -> lis
     Raises PriorError if an image has no label map or could belong to two, or, unless `partial`, if
     a label map has no image.
     """
-    images = files_by_name(generated, "generated image")
+    images = files_by_name(generated, f"{what} image")
     maps = files_by_name(labels, "label map")
     numbered = {name: match[1] for name in images if (match := _NUMBERED.fullmatch(name))}
     found: dict[str, str] = {}
@@ -62,13 +66,13 @@ def match_generated(generated: Path, labels: Path, partial: bool = False) -> lis
     if strays:
         alike = look_alikes([*strays, *(numbered.get(name, name) for name in strays)], missing)
         raise PriorError(
-            f"{len(strays)} of {len(images)} generated images have no label map: "
+            f"{len(strays)} of {len(images)} {what} images have no label map: "
             f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map in "
             f"{labels.name}, such as {min(maps)}_00.png or {min(maps)}.png"
         )
     if missing and not partial:
         raise PriorError(
-            f"{len(missing)} of {len(maps)} label maps have no generated image: "
+            f"{len(missing)} of {len(maps)} label maps have no {what} image: "
             f"{listing(missing)}. Generate them, or add --partial to leave them out"
         )
     order = sorted(images, key=lambda name: (found[name], name))
@@ -82,12 +86,14 @@ def _doubtful(names: list[str]) -> str:
     )
 
 
-def read_generated(path: Path, size: tuple[int, int] | None = None) -> Tensor:
+def read_generated(
+    path: Path, size: tuple[int, int] | None = None, what: str = "generated"
+) -> Tensor:
     """A generated image, uint8 [H, W, 3]; PriorError if its size is not (width, height)."""
-    picture = read_image(path, "generated image")
+    picture = read_image(path, f"{what} image")
     if size is not None and picture.size != size:
         raise PriorError(
-            f"generated image {path.name} has {picture.width}x{picture.height} pixels, others have "
+            f"{what} image {path.name} has {picture.width}x{picture.height} pixels, others have "
             f"{size[0]}x{size[1]}; evaluate images of one size"
         )
     return torch.from_numpy(np.array(picture))

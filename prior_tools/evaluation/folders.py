@@ -30,7 +30,13 @@ from .files import (
     read_real,
 )
 from .intervals import DRAWS
-from .measure import distribution_figures, diversity_figure, segmentation_figures
+from .measure import (
+    distribution_figures,
+    diversity_figure,
+    figure_differences,
+    segmentation_figures,
+)
+from .pairing import Paired, pair
 from .report import Figure
 from .segmentation import class_iou, pixel_counts
 from .segmenters import Segmenter
@@ -43,6 +49,14 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 def silent(_what: str, _total: int) -> Iterator[Callable[[int], None]]:
     """No progress shown."""
     yield lambda _done: None
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Features [M, 2048] of real images, and their names."""
+
+    names: list[str]
+    features: Tensor
 
 
 @dataclass
@@ -59,6 +73,10 @@ class Evaluation:
         rules: how label maps are read; None where nothing was measured against them.
         labels: what the label maps hold.
         other_shape: names of label maps of another shape than the images.
+        what: these images are, "generated" or "baseline".
+        baseline: what these are compared with: other images of the same label maps, equally many
+            of each, measured whenever these are.
+        paired: how the two were set against each other.
     """
 
     images: list[GeneratedImage]
@@ -74,15 +92,41 @@ class Evaluation:
     rules: LabelRules | None = None
     labels: LabelTally = field(default_factory=LabelTally)
     other_shape: list[str] = field(default_factory=list)
+    what: str = "generated"
+    baseline: Evaluation | None = None
+    paired: Paired | None = None
 
     @classmethod
     def of_folders(
-        cls, generated: Path, labels: Path, partial: bool = False, **options: Any
+        cls,
+        generated: Path,
+        labels: Path,
+        partial: bool = False,
+        baseline: Path | None = None,
+        **options: Any,
     ) -> Evaluation:
-        """Match the files; see `match_generated`. `options` are further attributes."""
+        """Match the files; see `match_generated`, and `pair` where there is a baseline.
+
+        `options` are further attributes. Raises PriorError as these do, and if the images of the
+        two folders are of different sizes.
+        """
         images = match_generated(generated, labels, partial)
-        height, width = read_generated(images[0].image).shape[:2]
-        return cls(images, (width, height), **options)
+        if baseline is None:
+            return cls(images, _size(images[0]), **options)
+        paired = pair(images, match_generated(baseline, labels, partial, "baseline"))
+        size, other_size = _size(paired.generated[0]), _size(paired.baseline[0])
+        if size != other_size:
+            raise PriorError(
+                "generated images have {}x{} pixels, those of the baseline {}x{}; compare images "
+                "of one size".format(*size, *other_size)
+            )
+        other = cls(paired.baseline, size, what="baseline", **options)
+        return cls(paired.generated, size, baseline=other, paired=paired, **options)
+
+    @property
+    def differences(self) -> list[Figure]:
+        """The figures less those of the baseline, paired by label map; none without one."""
+        return figure_differences(self.figures, self.baseline.figures) if self.baseline else []
 
     @property
     def maps(self) -> list[str]:
@@ -107,17 +151,24 @@ class Evaluation:
         # First: what is wrong with these files should not be found out after the slow part.
         files = files_by_name(real, "real image") if real else {}
         self._check_shapes(files)
-        found = self._real_features(inception, files, exact, cache) if files else None
-        images = (read_generated(image.image, self.size) for image in self.images)
-        features = self._features(inception, images, len(self.images), "generated images")
-        self.real_images = len(files)
-        if found is None:
+        found = None
+        if files:
+            found = RealImages(sorted(files), self._real_features(inception, files, exact, cache))
+        self._measure_distribution(inception, found)
+        if self.baseline:
+            self.baseline._measure_distribution(inception, found)
+
+    def _measure_distribution(self, inception: InceptionFeatures, real: RealImages | None) -> None:
+        images = (read_generated(image.image, self.size, self.what) for image in self.images)
+        features = self._features(inception, images, len(self.images), f"{self.what} images")
+        self.real_images = len(real.names) if real else 0
+        if real is None:
             self.skipped |= dict.fromkeys(("FID", "KID"), "no --real images to compare with")
-        elif min(len(found), len(features)) < 2:
+        elif min(len(real.names), len(features)) < 2:
             self.skipped |= dict.fromkeys(("FID", "KID"), "fewer than two images")
         else:
             self.figures += distribution_figures(
-                features, self.maps, found, sorted(files), self.seed
+                features, self.maps, real.features, real.names, self.seed
             )
         diversity = diversity_figure(features, self.maps, self.draws, self.seed)
         if isinstance(diversity, str):
@@ -154,12 +205,16 @@ class Evaluation:
         """
         rules = self.rules
         assert rules is not None, "the label maps were surveyed"
+        if self.baseline:
+            # Of the same label maps.
+            self.baseline.rules = rules
+            self.baseline.measure_segmentation(segmenter)
         counts, names = [], set()
-        with self.progress("segmentation", len(self.images)) as done:
+        with self.progress(f"segmentation, {self.what}", len(self.images)) as done:
             for start in range(0, len(self.images), self.batch_size):
                 batch = self.images[start : start + self.batch_size]
-                pixels = torch.stack([read_generated(i.image, self.size) for i in batch])
-                for image, scores in zip(batch, segmenter(pixels), strict=True):
+                pixels = [read_generated(i.image, self.size, self.what) for i in batch]
+                for image, scores in zip(batch, segmenter(torch.stack(pixels)), strict=True):
                     reading, size = read_labels(image.label, self.size, rules)
                     self.labels += reading.tally
                     if differs(size, self.size):
@@ -217,6 +272,12 @@ class Evaluation:
     ) -> Tensor:
         with self.progress(what, total) as done:
             return extract_features(images, inception, self.batch_size, done)
+
+
+def _size(image: GeneratedImage) -> tuple[int, int]:
+    """Width and height."""
+    height, width = read_generated(image.image).shape[:2]
+    return width, height
 
 
 def _counts(

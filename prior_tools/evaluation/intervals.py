@@ -5,18 +5,24 @@ A label map, with all of its images, is the unit: several images of one map are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ..errors import PriorError
 
 LEVEL = 0.95
 GROUPS = 20
 DRAWS = 2000
 # With fewer, an error cannot be told from so few values.
 FEWEST_UNITS = 4
+_FEW = f"no interval: fewer than {FEWEST_UNITS} label maps"
 _Z = 1.959964
 
 # keep_a bool [R, N], keep_b bool [R, M] -> the R values of a figure on these subsets.
@@ -30,6 +36,113 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def half(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
+
+
+_Kind = TypeVar("_Kind", bound="Resampled")
+
+
+@dataclass(frozen=True)
+class Resampled(ABC):
+    """A figure, and what it is with other label maps; two of them may be subtracted.
+
+    Attributes:
+        value: of all label maps.
+        again: its values with other label maps, float64 [R] each; none with fewer than
+            `FEWEST_UNITS` label maps.
+        sampling: the label maps, and what else decides which of them each value is of.
+    """
+
+    value: float
+    again: tuple[Tensor, ...]
+    sampling: tuple[object, ...]
+
+    def __sub__(self: _Kind, other: _Kind) -> _Kind:
+        """The difference of figures of two sets of images of the same label maps.
+
+        It is taken for each choice of label maps, so what both find hard or easy in one cancels.
+        Raises PriorError if the two were not resampled alike.
+        """
+        if self.sampling != other.sampling:
+            raise PriorError(
+                "the two figures are of different label maps, or were resampled with different "
+                "seeds; expected pairs"
+            )
+        again = tuple(a - b for a, b in zip(self.again, other.again, strict=True))
+        return replace(self, value=self.value - other.value, again=again)
+
+    @property
+    @abstractmethod
+    def interval(self) -> Interval | None:
+        """At level 0.95; None with too few label maps."""
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """How the interval is found, or why there is none."""
+
+
+class Bootstrap(Resampled):
+    """Label maps drawn with replacement."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """From the 2.5th to the 97.5th percentile of the draws that are numbers."""
+        if not self.again:
+            return None
+        (values,) = self.again
+        values = values[values.isfinite()]
+        if len(values) == 0:
+            return None
+        tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=values.dtype)
+        low, high = torch.quantile(values, tails).tolist()
+        return Interval(low, high)
+
+    @property
+    def method(self) -> str:
+        """As `Resampled.method`."""
+        if self.interval is None:
+            return _FEW
+        return f"bootstrap over label maps, {len(self.again[0])} draws"
+
+
+@dataclass(frozen=True)
+class Jackknife(Resampled):
+    """Groups of label maps left out in turn; a part of `again` for each independent side.
+
+    factors: what the squared deviations of each part are multiplied by for its variance.
+    """
+
+    factors: tuple[float, ...]
+
+    @property
+    def groups(self) -> int:
+        """Of the side that has fewest; 0 without an interval."""
+        return min(map(len, self.again), default=0)
+
+    @property
+    def error(self) -> float | None:
+        """The standard error."""
+        if not self.again:
+            return None
+        parts = zip(self.again, self.factors, strict=True)
+        squares = (factor * float((x - x.mean()).square().sum()) for x, factor in parts)
+        return math.sqrt(sum(squares))
+
+    @property
+    def interval(self) -> Interval | None:
+        """See `t_interval`."""
+        error = self.error
+        return None if error is None else t_interval(self.value, error, self.groups)
+
+    @property
+    def method(self) -> str:
+        """As `Resampled.method`."""
+        return f"delete-a-group jackknife, {self.groups} groups" if self.again else _FEW
+
 
 def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = 0) -> Tensor:
     """How often each of `units` label maps is drawn, with replacement: float64 [draws, units]."""
@@ -38,61 +151,47 @@ def bootstrap_weights(units: int, draws: int = DRAWS, seed: int = 0) -> Tensor:
 
 
 def bootstrap(
-    figure: Callable[[Tensor], Tensor], per_unit: Tensor, draws: int = DRAWS, seed: int = 0
-) -> Interval | None:
-    """The percentile interval of a figure of sums over label maps.
+    figure: Callable[[Tensor], Tensor],
+    per_unit: Tensor,
+    units: Sequence[str],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Bootstrap:
+    """A figure of sums over label maps, with a percentile interval.
 
     Args:
-        figure: sums float64 [draws, ...] -> values [draws]; those that are NaN are left out.
+        figure: sums float64 [R, ...] -> values [R]; draws whose value is NaN are left out.
         per_unit: what is summed, [units, ...], a label map each.
+        units: the label maps' names.
         draws, seed: of label maps, with replacement.
-
-    Returns:
-        From the 2.5th to the 97.5th percentile; None for fewer than `FEWEST_UNITS` label maps.
     """
-    if len(per_unit) < FEWEST_UNITS:
-        return None
-    weights = bootstrap_weights(len(per_unit), draws, seed)
-    sums = weights @ per_unit.double().flatten(1)
-    values = figure(sums.view(-1, *per_unit.shape[1:]))
-    values = values[values.isfinite()]
-    if len(values) == 0:
-        return None
-    tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=values.dtype)
-    low, high = torch.quantile(values, tails).tolist()
-    return Interval(low, high)
+    flat = per_unit.double().flatten(1)
+
+    def values(weights: Tensor) -> Tensor:
+        return figure((weights @ flat).view(-1, *per_unit.shape[1:]))
+
+    value = float(values(torch.ones(1, len(flat), dtype=torch.float64)))
+    few = len(flat) < FEWEST_UNITS
+    again = () if few else (values(bootstrap_weights(len(flat), draws, seed)),)
+    return Bootstrap(value, again, (tuple(units), draws, seed))
 
 
-def bootstrap_mean(per_unit: Tensor, draws: int = DRAWS, seed: int = 0) -> Interval | None:
-    """The interval of the mean of values [units], as `bootstrap`."""
-    units = len(per_unit)
-    return bootstrap(lambda sums: sums[:, 0] / units, per_unit[:, None], draws, seed)
+def bootstrap_mean(per_unit: Mapping[str, float], draws: int = DRAWS, seed: int = 0) -> Bootstrap:
+    """The mean of a value for each label map; see `bootstrap`."""
+    values = torch.tensor(list(per_unit.values()), dtype=torch.float64)
+    return bootstrap(
+        lambda sums: sums[:, 0] / len(values), values[:, None], [*per_unit], draws, seed
+    )
 
 
 def jackknife(
-    values: Subsets, units_a: Sequence[str], units_b: Sequence[str], seed: int = 0
-) -> tuple[float, Interval | None, int]:
-    """A figure of two sets of images with its interval; arguments as `two_sample_error`.
-
-    Returns:
-        (value of all images, interval, number of groups); without an interval no groups.
-    """
-    everything = (torch.ones(1, len(units), dtype=torch.bool) for units in (units_a, units_b))
-    value = float(values(*everything))
-    error = two_sample_error(values, units_a, units_b, seed=seed)
-    if error is None:
-        return value, None, 0
-    return value, t_interval(value, *error), error[1]
-
-
-def two_sample_error(
     values: Subsets,
     units_a: Sequence[str],
     units_b: Sequence[str],
     groups: int = GROUPS,
     seed: int = 0,
-) -> tuple[float, int] | None:
-    """The standard error of a figure of two sets of images, by a delete-a-group jackknife.
+) -> Jackknife:
+    """A figure of two sets of images, with an interval by a delete-a-group jackknife.
 
     FID and KID are not resampled with replacement: a bootstrap sample holds images twice, which
     lowers the rank of its covariance and puts zeros among the distances of different images; both
@@ -110,27 +209,25 @@ def two_sample_error(
         groups: how many parts are left out in turn; all of one size, so a few maps may stay in
             always, which the factor (n - d) / d of the delete-d jackknife accounts for.
         seed: of the division into groups.
-
-    Returns:
-        (standard error, number of groups), or None with fewer than `FEWEST_UNITS` label maps.
     """
+    everything = (torch.ones(1, len(units), dtype=torch.bool) for units in (units_a, units_b))
+    value = float(values(*everything))
+    sampling = tuple(units_a), tuple(units_b), groups, seed
     names_a, names_b = sorted(set(units_a)), sorted(set(units_b))
     if min(len(names_a), len(names_b)) < FEWEST_UNITS:
-        return None
+        return Jackknife(value, (), sampling, ())
     sides = [(names_a, True, True)] if names_a == names_b else []
     sides = sides or [(names_a, True, False), (names_b, False, True)]
-    variance, fewest = 0.0, groups
+    again, factors = [], []
     for names, from_a, from_b in sides:
         parts = _groups(names, groups, seed)
         keep_a, keep_b = (
             _kept(units, parts, active) for units, active in ((units_a, from_a), (units_b, from_b))
         )
-        found = values(keep_a, keep_b)
+        again.append(values(keep_a, keep_b))
         left_out = len(parts[0])
-        factor = (len(names) - left_out) / (left_out * len(parts))
-        variance += factor * float((found - found.mean()).square().sum())
-        fewest = min(fewest, len(parts))
-    return variance**0.5, fewest
+        factors.append((len(names) - left_out) / (left_out * len(parts)))
+    return Jackknife(value, tuple(again), sampling, tuple(factors))
 
 
 def t_interval(value: float, error: float, groups: int) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,12 +11,11 @@ from torch import Tensor
 
 from .diversity import map_distances
 from .frechet import frechet_distances
-from .intervals import DRAWS, FEWEST_UNITS, Interval, bootstrap, bootstrap_mean, jackknife
+from .intervals import DRAWS, bootstrap, bootstrap_mean, jackknife
 from .kernel import kernel_distances
 from .report import Figure
 from .segmentation import mean_iou, pixel_accuracy
 
-_FEW = f"no interval: fewer than {FEWEST_UNITS} label maps"
 # Below this many images the covariance of 2048 features has no full rank.
 _SMALL = 2048
 
@@ -32,7 +32,7 @@ OF_COUNTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def distribution_figures(
-    generated: Tensor,
+    generated: Tensor | Sequence[Tensor],
     maps: Sequence[str],
     real: Tensor,
     real_names: Sequence[str],
@@ -41,29 +41,31 @@ def distribution_figures(
     """FID and KID, with 95% intervals by a jackknife.
 
     Args:
-        generated: features [N, D].
-        maps: the label map of each generated image.
+        generated: features [N, D]; or those of several sets of images of the same label maps, [N,
+            D] each: then a figure is the mean of those of the sets.
+        maps: the label map of each generated image of a set.
         real: features [M, D].
         real_names: of the real images; where these are the label maps' names, image and map are
-            left out together, see `two_sample_error`.
+            left out together, see `jackknife`.
         seed: of the jackknife's groups.
 
     Raises PriorError for features that are not finite, or fewer than two images on either side.
     """
-    bias = f"biased upwards for few images; compare only with FIDs of {len(generated)} against "
+    sets = [generated] if isinstance(generated, Tensor) else list(generated)
+    bias = f"biased upwards for few images; compare only with FIDs of {len(maps)} against "
     bias += f"{len(real)} images"
-    if min(len(generated), len(real)) < _SMALL:
+    if min(len(maps), len(real)) < _SMALL:
         bias = f"fewer than {_SMALL} images: strongly {bias}"
     remarks = {"FID": bias, "KID": "of all images at once, which a mean over subsets estimates"}
-    figures = []
-    for name, distances in DISTANCES.items():
-        value, interval, groups = jackknife(
-            partial(distances, real, generated), real_names, maps, seed
-        )
-        method = _FEW if interval is None else f"delete-a-group jackknife, {groups} groups"
-        images = len(generated), len(set(maps)), len(real)
-        figures.append(Figure(name, value, interval, *images, method, remarks[name]))
-    return figures
+    images = len(sets) * len(maps), len(set(maps)), len(real)
+
+    def values(name: str, keep_real: Tensor, keep: Tensor) -> Tensor:
+        return torch.stack([DISTANCES[name](real, one, keep_real, keep) for one in sets]).mean(0)
+
+    return [
+        Figure(name, jackknife(partial(values, name), real_names, maps, seed=seed), *images, remark)
+        for name, remark in remarks.items()
+    ]
 
 
 def diversity_figure(
@@ -73,19 +75,9 @@ def diversity_figure(
     distances = map_distances(features, maps)
     if not distances:
         return "not available: one image per map"
-    per_map = torch.tensor(list(distances.values()), dtype=torch.float64)
-    interval = bootstrap_mean(per_map, draws, seed)
-    images = sum(name in distances for name in maps)
-    return Figure(
-        "diversity",
-        float(per_map.mean()),
-        interval,
-        images,
-        len(distances),
-        None,
-        _bootstrap_text(interval, draws),
-        "mean L2 distance of Inception features within a label map",
-    )
+    images = sum(name in distances for name in maps), len(distances), None
+    note = "mean L2 distance of Inception features within a label map"
+    return Figure("diversity", bootstrap_mean(distances, draws, seed), *images, note)
 
 
 def segmentation_figures(
@@ -104,15 +96,22 @@ def segmentation_figures(
     per_map.index_add_(0, torch.tensor([row[name] for name in maps]), counts.double())
     present = int((per_map.sum(0)[1] > 0).sum())
     notes = {"mIoU": f"over the {present} classes that occur in the labels"}
-    figures = []
-    for name, figure in OF_COUNTS.items():
-        value = float(figure(per_map.sum(0)))
-        interval = bootstrap(figure, per_map, draws, seed)
-        method = _bootstrap_text(interval, draws)
-        images = len(maps), len(names), None
-        figures.append(Figure(name, value, interval, *images, method, notes.get(name, "")))
-    return figures
+    images = len(maps), len(names), None
+    return [
+        Figure(name, bootstrap(figure, per_map, names, draws, seed), *images, notes.get(name, ""))
+        for name, figure in OF_COUNTS.items()
+    ]
 
 
-def _bootstrap_text(interval: Interval | None, draws: int) -> str:
-    return _FEW if interval is None else f"bootstrap over label maps, {draws} draws"
+def figure_differences(figures: Sequence[Figure], baseline: Sequence[Figure]) -> list[Figure]:
+    """Figures less those of a baseline, of images of the same label maps, paired by label map.
+
+    Only figures that both have. Raises PriorError if two are not of the same label maps, or not
+    resampled with one seed.
+    """
+    others = {figure.name: figure.found for figure in baseline}
+    return [
+        replace(figure, found=figure.found - others[figure.name])
+        for figure in figures
+        if figure.name in others
+    ]

@@ -18,9 +18,15 @@ from PIL import Image
 
 from ..datasets.label_files import read_label_file, survey
 from ..datasets.pairs import files_by_name
-from ..datasets.picture_files import open_picture, opened_head, upright, upright_size
+from ..datasets.picture_files import is_lossy, open_picture, opened_head, upright, upright_size
 from ..errors import PriorError
-from ..labels.reading import LabelRules, is_made_visible, is_of_one_channel, values_of
+from ..labels.reading import (
+    LabelRules,
+    is_made_visible,
+    is_of_one_channel,
+    lossy_ids,
+    values_of,
+)
 from ..labels.tally import LabelTally
 from .animated_png import animated_png
 
@@ -78,7 +84,7 @@ def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
     if label_map.rules:
         width, height = upright_size(label_map.path, "label map")
         return height, width, 3
-    picture = _opened(label_map)
+    picture = upright(_opened(label_map))
     return picture.height, picture.width, 4 if _has_alpha(picture) else 3
 
 
@@ -119,7 +125,10 @@ def _pixels(label_map: LabelMap) -> np.ndarray:
         return painted
     picture = _opened(label_map)
     if is_of_one_channel(picture):
-        return _grey(picture, label_map.name)
+        if is_lossy(picture, label_map.path):
+            raise PriorError(lossy_ids(f"label map {label_map.name}"))
+        return _grey(upright(picture), label_map.name)
+    picture = upright(picture)
     if is_made_visible(picture):
         raise PriorError(
             f"label map {label_map.name} holds class ids, with a color table that makes them "
@@ -142,10 +151,10 @@ def _grey(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def _opened(label_map: LabelMap) -> Image.Image:
-    return upright(open_picture(label_map.path, "label map", label_map.name))
+    return open_picture(label_map.path, "label map", label_map.name, exact=True)
 
 
 def _has_alpha(picture: Image.Image) -> bool:
-    if is_of_one_channel(picture):
-        return False
-    return "A" in picture.getbands() or (picture.mode == "P" and "transparency" in picture.info)
+    return picture.mode in ("RGBA", "RGBa") or (
+        picture.mode == "P" and "transparency" in picture.info
+    )

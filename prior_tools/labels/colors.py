@@ -21,6 +21,9 @@ MOST_UNMATCHED = 0.5
 # off the palette is another.
 _CLOSE = 12
 
+# So many colors that no palette has are told apart; photographs have a hundred thousand.
+_SHOWN = 256
+
 # Pixels of a label image that are decoded at once.
 _PART = 2**18
 
@@ -31,16 +34,19 @@ class DecodedColors:
 
     Attributes:
         ids: int64, -1 where a color is unknown or void.
-        unknown: color -> pixels, of those near no color of the palette.
+        unknown: pixels near no color of the palette.
         near: pixels that are only near the color of their class.
-        far: color -> pixels, of those of them that are so far off that compression and resizing
-            would not make many.
+        far: of these, so far off that compression and resizing would not make many.
+        unknown_colors, strange_colors: color -> pixels, the most frequent of the unknown, and of
+            the unknown and the far ones.
     """
 
     ids: Tensor
-    unknown: Counter[Color]
+    unknown: int
     near: int
-    far: Counter[Color]
+    far: int
+    unknown_colors: Counter[Color]
+    strange_colors: Counter[Color]
 
 
 def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tuple[Tensor, float]:
@@ -61,31 +67,45 @@ def decode_label_image(image: Tensor | np.ndarray, palette: Palette | str) -> tu
     (tensor([[ 3,  3, -1,  4]]), 0.25)
     """
     found = decode_colors(_checked(image), get_palette(palette))
-    return found.ids, sum(found.unknown.values()) / max(1, found.ids.numel())
+    return found.ids, found.unknown / max(1, found.ids.numel())
 
 
 def decode_colors(pixels: Tensor, palette: Palette) -> DecodedColors:
     """Classes of colors [..., 3], floats in 0..1 or integers in 0..255."""
     ids = torch.empty(pixels.shape[:-1], dtype=torch.int64)
     flat_pixels, flat_ids = pixels.reshape(-1, pixels.shape[-1]), ids.view(-1)
-    unknown: Counter[Color] = Counter()
-    far: Counter[Color] = Counter()
-    near = 0
+    parts = [torch.empty(0, dtype=torch.int64)] * 2 + [torch.empty(0)]
     # A part at a time: all that is in between takes a hundred bytes a pixel.
     for start in range(0, len(flat_ids), _PART):
         part = slice(start, start + _PART)
-        flat_ids[part], codes, counts, distance = _decoded(_as_levels(flat_pixels[part]), palette)
-        known = distance.isfinite()
-        near += int(counts[known].sum())
-        _count(unknown, codes[~known], counts[~known])
-        strange = known & (distance > _CLOSE)
-        _count(far, codes[strange], counts[strange])
-    return DecodedColors(ids, unknown, near, far)
+        flat_ids[part], *inexact = _decoded(_as_levels(flat_pixels[part]), palette)
+        parts = [torch.cat(both) for both in zip(parts, inexact, strict=True)]
+    codes, counts, distances = parts
+    unknown, far = distances.isinf(), distances > _CLOSE
+    in_all, unknown_in_all = int(counts.sum()), int(counts[unknown].sum())
+    return DecodedColors(
+        ids,
+        unknown_in_all,
+        in_all - unknown_in_all,
+        int(counts[far].sum()) - unknown_in_all,
+        _most_frequent(codes[unknown], counts[unknown]),
+        _most_frequent(codes[far], counts[far]),
+    )
 
 
-def _count(counter: Counter[Color], codes: Tensor, counts: Tensor) -> None:
-    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        counter[code >> 16, code >> 8 & 255, code & 255] += count
+def _most_frequent(codes: Tensor, counts: Tensor) -> Counter[Color]:
+    """The most frequent colors of the parts of a picture, each with codes of its own."""
+    distinct, index = codes.unique(return_inverse=True)
+    total = torch.zeros_like(distinct).index_add_(0, index, counts)
+    most = total.topk(min(_SHOWN, len(total)))
+    return Counter(
+        {
+            (code >> 16, code >> 8 & 255, code & 255): count
+            for code, count in zip(
+                distinct[most.indices].tolist(), most.values.tolist(), strict=True
+            )
+        }
+    )
 
 
 def _decoded(pixels: Tensor, palette: Palette) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -158,23 +178,28 @@ def shown(colors: Mapping[Color, int], pixels: int, most: int = 3) -> str:
 
 
 def check_matched(
-    unknown: Mapping[Color, int], matched: int, palette: Palette, what: str, pixels: int
+    strange: int,
+    matched: int,
+    colors: Mapping[Color, int],
+    palette: Palette,
+    what: str,
+    pixels: int,
 ) -> None:
     """Raise PriorError if more pixels of `what` are of strange colors than of a class.
 
     Args:
-        unknown: color -> number of pixels, of those that are unknown or far from any color.
+        strange: number of pixels of colors that are unknown or far from any.
         matched: number of other pixels of a class that is not ignored.
+        colors: color -> number of pixels, of the most frequent of the strange ones.
         pixels: of the whole picture; black and other colors of "no class" are not counted above.
     """
-    count = sum(unknown.values())
-    if count <= MOST_UNMATCHED * (count + matched):
+    if strange <= MOST_UNMATCHED * (strange + matched):
         return
     raise PriorError(
-        f"{what} is in no color of palette '{palette.name}' in {count / pixels:.1%} of its pixels, "
-        f"and of its classes in {matched / pixels:.1%}; unknown are {shown(unknown, pixels)}: "
-        f"{what_fits(unknown, palette)}. Choose the palette that the label map was drawn with, and "
-        "avoid JPEG and smooth resizing of label maps"
+        f"{what} is in no color of palette '{palette.name}' in {strange / pixels:.1%} of its "
+        f"pixels, and of its classes in {matched / pixels:.1%}; unknown are "
+        f"{shown(colors, pixels)}: {what_fits(colors, palette)}. Choose the palette that the label "
+        "map was drawn with, and avoid JPEG and smooth resizing of label maps"
     )
 
 

@@ -110,7 +110,7 @@ _NOTES = {
     ),
     EITHER: (
         "grey pictures that could be ids or colors",
-        "{n} of {of} label maps are grey, and could be class ids as well as colors of palette "
+        "{n} of {of} label maps could be class ids as well as colors of palette "
         "'{palette}'; they were read as the other label maps are, or as colors where none tells",
     ),
     SHIFTED: (

@@ -8,8 +8,9 @@ the graph.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from .ids import MAX_CLASS_ID
 from .palette_colors import Color, bit_color
 from .palettes import Palette
 from .tally import EITHER, IDS_IN_CHANNEL, IDS_IN_GREY, KEPT, LOSSY, SHIFTED, LabelTally
+
+Picture = TypeVar("Picture")
 
 # What a picture holds. GREY_COLORS: colors, all of them grey. BOTH: grey that is ids of the palette
 # as well as colors of it, with different classes.
@@ -91,6 +94,12 @@ def read_label_picture(
     Raises PriorError if the file holds ids that the palette lacks, ids that are lossy, floats that
     are no ids, or colors of which most are not the palette's.
     """
+    if _has_either_table(picture, rules):
+        if rules.grey_is_ids:
+            reading = _of_values(values_of(picture, name), name, rules)
+        else:
+            reading = _of_colors(np.asarray(picture.convert("RGB")), name, rules)
+        return replace(_noted(reading, EITHER), kind=BOTH)
     if _holds_values(picture, rules):
         return _of_values(values_of(picture, name), name, rules, lossy)
     return read_levels(np.asarray(picture.convert("RGB")), name, rules, lossy)
@@ -118,8 +127,7 @@ def read_levels(
 def read_label_images(image: Tensor | np.ndarray, rules: LabelRules, what: str) -> LabelReading:
     """The class ids of label images as the graph has them.
 
-    Images of a batch decide for each other whether grey is ids or colors, as files of a folder do;
-    where none tells, they are colors.
+    Those of a batch are read together, see `read_together`.
 
     Args:
         image: [N, H, W, 3], floats in 0..1 or integers in 0..255. Further channels are ignored.
@@ -133,17 +141,33 @@ def read_label_images(image: Tensor | np.ndarray, rules: LabelRules, what: str) 
     pixels = torch.as_tensor(image).detach().to("cpu")
     if pixels.ndim != 4 or pixels.shape[-1] < 3 or 0 in pixels.shape:
         raise PriorError(f"label images have shape {tuple(pixels.shape)}; expected [N, H, W, 3]")
-    found = [_levels(each[..., :3]) for each in pixels]
-    kinds = {_kind(levels, *_plane(levels), rules) for levels, _ in found}
-    rules = replace(rules, grey_is_ids=IDS in kinds and COLORS not in kinds)
-    readings = []
-    for levels, shifted in found:
+
+    def read(each: Tensor, rules: LabelRules) -> LabelReading:
+        levels, shifted = _levels(each[..., :3])
         reading = read_levels(levels, what, rules)
-        readings.append(_noted(reading, SHIFTED) if shifted else reading)
+        return _noted(reading, SHIFTED) if shifted else reading
+
+    return read_together(list(pixels), read, rules)
+
+
+def read_together(
+    pictures: Sequence[Picture],
+    read: Callable[[Picture, LabelRules], LabelReading],
+    rules: LabelRules,
+) -> LabelReading:
+    """A reading with ids int64 [N, H, W] of pictures of one size.
+
+    They decide for each other whether grey is ids or colors, as files of a folder do; where none
+    tells, it is colors.
+    """
+    readings = [read(picture, rules) for picture in pictures]
+    kinds = {reading.kind for reading in readings}
+    if BOTH in kinds and IDS in kinds and COLORS not in kinds:
+        rules = replace(rules, grey_is_ids=True)
+        readings = [read(picture, rules) for picture in pictures]
     ids = torch.stack([reading.ids for reading in readings])
     tally = sum((reading.tally for reading in readings), LabelTally())
-    kind = kinds.pop() if len(kinds) == 1 else BOTH
-    return LabelReading(ids, tally, kind)
+    return LabelReading(ids, tally, kinds.pop() if len(kinds) == 1 else BOTH)
 
 
 def _levels(image: Tensor) -> tuple[np.ndarray, bool]:
@@ -205,11 +229,47 @@ def is_made_visible(picture: Image.Image) -> bool:
     return colors in ([(v, v, v) for v in values], [bit_color(v) for v in values])
 
 
+def _is_grey_reordered(picture: Image.Image) -> bool:
+    """Whether a color table lists the grey levels that occur: these are the file's numbers then.
+
+    Programs that make files smaller turn grey pictures into such tables, each in an order of its
+    own.
+    """
+    values, colors = _color_table(picture)
+    levels = [color[0] for color in colors]
+    table = picture.getpalette("RGB") or []
+    if any(len(set(color)) > 1 for color in colors) or len(table) != 3 * len(set(levels)):
+        return False
+    # Numbers that are made visible by greys grow with them in equal steps, or up to white.
+    step = 255 / max(1, len(levels) - 1)
+    to_white = all(abs(level - i * step) <= 1 for i, level in enumerate(levels))
+    equal = len(levels) > 2 and all(level == i * levels[1] for i, level in enumerate(levels))
+    return levels != values and not to_white and not equal
+
+
+def _has_either_table(picture: Image.Image, rules: LabelRules) -> bool:
+    """Whether a color table may make ids visible, or be that of a color image made small.
+
+    Such as black alone, or with PASCAL VOC's next colors: of nothing but those that occur, which
+    are colors of the palette, but not those of the ids.
+    """
+    palette = rules.palette
+    if rules.id_map is not None or palette.is_grey or not is_made_visible(picture):
+        return False
+    values, colors = _color_table(picture)
+    if len(picture.getpalette("RGB") or []) != 3 * len(values):
+        return False
+    classes = [palette.by_color.get(color) for color in colors]
+    return None not in classes and classes != values and all(map(rules.takes, values))
+
+
 def _holds_values(picture: Image.Image, rules: LabelRules) -> bool:
     """Whether pixel values are ids rather than shades of colors."""
     if picture.mode != "P":
         return is_of_one_channel(picture)
     palette = rules.palette
+    if _is_grey_reordered(picture):
+        return False
     if rules.id_map is not None or palette.is_grey or is_made_visible(picture):
         return True
     # A file with a color table may be a color image made small, or ids made visible by colors
@@ -246,14 +306,19 @@ def values_of(picture: Image.Image, name: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def lossy_ids(name: str) -> str:
+    """Why a lossy file of ids is refused."""
+    return (
+        f"{name} is a lossy picture (JPEG or lossy WebP) of class ids, which its compression "
+        "changes into others; save label maps as PNG"
+    )
+
+
 def _of_values(
     values: np.ndarray, name: str, rules: LabelRules, lossy: bool = False
 ) -> LabelReading:
     if lossy:
-        raise PriorError(
-            f"{name} is a lossy picture (JPEG or lossy WebP) of class ids, which its "
-            "compression changes into others; save label maps as PNG"
-        )
+        raise PriorError(lossy_ids(name))
     ids = torch.from_numpy(_renamed(values, rules.id_map))
     low, high = (int(i) for i in ids.aminmax())
     if low < -1 or high > MAX_CLASS_ID:
@@ -307,14 +372,14 @@ def _of_colors(levels: np.ndarray, name: str, rules: LabelRules) -> LabelReading
     found = decode_colors(torch.from_numpy(np.array(levels)), rules.palette)
     tally = LabelTally.of_ids(found.ids)
     tally.near = found.near
-    tally.unknown = sum(found.unknown.values())
+    tally.unknown = found.unknown
     tally.void -= tally.unknown
-    tally.colors = Counter(dict(found.unknown.most_common(KEPT)))
+    tally.colors = Counter(dict(found.unknown_colors.most_common(KEPT)))
     strange = found.unknown + found.far
-    if tally.share(sum(strange.values())) > WORTH_SAYING:
+    if tally.share(strange) > WORTH_SAYING:
         classes = sum(n for i, n in tally.classes.items() if i not in rules.ignore_ids)
-        matched = max(0, classes - sum(found.far.values()))
-        check_matched(strange, matched, rules.palette, name, tally.pixels)
+        matched = max(0, classes - found.far)
+        check_matched(strange, matched, found.strange_colors, rules.palette, name, tally.pixels)
     return LabelReading(found.ids, tally, COLORS)
 
 

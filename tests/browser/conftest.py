@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from demo.scenes import generate_scene
 from dev import weights
@@ -244,24 +244,30 @@ def run(page: Page) -> Callable[[], dict[str, Any]]:
 
 
 @pytest.fixture
-def refused_by(page: Page, run: Callable) -> Callable[[str], Locator]:
-    """`refused_by(node type)`: press Run; where it is told that such a node ends it by an error.
+def assert_refused(page: Page, run: Callable) -> Callable[..., None]:
+    """`assert_refused(node type, words, ...)`: press Run; such a node ends it, in these words.
 
-    A host that itself looks into the list of a node's choices may end it before it begins.
+    A host that itself looks into the list of a node's choices ends it before it begins, in its own
+    words: there the node is named.
     """
 
-    def press(node_type: str) -> Locator:
+    def press(node_type: str, *words: str) -> None:
         outcome = run()
-        if outcome["type"] != "refused":
+        if outcome["type"] == "refused":
+            words = (
+                page.evaluate("type => LiteGraph.registered_node_types[type].title", node_type),
+            )
+        else:
             assert outcome["type"] == "execution_error"
             assert outcome["detail"]["node_type"] == node_type
         dialog = page.get_by_role("dialog")
         more = page.get_by_test_id("error-overlay-see-errors")
         expect(dialog.or_(more).first).to_be_visible()
-        if not more.count():
-            return dialog
-        more.click()
-        return page.get_by_test_id("properties-panel")
+        if more.count():
+            more.click()
+        told = page.get_by_test_id("properties-panel").or_(dialog)
+        for text in words:
+            expect(told).to_contain_text(text)
 
     return press
 

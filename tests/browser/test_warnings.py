@@ -80,16 +80,18 @@ def marked_nodes(page: Page) -> list[dict[str, Any]]:
 
 
 def test_a_prior_of_other_channels_than_the_models_is_refused_by_the_sampler(
-    write_prior, page, add_nodes, set_widget, refused_by, screenshot
+    write_prior, page, add_nodes, set_widget, assert_refused, screenshot
 ):
     write_prior(SIXTEEN, channels=16, classes=19)
     page.evaluate("() => { app.canvas.ds.offset = [140, 120]; }")
     add_nodes(NODES, LINKS)
     set_widget("SCP_LoadPrior", "prior_name", SIXTEEN)
     expect(page.locator(".scp-prior-card:visible")).to_contain_text("VAE sd3, 16 channels")
-    told = refused_by("SCP_PartialDenoiseKSampler")
-    expect(told).to_contain_text("the prior has 16 latent channels and the model (SD15) 4")
-    expect(told).to_contain_text("load a prior that was built with this model's VAE")
+    assert_refused(
+        "SCP_PartialDenoiseKSampler",
+        "the prior has 16 latent channels and the model (SD15) 4",
+        "load a prior that was built with this model's VAE",
+    )
     screenshot("told")
     close_dialogs(page)
     assert marked_nodes(page) == ["SCP_PartialDenoiseKSampler"]

@@ -79,7 +79,7 @@ def inputs(server: ComfyServer) -> ComfyServer:
             widgets = node.get("widgets_values")
             if node["type"] == "SCP_BuildPrior":
                 write_dataset(server.base / "input", *widgets[:2])
-            if node["type"] == "LoadImage":
+            if node["type"] == "SCP_LoadLabelMap":
                 colors = PALETTES["ade20k"].paint(torch.from_numpy(ade_scene(100)[1].astype(int)))
                 # Written, not uploaded: another test's picture of this name is replaced.
                 Image.fromarray(colors.numpy()).save(server.base / "input" / widgets[0])
@@ -240,7 +240,8 @@ def test_the_demo_asks_for_nothing_to_be_downloaded_or_prepared(convert):
     workflow = load(DEMO)
     assert not [n for n in workflow["nodes"] if n["properties"].get("models")]
     prompt = convert(DEMO)
-    assert not of_type(prompt, "LoadImage") and not of_type(prompt, "CheckpointLoaderSimple")
+    for files in ("LoadImage", "SCP_LoadLabelMap", "CheckpointLoaderSimple"):
+        assert not of_type(prompt, files)
     files = [
         *(("models", node["weights"]) for node in of_type(prompt, "SCP_LoadDemoModel")),
         *(("priors", node["prior_name"]) for node in of_type(prompt, "SCP_LoadPrior")),
@@ -282,7 +283,7 @@ def test_the_side_by_side_shows_label_map_and_draw_stock_start_and_prior_start(
     server, done, convert, name
 ):
     shown = panels(done(name))
-    (file,) = of_type(convert(name), "LoadImage")
+    (file,) = of_type(convert(name), "SCP_LoadLabelMap")
     label = Image.open(server.base / "input" / file["image"]).convert("RGB")
     assert np.array_equal(shown["label map"], np.asarray(label))
     assert np.array_equal(shown["draw"], done(name)["The draw, decoded"])

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 import trustme
 from PIL import Image
 
@@ -26,6 +27,7 @@ from dev.gate import Gate, passing_on
 from dev.graph import Graph
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
+from prior_tools import PALETTES
 from prior_tools.cli import main
 from prior_tools.generating.jobs import image_seed
 from prior_tools.labels.palette_colors import bit_color
@@ -562,6 +564,28 @@ def test_through_a_gate_that_wants_a_token_and_nothing_tells_the_token(
     told = [log, *(path for path in out.rglob("*") if path.is_file())]
     assert not any(token.encode() in path.read_bytes() for path in told)
     assert token not in shown + server.log_text()
+
+
+@pytest.mark.parametrize("palette", ["pascal_voc", "grey_ids"])
+@pytest.mark.parametrize("batch", ["1", "2"])
+def test_load_scp_label_map_takes_what_is_sent(server, command, tmp_path, palette, batch):
+    """Files of ids, of 16 bits and with a color table, arrive as their own classes' colors."""
+    labels, colors = tmp_path / "labels", PALETTES[palette]
+    labels.mkdir()
+    ids = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 21
+    Image.fromarray(ids.astype(np.uint16)).save(labels / "wide.png")
+    tabled = Image.fromarray(ids.astype(np.uint8).T.copy())
+    tabled.putpalette([level for i in range(256) for level in bit_color(i)])
+    tabled.save(labels / "voc.png")
+    graph = seen_graph()
+    graph.prompt["1"]["class_type"] = "SCP_LoadLabelMap"
+    graph.prompt["1"]["inputs"]["palette"] = palette
+    out = tmp_path / "out"
+    run(command(graph, labels, out, server, more=("--palette", palette, "--batch", batch)))
+    for name, own in (("wide", ids), ("voc", ids.T)):
+        seen = 255 - np.asarray(Image.open(out / f"{name}_00.png"))[:, :SIDE].astype(int)
+        painted = colors.paint(torch.from_numpy(own.astype(np.int64))).numpy().astype(int)
+        assert np.abs(seen - painted).max() <= 1
 
 
 @pytest.fixture

@@ -48,6 +48,12 @@ CONTRACT = {
         "prior_c prior_d filename overwrite",
         {"prior": "SCP_PRIOR"},
     ),
+    "SCP_LoadLabelMap": (
+        "Load SCP Label Map",
+        "image palette",
+        "",
+        {"label_image": "IMAGE", "unknown": "MASK"},
+    ),
     "SCP_ConvertLabelMap": (
         "Convert SCP Label Map",
         "label_image palette_from palette_to",
@@ -90,6 +96,7 @@ WITHOUT_OUTPUTS_NEEDED = {
     "SCP_BuildPrior",
     "SCP_DemoLabelMap",
     "SCP_ImportPrior",
+    "SCP_LoadLabelMap",
     "SCP_MergePriors",
     "SCP_PreviewPrior",
 }

@@ -20,6 +20,7 @@ CHOICES = {
     "SCP_JointPriorNoise": ["palette"],
     "SCP_PreviewPrior": ["palette"],
     "SCP_ImportPrior": ["palette"],
+    "SCP_LoadLabelMap": ["palette"],
     "SCP_ConvertLabelMap": ["palette_from", "palette_to"],
     "SCP_MasksToLabelMap": ["palette"],
 }

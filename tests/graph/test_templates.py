@@ -22,6 +22,8 @@ SWEEP = "SCP-Diff mu sweep (demo model)"
 PRIORS = "SCP-Diff priors compared (demo model)"
 CUSTOM = "SCP-Diff with SamplerCustomAdvanced (demo model)"
 
+FROM_FILES = ("LoadImage", "SCP_LoadLabelMap", "CheckpointLoaderSimple", "ControlNetLoader")
+
 
 @pytest.mark.parametrize("name", template_names())
 def test_a_workflow_has_a_square_picture_for_the_template_browser(name):
@@ -57,7 +59,7 @@ def test_what_says_demo_model_needs_no_files_but_the_packs(name):
     files = []
     for node in workflow["nodes"]:
         assert "models" not in node["properties"]
-        assert node["type"] not in ("LoadImage", "CheckpointLoaderSimple", "ControlNetLoader")
+        assert node["type"] not in FROM_FILES
         if folder := folders.get(node["type"]):
             files.append(REPOSITORY / "weights" / folder / node["widgets_values"][0])
     assert len(files) == 2 and all(file.is_file() for file in files)
@@ -84,6 +86,7 @@ def test_links_run_over_reroutes_that_exist_and_no_node_is_led_back_to_the_left(
         assert right_edge < nodes[target]["pos"][0] or stacked or passed[link], (source, target)
 
 
+ADDING = ("control_after_generate", "image_upload")
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
@@ -97,8 +100,9 @@ def test_our_nodes_are_saved_with_a_value_for_each_of_their_widgets(server, name
         given = schemas[node["type"]]["input"]
         specs = [*given.get("required", {}).values(), *given.get("optional", {}).values()]
         widgets = [x for x in specs if isinstance(x[0], list) or x[0] in WIDGETS]
-        controls = sum(bool(x[1].get("control_after_generate")) for x in widgets)
-        assert len(node.get("widgets_values", [])) == len(widgets) + controls, node["type"]
+        # The frontend adds one to choose a file, and one for what becomes of a seed.
+        more = sum(bool(x[1].get(k)) for x in widgets for k in ADDING)
+        assert len(node.get("widgets_values", [])) == len(widgets) + more, node["type"]
 
 
 @pytest.mark.parametrize("name", template_names())

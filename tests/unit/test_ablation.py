@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from demo.ablation import bounds, report
-from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure
+from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure, values
 from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
 from demo.ablation.sampling import sample_all, tasks
 from demo.start_graph import Settings, Start
@@ -116,7 +116,7 @@ def test_a_row_against_itself_differs_by_nothing(judged):
 
 def test_the_label_maps_own_images_are_what_others_are_measured_against(judged):
     judge, _ = judged
-    figures = figures_of(judge.real.features, [judge.real])
+    figures = values(figures_of(judge.real.features, [judge.real]))
     assert figures["FID"].value == pytest.approx(0, abs=1e-6)
     assert figures["mIoU"].value == figures["pixel accuracy"].value == 1
     assert "diversity" not in figures

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,20 @@ from prior_tools.evaluation.features import extract_features, prepare
 from prior_tools.evaluation.frechet import frechet_distance, frechet_distances
 from prior_tools.evaluation.intervals import (
     Interval,
+    Resampled,
     bootstrap_mean,
     bootstrap_weights,
+    jackknife,
     t_interval,
-    two_sample_error,
 )
 from prior_tools.evaluation.kernel import kernel_distance, kernel_distances
 from prior_tools.evaluation.measure import (
     distribution_figures,
     diversity_figure,
+    figure_differences,
     segmentation_figures,
 )
-from prior_tools.evaluation.report import Figure, rows, write_json
+from prior_tools.evaluation.report import Figure, difference_rows, rows, write_json
 from prior_tools.evaluation.segmentation import (
     class_counts,
     class_iou,
@@ -181,7 +184,8 @@ def test_the_bootstrap_covers_the_mean():
     generator = np.random.default_rng(0)
     hits = 0
     for seed in range(200):
-        interval = bootstrap_mean(torch.from_numpy(generator.gamma(2, 1, 40)), 300, seed)
+        values = dict(enumerate(generator.gamma(2, 1, 40)))
+        interval = bootstrap_mean(values, 300, seed).interval
         hits += interval.low <= 2 <= interval.high
     assert 176 <= hits < 200  # 88% or more: a percentile interval of 40 is slightly too short
 
@@ -201,10 +205,12 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
         return mean_b - mean_a
 
     names = [f"m{i}" for i in range(20)]
-    error, groups = two_sample_error(difference, names, names)
+    found = jackknife(difference, names, names)
     # The same label maps: the error is that of the differences, not of two independent means.
-    assert groups == 20 and error == pytest.approx(float((b - a).std()) / 20**0.5, rel=1e-9)
-    error, _ = two_sample_error(difference, names, [f"o{i}" for i in range(20)])
+    assert found.groups == 20 and found.error == pytest.approx(
+        float((b - a).std()) / 20**0.5, rel=1e-9
+    )
+    error = jackknife(difference, names, [f"o{i}" for i in range(20)]).error
     assert error == pytest.approx(float((a.var() + b.var()) / 20) ** 0.5, rel=1e-9)
 
 
@@ -217,7 +223,7 @@ def test_maps_that_fill_no_group_are_accounted_for():
         def mean(keep_a, _keep_b, x=x):
             return (keep_a * x).sum(1) / keep_a.sum(1)
 
-        errors.append(two_sample_error(mean, names, names, seed=seed)[0] ** 2)
+        errors.append(jackknife(mean, names, names, seed=seed).error ** 2)
     assert np.mean(errors) == pytest.approx(1 / 50, rel=0.06)
 
 
@@ -229,8 +235,9 @@ def test_several_images_of_a_map_are_left_out_together():
         seen.append((keep_a, keep_b))
         return torch.zeros(len(keep_a), dtype=torch.float64)
 
-    two_sample_error(note, sorted(set(maps)), maps)
-    ((keep_real, keep_generated),) = seen
+    jackknife(note, sorted(set(maps)), maps)
+    (all_real, all_generated), (keep_real, keep_generated) = seen
+    assert all_real.all() and all_generated.all()
     assert torch.equal(keep_generated.view(20, 20, 3).all(2), keep_generated.view(20, 20, 3).any(2))
     assert torch.equal((~keep_real).sum(1), torch.ones(20, dtype=torch.int64))
     assert torch.equal((~keep_generated).sum(1), torch.full((20,), 3))
@@ -249,16 +256,14 @@ def test_intervals_cover_the_figure_at_this_number_of_images(both):
     hits = 0
     for seed in range(100):
         a, b = draw(seed)
-        value = float(both(a, b, everything, everything))
-        error, groups = two_sample_error(lambda p, q, a=a, b=b: both(a, b, p, q), *names, seed=seed)
-        interval = t_interval(value, error, groups)
+        interval = jackknife(lambda p, q, a=a, b=b: both(a, b, p, q), *names, seed=seed).interval
         hits += interval.low <= truth <= interval.high
     assert 85 <= hits < 100
 
 
 def test_few_maps_have_no_interval():
-    assert bootstrap_mean(torch.ones(3)) is None
-    assert two_sample_error(lambda a, b: a.sum(1), ["a", "b", "c"], ["d"] * 9) is None
+    assert bootstrap_mean(dict.fromkeys("abc", 1.0)).interval is None
+    assert jackknife(lambda a, b: a.sum(1), ["a", "b", "c"], ["d"] * 9).interval is None
     a, b = samples(6, 6, 5)
     figures = distribution_figures(a, list("aabbcc"), b, list("xyzuvw"))
     assert all(f.interval is None and "fewer than 4 label maps" in f.method for f in figures)
@@ -383,17 +388,199 @@ def means(images):
     return images.float().mean((1, 2))
 
 
+# differences
+
+
+def start(seed, offset):
+    """All figures of a start, with two images of each of 40 label maps.
+
+    What is hard in a label map, and the seeds of its images, are common to all starts.
+    """
+    common = torch.Generator().manual_seed(9)
+    real = torch.randn(40, 32, generator=common).double()
+    generator = torch.Generator().manual_seed(seed)
+    features = real.repeat_interleave(2, 0)
+    for scale, source in ((0.4, common), (0.1, generator)):
+        features = features + scale * torch.randn(80, 32, generator=source).double()
+    hit = (features[:, :5] * 20 + 60 - 10 * offset).round().long().clamp(10, 100)
+    counts = torch.stack([hit, torch.full_like(hit, 120), torch.full_like(hit, 110)], 1)
+    names = [f"m{i:02d}" for i in range(40)]
+    maps = [name for name in names for _ in range(2)]
+    figures = distribution_figures(features + offset, maps, real, names)
+    figures += segmentation_figures(counts, maps, 500)
+    return [*figures, diversity_figure(features, maps, 500)]
+
+
+@pytest.fixture(scope="module")
+def two_starts():
+    return start(1, 0.4), start(2, 0.5)
+
+
+def test_a_difference_is_that_of_the_figures_and_changes_its_sign_with_the_sides(two_starts):
+    one, other = two_starts
+    forth, back = figure_differences(one, other), figure_differences(other, one)
+    assert [d.name for d in forth] == ["FID", "KID", "mIoU", "pixel accuracy", "diversity"]
+    for a, b, there, again in zip(one, other, forth, back, strict=True):
+        assert there.value == a.value - b.value == -again.value
+        ends = -again.interval.high, -again.interval.low
+        assert (there.interval.low, there.interval.high) == pytest.approx(ends, rel=1e-9)
+        assert (there.maps, there.images) == (40, 80)
+
+
+def test_images_differ_from_themselves_by_nothing(two_starts):
+    for difference in figure_differences(two_starts[0], two_starts[0]):
+        assert difference.value == 0 and difference.interval == Interval(0, 0)
+
+
+def test_pairs_tell_more_than_two_independent_sets(two_starts):
+    """What makes a label map hard for one start makes it hard for the other."""
+    for a, b, d in zip(*two_starts, figure_differences(*two_starts), strict=True):
+        unpaired = (a.interval.half**2 + b.interval.half**2) ** 0.5
+        assert d.interval.half < 0.6 * unpaired, d.name
+
+
+def test_the_interval_of_a_difference_covers_the_truth():
+    """As often as it says, where pairs have much in common."""
+    names = [f"m{i}" for i in range(40)]
+    hits, halves = 0, []
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        common = generator.normal(0, 5, 40)
+        ours, theirs = (common + generator.normal(mean, 1, 40) for mean in (0.5, 0))
+        one, other = (
+            bootstrap_mean(dict(zip(names, side, strict=True)), 300, 7) for side in (ours, theirs)
+        )
+        interval = (one - other).interval
+        hits += interval.low <= 0.5 <= interval.high
+        halves.append(interval.half)
+    assert 178 <= hits < 200
+    assert np.mean(halves) == pytest.approx(1.96 * (2 / 40) ** 0.5, rel=0.06)
+
+
+def test_differences_computed_by_hand():
+    """Four label maps with 10 pixels of either class; what is wrong was taken for the other."""
+    labelled = torch.tensor([10, 10])
+
+    def counts(*hits):
+        found = [[[a, b], labelled.tolist(), [10 + a - b, 10 + b - a]] for a, b in hits]
+        return torch.tensor(found)
+
+    maps = list("abcd")
+    ours = segmentation_figures(counts((10, 10), (10, 10), (5, 5), (5, 5)), maps)
+    theirs = segmentation_figures(counts((10, 10), (10, 10), (5, 5), (0, 0)), maps)
+    iou, accuracy = figure_differences(ours, theirs)
+    # 30 of 40 pixels right against 25, of either class: 30 / 50 and 25 / 55.
+    assert iou.value == pytest.approx(30 / 50 - 25 / 55)
+    assert accuracy.value == pytest.approx(0.125)
+    # Only d differs, by half of its pixels. Of four draws it is at most two with probability
+    # 0.949, at most three with 0.996, and none with 0.316.
+    assert accuracy.interval == Interval(0, 0.375)
+    # Distances 3 and 5 in a, 1 and 1 in b, and so on: a mean of 2, 0, 2, 0.
+    distances = [dict(zip(maps, row, strict=True)) for row in ((5, 1, 3, 1), (3, 1, 1, 1))]
+    off = bootstrap_mean(distances[0]) - bootstrap_mean(distances[1])
+    assert off.value == 1 and off.interval == Interval(0, 2)
+    # Left out one at a time, the difference of two means is that of the others: 1 -+ 1/3.
+    values = [torch.tensor([list(row.values())], dtype=torch.float64) for row in distances]
+    one, other = (
+        jackknife(lambda a, b, x=x: (b * x).sum(1) / b.sum(1), maps, maps) for x in values
+    )
+    assert sorted((one - other).again[0].tolist()) == pytest.approx([2 / 3, 2 / 3, 4 / 3, 4 / 3])
+    assert (one - other).error == pytest.approx((4 / 3) ** 0.5 / 2)
+
+
+def test_figures_of_other_label_maps_are_no_pairs():
+    counts = torch.ones(4, 3, 2, dtype=torch.int64)
+    one = segmentation_figures(counts, list("abcd"))
+    for other in (
+        segmentation_figures(counts, list("abce")),
+        segmentation_figures(counts, list("abdc")),
+        segmentation_figures(counts, list("abcd"), seed=1),
+    ):
+        with pytest.raises(PriorError, match="different label maps"):
+            figure_differences(one, other)
+    assert figure_differences(one[:1], one[1:]) == []
+
+
+def test_a_mean_over_sets_is_that_of_their_figures():
+    real, first = samples(20, 20, 8)
+    sets = [first, first.flip(1)]
+    names = list(map(str, range(20)))
+    mean = distribution_figures(sets, names, real, names)
+    each = [distribution_figures(one, names, real, names) for one in sets]
+    for figure, *parts in zip(mean, *each, strict=True):
+        assert figure.value == pytest.approx(sum(part.value for part in parts) / 2)
+        assert (figure.images, figure.maps) == (40, 20)
+
+
 # report
 
 
+@dataclass(frozen=True)
+class Known(Resampled):
+    """A figure whose interval is given."""
+
+    interval = None
+    method = "jackknife"
+
+
+def known(name, value, interval=None, maps=6):
+    found = Known(value, (), ())
+    object.__setattr__(found, "interval", interval)
+    return Figure(name, found, 12, maps, 34)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "half", "interval", "cells"),
+    [
+        ("FID", (234.2, 225.24), 4, (-12.8, -5), ["234.2 ± 4.0", "225.2 ± 4.0", "-9.0 ± 3.9"]),
+        ("FID", (234.2, 245), 39, (-28, 52), ["234 ± 39", "245 ± 39", "+11 ± 40"]),
+        (
+            "mIoU",
+            (0.41, 0.46),
+            0.03,
+            (0.0, 0.1),
+            ["0.410 ± 0.030", "0.460 ± 0.030", "+0.050 ± 0.050"],
+        ),
+        ("KID", (0.02, 0.02), 0.1, (-1e-9, 1e-9), ["0.02 ± 0.10", "0.02 ± 0.10", "0.00 ± 0.00"]),
+        ("diversity", (13.25, 12.8), None, None, ["13.25", "12.80", "-0.45"]),
+        ("mIoU", (0.0, 0.0), None, None, ["0", "0", "0"]),
+    ],
+)
+def test_a_difference_stands_beside_what_it_is_of(name, values, half, interval, cells):
+    before, after = (known(name, x, half and Interval(x - half, x + half)) for x in values)
+    difference = known(name, values[1] - values[0], interval and Interval(*interval))
+    heading, row = difference_rows([after], [before], [difference])
+    assert heading == ["figure", "baseline", "generated", "difference", "so it is", "label maps"]
+    assert row[0] == name and row[1:4] == cells and row[5] == "6"
+
+
+@pytest.mark.parametrize(
+    ("name", "interval", "word"),
+    [
+        ("FID", (1, 2), "worse"),
+        ("FID", (-2, -1), "better"),
+        ("KID", (-2, 1), "not clear"),
+        ("mIoU", (1, 2), "better"),
+        ("pixel accuracy", (-2, -1), "worse"),
+        ("diversity", (1, 2), "more"),
+        ("diversity", (-2, -1), "less"),
+        ("mIoU", (0, 0), "equal"),
+        ("mIoU", (0, 1), "not clear"),
+    ],
+)
+def test_a_difference_is_clear_where_its_interval_leaves_out_zero(name, interval, word):
+    figure = known(name, sum(interval) / 2, Interval(*interval))
+    assert difference_rows([figure], [figure], [figure])[1][4] == word
+
+
 def test_the_cells_show_all_that_a_figure_rests_on():
-    figure = Figure("FID", 123.456, Interval(120, 126.91), 12, 6, 34, "jackknife")
-    none = Figure("mIoU", 0.01234, None, 12, 6, None, "no interval")
+    figure = known("FID", 123.456, Interval(120, 126.91))
+    none = replace(known("mIoU", 0.01234), real=None)
     heading, first, second = rows([figure, none])
     assert first == ["FID", "123.5", "120.0 to 126.9", "12", "6", "34"]
     assert second == ["mIoU", "0.01234", "-", "12", "6", "-"]
     assert heading[2] == "95% interval"
-    rounding = Figure("FID", -2e-9, Interval(-3e-9, 1e-9), 12, 6, 34, "jackknife")
+    rounding = known("FID", -2e-9, Interval(-3e-9, 1e-9))
     assert rows([rounding])[1] == ["FID", "0", "0 to 0", "12", "6", "34"]
 
 
@@ -408,7 +595,7 @@ def test_figures_of_distributions_are_the_distances_of_all_images():
 
 def test_json_is_whole_and_not_replaced_unasked(tmp_path):
     path = tmp_path / "r.json"
-    nan = Figure("mIoU", float("nan"), None, 1, 1, None, "")
+    nan = known("mIoU", float("nan"))
     write_json(path, {"figures": [nan.to_json()]})
     assert '"value": null' in path.read_text()
     with pytest.raises(FileExistsError):

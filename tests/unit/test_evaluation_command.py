@@ -24,6 +24,7 @@ from prior_tools.evaluation.files import (
     read_labels,
     read_real,
 )
+from prior_tools.evaluation.pairing import pair
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 from prior_tools.labels.palette_files import palette_text
 from prior_tools.labels.palette_formats import Row
@@ -417,6 +418,151 @@ def test_the_cache_knows_what_it_is_of(models, scenes, tmp_path, capsys):
     assert cache.read_text() == "my own notes"
 
 
+# a baseline
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory, scenes) -> Path:
+    """In place of a worse start: the generated images, much darker."""
+    folder = tmp_path_factory.mktemp("stock")
+    for path in (scenes / "generated").glob("*.png"):
+        Image.fromarray(np.array(Image.open(path)) // 4).save(folder / path.name)
+    return folder
+
+
+def measured(models, scenes, tmp_path, **more) -> dict:
+    given = {
+        "real": scenes / "images",
+        **models,
+        "palette": "cityscapes",
+        "trust_torchscript": True,
+        "json": tmp_path / "r.json",
+        "overwrite": True,
+        "draws": 200,
+    }
+    assert main(options(scenes, **given | more)) == 0
+    return json.loads((tmp_path / "r.json").read_text())
+
+
+def by_name(figures: list[dict]) -> dict[str, dict]:
+    return {figure["name"]: figure for figure in figures}
+
+
+def test_both_folders_have_the_figures_that_each_has_alone(models, scenes, stock, tmp_path, capsys):
+    data = measured(models, scenes, tmp_path, baseline=stock)
+    printed, bars = capsys.readouterr()
+    # The real images once, for both.
+    assert bars.count("real images:   0%") == bars.count("baseline images:   0%") == 1
+    alone = {
+        "figures": measured(models, scenes, tmp_path),
+        "baseline": measured(models, scenes, tmp_path, generated=stock),
+    }
+    assert data["figures"] == alone["figures"]["figures"]
+    assert data["classes"] == alone["figures"]["classes"]
+    assert data["baseline"]["figures"] == alone["baseline"]["figures"]
+    assert data["baseline"]["classes"] == alone["baseline"]["classes"]
+    assert data["baseline"]["folder"] == str(stock)
+    assert alone["figures"]["baseline"] is None and alone["figures"]["differences"] == []
+    ours, theirs = by_name(data["figures"]), by_name(data["baseline"]["figures"])
+    assert [d["name"] for d in data["differences"]] == list(ours) == list(theirs)
+    for name, difference in by_name(data["differences"]).items():
+        assert difference["value"] == ours[name]["value"] - theirs[name]["value"]
+        low, high = difference["interval"]
+        assert low < difference["value"] < high and difference["label_maps"] == 6
+        assert difference["method"] == ours[name]["method"]
+    # What is clear is said, in a table whose lines are equally long.
+    _, table, _ = printed.split("\n\n")
+    heading, *lines = table.split("\n")
+    assert heading.split()[:4] == ["figure", "baseline", "generated", "difference"]
+    assert len({len(line) for line in (heading, *lines)}) == 1
+    assert [line.split("  ")[0] for line in lines] == list(ours)
+    assert all(line.count(" ± ") == 3 and line.endswith(" 6") for line in lines)
+    assert "better" in lines[0]
+    assert "12 generated images of 64x64 for 6 label maps, and as many of the baseline" in printed
+
+
+def test_a_folder_differs_from_itself_by_nothing(models, scenes, tmp_path, capsys):
+    data = measured(models, scenes, tmp_path, baseline=scenes / "generated")
+    for difference in data["differences"]:
+        assert difference["value"] == 0 and difference["interval"] == [0, 0]
+    assert capsys.readouterr().out.count("  equal ") == 5
+
+
+def copied(folder: Path, to: Path, but: tuple[str, ...] = ()) -> Path:
+    to.mkdir()
+    for path in folder.glob("*.png"):
+        if path.stem not in but:
+            (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_label_maps_of_one_folder_are_told_and_left_out(models, scenes, stock, tmp_path, capsys):
+    gone = ("scene_00002_00", "scene_00002_01")
+    fewer = copied(stock, tmp_path / "fewer", gone)
+    argv = options(scenes, baseline=fewer, segmenter=models["segmenter"], palette="cityscapes")
+    said = fails(capsys, argv)
+    assert "1 of 6 label maps have no baseline image: scene_00002" in said
+    data = measured(models, scenes, tmp_path, baseline=fewer, partial=True)
+    assert (
+        "warning: 1 label maps have images in --generated alone, and were left out: scene_00002"
+        in capsys.readouterr().err
+    )
+    assert {d["label_maps"] for d in data["differences"]} == {5}
+    only = {"generated": ["scene_00002"], "baseline": []}
+    assert data["baseline"]["label_maps_of_one_folder"] == only
+    assert data["baseline"]["images_left_out"] == {"generated": 2, "baseline": 0}
+    # As if neither had it.
+    rest = copied(scenes / "generated", tmp_path / "rest", gone)
+    same = measured(models, scenes, tmp_path, generated=rest, baseline=fewer, partial=True)
+    assert same["differences"] == data["differences"] and same["figures"] == data["figures"]
+    # The same of the other folder.
+    back = measured(
+        models, scenes, tmp_path, generated=fewer, baseline=scenes / "generated", partial=True
+    )
+    assert back["baseline"]["label_maps_of_one_folder"]["baseline"] == ["scene_00002"]
+    other = copied(stock, tmp_path / "other", tuple(p.stem for p in fewer.iterdir()))
+    argv = options(scenes, generated=fewer, baseline=other, segmenter=models["segmenter"])
+    said = fails(capsys, [*argv, "--palette", "cityscapes", "--partial"])
+    assert "no label map has images in both folders" in said and "--baseline of scene_00002" in said
+
+
+def test_of_unequal_numbers_the_first_are_measured(models, scenes, stock, tmp_path, capsys):
+    fewer = copied(stock, tmp_path / "fewer", ("scene_00004_01",))
+    data = measured(models, scenes, tmp_path, baseline=fewer)
+    said = capsys.readouterr().err
+    assert "warning: of 1 label maps one folder has more images: scene_00004" in said
+    assert data["baseline"]["label_maps_with_more_images_in_one"] == ["scene_00004"]
+    assert data["baseline"]["images_left_out"] == {"generated": 1, "baseline": 0}
+    maps = {d["name"]: (d["label_maps"], d["generated_images"]) for d in data["differences"]}
+    assert maps.pop("diversity") == (5, 10) and set(maps.values()) == {(6, 11)}
+    # As if the other had no more either.
+    rest = copied(scenes / "generated", tmp_path / "rest", ("scene_00004_01",))
+    same = measured(models, scenes, tmp_path, generated=rest, baseline=fewer)
+    assert same["differences"] == data["differences"]
+
+
+def test_the_first_images_are_those_of_the_lowest_numbers(tmp_path):
+    touch(tmp_path / "labels", "a.png", "d/a.png")
+    numbers = ("00", "09", "10", "100", "101", "11")
+    touch(tmp_path / "many", *(f"{name}_{n}.png" for name in ("a", "d/a") for n in numbers))
+    touch(tmp_path / "few", "a_00.png", "a_05.png", "a_07.png", "a_08.png", "d/a_100.png")
+    many, few = (match_generated(tmp_path / name, tmp_path / "labels") for name in ("many", "few"))
+    for paired in (pair(many, few), pair(few, many)):
+        assert [x.map for x in paired.generated] == [x.map for x in paired.baseline]
+        assert paired.uneven == ["a", "d/a"]
+    kept = [image.image.relative_to(tmp_path / "many").as_posix() for image in paired.baseline]
+    assert kept == ["a_00.png", "a_09.png", "a_10.png", "a_11.png", "d/a_00.png"]
+
+
+def test_a_baseline_of_another_size_is_refused(models, scenes, tmp_path, capsys):
+    small = touch(tmp_path / "small", *(f"scene_{i:05d}.png" for i in range(6)))
+    argv = options(scenes, baseline=small, inception=models["inception"], trust_torchscript=True)
+    said = fails(capsys, argv)
+    assert "generated images have 64x64 pixels, those of the baseline 8x8" in said
+    Image.new("L", (64, 64)).save(small / "scene_00000.png")
+    assert "baseline image scene_00001.png has 8x8 pixels, others have 64x64" in fails(capsys, argv)
+
+
 def test_missing_parts_are_told_of(models, scenes, tmp_path, capsys):
     (tmp_path / "generated").mkdir()
     for path in (scenes / "images").iterdir():
@@ -445,6 +591,7 @@ def test_missing_parts_are_told_of(models, scenes, tmp_path, capsys):
         ({"device": "gpu"}, "--device gpu cannot be used"),
         ({"json": "."}, "is a folder"),
         ({"generated": "gone"}, "the generated image folder 'gone' does not exist"),
+        ({"baseline": "gone"}, "the baseline image folder 'gone' does not exist"),
         ({"real": "gone", "inception": "inception"}, "the real image folder 'gone'"),
         ({"ignore": ",".join(map(str, range(20))) + ",255"}, "the ids to ignore in --ignore"),
         ({"ignore": "sky"}, "--ignore is 'sky'; expected class ids"),

@@ -432,6 +432,17 @@ def test_ids_arrive_as_grey_levels_where_no_palette_is_named(tmp_path, form):
 
 
 @pytest.mark.parametrize("palette", [None, "grey_ids"])
+def test_ids_that_a_file_does_not_hold_exactly_are_refused(tmp_path, palette):
+    Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(PriorError, match=r"a\.jpg is a lossy picture"):
+        upload_data(maps_in(tmp_path, palette))
+    (tmp_path / "a.jpg").unlink()
+    Image.new("1", (3, 2), 1).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    with pytest.raises(PriorError, match=r"a\.tif cannot be read: it is grey of 2 or 4 bits, or"):
+        upload_data(maps_in(tmp_path, palette))
+
+
+@pytest.mark.parametrize("palette", [None, "grey_ids"])
 @pytest.mark.parametrize("strange", [256, -2, 70_000])
 def test_ids_without_color_or_grey_level_are_refused(tmp_path, palette, strange):
     ids = IDS.astype(np.int32)

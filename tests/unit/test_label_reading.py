@@ -1,6 +1,8 @@
 """Laws of reading label pictures: one file, one meaning; nothing is dropped unsaid."""
 
 import json
+import struct
+import zlib
 from collections import Counter
 from dataclasses import replace
 
@@ -13,7 +15,13 @@ from PIL import Image, ImageDraw
 
 from prior_tools import PALETTES, Palette, PriorError, find_pairs
 from prior_tools.datasets.dataset import PairDataset
-from prior_tools.datasets.label_files import differs, read_label_file, survey
+from prior_tools.datasets.label_files import (
+    differs,
+    read_label_file,
+    read_label_frames,
+    survey,
+)
+from prior_tools.generating.animated_png import animated_png
 from prior_tools.labels.findings import check_any_class, findings
 from prior_tools.labels.palette_colors import bit_color
 from prior_tools.labels.reading import LabelRules, read_label_images, read_levels
@@ -183,11 +191,74 @@ def test_the_one_colored_file_is_found_beyond_those_that_are_surveyed(tmp_path):
     assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
 
 
+@pytest.mark.parametrize("colors", [[(0, 0, 0)], [(0, 0, 0), (128, 0, 0)]])
+@pytest.mark.parametrize(("other", "is_color"), [(None, True), (COLORED, True), (IDS_ONLY, False)])
+def test_of_a_small_table_that_can_be_both_the_other_files_decide(
+    tmp_path, colors, other, is_color
+):
+    """A color image made small may have a table that is also the start of PASCAL VOC's."""
+    found = write(tmp_path / "maps", {} if other is None else {"b": other})
+    path = tmp_path / "maps" / "a.png"
+    values = np.arange(len(colors), dtype=np.uint8)[None]
+    picture = Image.fromarray(values)
+    picture.putpalette([level for color in colors for level in color])
+    picture.save(path)
+    rules, _ = survey([("a.png", path), *found], rules_of("camvid"))
+    reading = read_label_file(path, rules)
+    want = [[11, 1][: len(colors)]] if is_color else values.tolist()
+    assert reading.ids.tolist() == want and reading.tally.notes == {EITHER: 1}
+
+
+def test_a_survey_ends_at_the_first_fault_and_when_it_is_told_to(tmp_path):
+    """Files that are read faster than they are waited for were once read to the last."""
+    found = write(tmp_path / "ids", {f"{i:03}": BLACK for i in range(100)})
+    looked = []
+    survey(found, rules_of("camvid"), look=lambda: looked.append(1))
+    assert len(looked) >= 100
+    found.insert(2, ("none.png", tmp_path / "none.png"))
+    looked.clear()
+    with pytest.raises(PriorError, match=r"label map none\.png cannot be read.*; leave it out"):
+        survey(found, rules_of("camvid"), look=lambda: looked.append(1), hint="; leave it out")
+    assert len(looked) < 50
+    assert survey(found, rules_of("camvid"), skip_errors=True)[1].files == 100
+
+
 def test_images_of_a_batch_decide_for_each_other():
     batch = torch.from_numpy(np.stack([BLACK, IDS_ONLY])).float() / 255
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[0, 0], [0, 0]]
     batch = torch.from_numpy(np.stack([BLACK, IDS_ONLY, COLORED])).float() / 255
     assert read_label_images(batch, rules_of("camvid"), "it").ids[0].tolist() == [[11, 11]] * 2
+
+
+def test_frames_of_a_file_decide_for_each_other(tmp_path):
+    """In ade20k grey of level 120 is wall as a color, and another class as an id."""
+    path, rules = tmp_path / "frames.png", rules_of("ade20k")
+    frames = [np.full((4, 6, 3), level, np.uint8) for level in (120, 7, 120)]
+    path.write_bytes(animated_png(frames))
+    assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [120, 7, 120]
+    path.write_bytes(animated_png([frames[0], rules.palette.paint(torch.full((4, 6), 7)).numpy()]))
+    assert read_label_frames(path, rules).ids[:, 0, 0].tolist() == [1, 7]
+
+
+def test_frames_that_are_turned_differently_are_refused(tmp_path):
+    """EXIF data behind the last frame are read with that one."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = exif.tobytes()[6:]
+    chunk = b"eXIf" + data
+    chunk = struct.pack(">I", len(data)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = animated_png([np.zeros((4, 6, 3), np.uint8)] * 2)
+    (tmp_path / "turned.png").write_bytes(file[:-12] + chunk + file[-12:])
+    with pytest.raises(PriorError, match=r"turned\.png holds pictures that its EXIF data turn"):
+        read_label_frames(tmp_path / "turned.png", rules_of("camvid"))
+
+
+def test_a_file_of_one_picture_is_a_batch_of_one(tmp_path):
+    tabled(ALL, bit_color).save(tmp_path / "one.png")
+    reading = read_label_frames(tmp_path / "one.png", rules_of("grey_ids"))
+    assert torch.equal(reading.ids, torch.from_numpy(ALL)[None])
+    with pytest.raises(PriorError, match=r"label map gone\.png cannot be read"):
+        read_label_frames(tmp_path / "gone.png", rules_of("grey_ids"))
 
 
 def test_a_color_image_with_a_table_may_hold_colors_that_the_palette_lacks(tmp_path):
@@ -208,6 +279,28 @@ def test_a_table_of_the_datasets_own_colors_shows_ids(tmp_path):
     assert np.array_equal(
         read_label_file(tmp_path / "a.png", rules_of("mapillary_vistas")).ids, ids
     )
+
+
+@pytest.mark.parametrize("name", ["grey_ids", "cityscapes"])
+def test_grey_that_was_made_smaller_keeps_its_numbers(tmp_path, name):
+    """Programs that do so write the levels that occur as a table in an order of its own."""
+    ids = np.array([[7, 0, 18, 18, 3, 7]])
+    for levels in ([18, 7, 0, 3], [0, 3, 7, 18]):
+        picture = Image.fromarray(np.vectorize(levels.index)(ids).astype(np.uint8))
+        picture.putpalette([level for level in levels for _ in range(3)])
+        picture.save(tmp_path / "a.png")
+        for id_map, want in ((None, ids), ({7: 2}, np.where(ids == 7, 2, ids))):
+            reading = read_label_file(tmp_path / "a.png", rules_of(name, id_map=id_map))
+            assert np.array_equal(reading.ids, want)
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0, 85, 170, 255], [0, 20, 40, 60], [0, 255], [0] * 4])
+def test_numbers_that_greys_make_visible_are_ids(tmp_path, levels):
+    ids = np.arange(len(levels))[None]
+    picture = Image.fromarray(ids.astype(np.uint8))
+    picture.putpalette([level for level in levels for _ in range(3)])
+    picture.save(tmp_path / "a.png")
+    assert np.array_equal(read_label_file(tmp_path / "a.png", rules_of("grey_ids")).ids, ids)
 
 
 def scene() -> np.ndarray:

@@ -390,13 +390,17 @@ def test_lossy_files_are_told_of(tmp_path, capsys, form):
     assert code == (2 if form == "L" else 0) and "a.jpg is" in said and "as PNG" in said
 
 
-@pytest.mark.parametrize("kind", ["mixed", "float", "photograph"])
+@pytest.mark.parametrize("kind", ["mixed", "float", "photograph", "white is 0"])
 def test_files_that_are_no_label_maps_are_named(tmp_path, capsys, kind):
     labels = tmp_path / "labels"
     if kind == "photograph":
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
         save(labels / "a.png", noise)
         says = "up to label map a.png the files hold more than 65536 different values"
+    elif kind == "white is 0":
+        labels.mkdir()
+        Image.new("1", (8, 8), 1).save(labels / "a.tif", tiffinfo={262: 0})
+        says = "label map a.tif cannot be read: it is grey of 2 or 4 bits, or with 0 for white"
     elif kind == "float":
         save(labels / "a.tif", np.array([[0.5, 1, np.nan, np.inf, -1]], np.float32))
         says = "label map a.tif holds -1, 0.5, inf, nan; expected class ids"

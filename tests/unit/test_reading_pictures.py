@@ -21,10 +21,12 @@ from dev.dataset_trees import (
 )
 from prior_tools import PALETTES, PriorError, get_palette
 from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.label_files import read_label_file
 from prior_tools.datasets.layouts import LAYOUTS, find_dataset
 from prior_tools.datasets.pairs import Pair, find_pairs
-from prior_tools.datasets.picture_files import read_image
+from prior_tools.datasets.picture_files import open_picture, read_image, upright_size
 from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
+from prior_tools.labels.reading import LabelRules
 
 SIZE = (48, 32)
 
@@ -272,6 +274,82 @@ def test_numbers_that_cannot_be_held_are_told_as_they_are(tmp_path, values, says
     if values.dtype.kind != "f":
         label.write_bytes(tiff(np.array([[3, 100]], values.dtype)))
         assert dataset[0].labels.tolist() == [[3, 100]]
+
+
+def planar(levels: np.ndarray) -> bytes:
+    """A TIFF file whose three channels lie one after the other, as no library at hand writes it."""
+    height, width, _ = levels.shape
+    plane = levels[..., 0].nbytes
+    entries = [(256, 1, width), (257, 1, height), (258, 3, 134), (259, 1, 1), (262, 1, 2)]
+    entries += [(273, 3, 140), (277, 1, 3), (278, 1, height), (279, 3, 146), (284, 1, 2)]
+    starts = [152 + i * plane for i in range(3)]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 3, n, v) for tag, n, v in entries) + bytes(4)
+    lists = struct.pack("<9H", *[8 * levels.itemsize] * 3, *starts, *[plane] * 3)
+    head = b"II*\0" + struct.pack("<I", 8) + directory
+    return head.ljust(134, b"\0") + lists + levels.transpose(2, 0, 1).tobytes()
+
+
+def test_channels_that_lie_one_after_the_other_are_read_or_refused(tmp_path):
+    path, levels = tmp_path / "a.tif", photo(6, 9)
+    path.write_bytes(planar(levels))
+    assert np.array_equal(read_image(path, "image"), levels)
+    path.write_bytes(planar(levels.astype(np.uint16) * 257))
+    with pytest.raises(PriorError, match=r"a TIFF of 16 bits whose channels lie one after"):
+        read_image(path, "image")
+
+
+@pytest.mark.parametrize(
+    ("bits", "levels", "is_read"),
+    [
+        (1, (0, 255), True),
+        (4, (0, 255), False),
+        (8, (0, 255), False),
+        (4, range(16), False),
+        (8, range(16), True),
+    ],
+)
+def test_bitmaps_with_tables_of_grey_are_read_or_refused(tmp_path, bits, levels, is_read):
+    """A table of black and white was read as a bit a pixel, whatever the file has."""
+    ids = np.arange(64, dtype=np.uint8)[None] % len(levels)
+    row = ids.tobytes()
+    if bits < 8:
+        row = np.packbits(np.unpackbits(ids[0, :, None], axis=1)[:, 8 - bits :]).tobytes()
+    table = b"".join(bytes([level, level, level, 0]) for level in levels)
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 1, 1, bits, 0, len(row), 0, 0, len(levels), 0)
+    start = 14 + len(head) + len(table)
+    data = struct.pack("<2sIII", b"BM", start + len(row), 0, start) + head + table + row
+    (tmp_path / "a.bmp").write_bytes(data)
+    rules = LabelRules(PALETTES["grey_ids"], (255,))
+    if is_read:
+        assert np.array_equal(read_label_file(tmp_path / "a.bmp", rules).ids, ids)
+    else:
+        with pytest.raises(PriorError, match=f"it is a BMP of {bits} bits with a table of greys"):
+            read_label_file(tmp_path / "a.bmp", rules)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_the_head_of_a_file_tells_the_size_that_is_read(tmp_path, suffix, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = save(tmp_path / f"a.{suffix}", photo(20, 30), exif=exif)
+    size = read_image(path, "image").size
+    assert upright_size(path, "image") == size == ((30, 20) if turn < 5 else (20, 30))
+
+
+def test_of_several_pictures_in_a_file_none_is_chosen(tmp_path):
+    first, *others = (Image.fromarray(photo(6, 9, seed)) for seed in range(3))
+    for suffix in ("png", "tif", "webp"):
+        path = tmp_path / f"a.{suffix}"
+        first.save(path, save_all=True, append_images=others)
+        with pytest.raises(PriorError, match="it holds 3 pictures, of which only one can be meant"):
+            open_picture(path, "label map", exact=True)
+    # A smaller copy, as maps have for far away, is none.
+    small = others[0].resize((4, 3))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    first.save(tmp_path / "b.tif", save_all=True, append_images=[small])
+    assert np.array_equal(open_picture(tmp_path / "b.tif", "label map", exact=True), first)
 
 
 @pytest.mark.parametrize("strange", [200_000_000, -200_000_000, -2, 2**31 - 1])
