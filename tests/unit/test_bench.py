@@ -1,6 +1,9 @@
 """Laws of the benchmark: a fair baseline, honest verdicts, a complete report. No time is judged."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,8 @@ from demo.scenes import write_dataset
 from prior_tools import BuildOptions, PriorAccumulator
 from prior_tools.building.build import collect_moments
 from prior_tools.datasets.layouts import find_dataset
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,13 @@ def test_the_measurements_for_gpus_run_on_the_cpu_at_a_small_size(tmp_path, caps
     assert all(law["difference"] == 0 for law in report["laws"])
     said = capsys.readouterr().out
     assert all(law["says"] in said for law in report["laws"]) and "left out" not in said
+
+
+def test_what_runs_on_gpus_needs_what_the_method_needs_and_no_more():
+    """No ComfyUI, nor the tools of development: there only little can be carried along."""
+    others = ("comfy", "dev", "tqdm", "requests", "transformers", "torchvision", "psutil", "scipy")
+    code = f"import sys; sys.modules.update(dict.fromkeys({others})); import bench.gpu"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
 def test_a_law_that_a_device_breaks_is_told_and_the_others_are_tried(monkeypatch):
