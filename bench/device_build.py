@@ -139,12 +139,10 @@ def repeated(dataset: PairDataset, count: int) -> PairDataset:
 
 def batches_of(dataset: PairDataset, batch: int, readers: int) -> list[Tensor]:
     """Images float32 [N, H, W, 3] of the whole dataset in memory, as a build stacks them."""
-    read = read_in_processes(
-        GridItems(dataset, 8, "majority"), range(len(dataset)), readers, 2 * batch + readers
-    )
-    found = []
-    while items := list(islice(read, batch)):
-        found.append(stack_batch(items)[0])
+    items, found = GridItems(dataset, 8, "majority"), []
+    with read_in_processes(items, range(len(dataset)), readers, 2 * batch + readers) as read:
+        while group := list(islice(read, batch)):
+            found.append(stack_batch(group)[0])
     return found
 
 
@@ -191,8 +189,8 @@ class Stage:
 
     Attributes:
         name: what is done.
-        where: "readers" for a step that all readers do at once, "loop" for one that the encoder
-            waits for, "device" for the encoder itself, "beside" for one beside it.
+        where: "readers" for a step that all readers do at once, "beside" for one in a thread beside
+            the encoder, "loop" for one that the encoder waits for, "device" for the encoder itself.
         ms: milliseconds an image, median.
     """
 
@@ -237,7 +235,7 @@ def measure_stages(
             "readers",
             lambda: [items[i] for i in indices],
         ),
-        ("stack a batch, bytes to floats", "loop", lambda: stack_batch(read)),
+        ("stack a batch, bytes to floats", "beside", lambda: stack_batch(read)),
         (
             f"scale and copy to the device ({encoder.way})",
             "loop",

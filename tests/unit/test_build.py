@@ -35,11 +35,13 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.accumulator import state_bytes
+from prior_tools.building import build
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
+from prior_tools.helper_threads import InOrder
 from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.tally import LabelTally
 from prior_tools.vae_fingerprint import fingerprint_weights
@@ -142,6 +144,34 @@ def test_a_batch_is_accumulated_while_the_next_is_encoded(tmp_path, monkeypatch)
     monkeypatch.setattr(PriorAccumulator, "update", waiting_update)
     dataset = dataset_of(write_pairs(tmp_path, count=7))
     assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=3)).num_images == 7
+
+
+def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatch):
+    """If it has been read by then, as it has here; the encoder waits for it."""
+    stacked, calls = threading.Semaphore(0), []
+    stack, ready = build.stack_batch, InOrder.ready
+
+    def told_stack(items):
+        result = stack(items)
+        stacked.release()
+        return result
+
+    def ready_soon(items, count):
+        end = time.monotonic() + 20
+        while not ready(items, count) and time.monotonic() < end:
+            time.sleep(0.01)
+        return ready(items, count)
+
+    def waiting_encode(images):
+        calls.append(len(images))
+        # Its own, and the next one.
+        assert all(stacked.acquire(timeout=20) for _ in range({1: 2, 2: 1, 3: 0}[len(calls)]))
+        return encode(images)
+
+    monkeypatch.setattr(InOrder, "ready", ready_soon)
+    monkeypatch.setattr(build, "stack_batch", told_stack)
+    dataset = dataset_of(write_pairs(tmp_path, count=6))
+    assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=2)).num_images == 6
 
 
 @pytest.mark.parametrize("every", [0.0, 1e9])
