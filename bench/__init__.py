@@ -2,5 +2,5 @@
 
 A module per measurement, each with TITLE and `measure(options)`; a figure is a ratio, with its
 bound where one is promised. All run on the CPU with random weights in the real architectures; see
-`dev.weights`.
+`dev.weights`. `python -m bench.gpu` is for a GPU without ComfyUI.
 """

@@ -80,9 +80,10 @@ def _take(dataset: PairDataset, encode: Callable[[Tensor], Tensor], repeats: int
 def _batches(dataset: PairDataset) -> Iterator[Tensor]:
     """Images float32 [N, H, W, 3], read as a build reads them."""
     indices = range(len(dataset))
-    read = read_in_processes(GridItems(dataset, 8, "majority"), indices, WORKERS, 3 * BATCH)
-    while batch := list(islice(read, BATCH)):
-        yield stack_batch(batch)[0]
+    items = GridItems(dataset, 8, "majority")
+    with read_in_processes(items, indices, WORKERS, 3 * BATCH) as read:
+        while batch := list(islice(read, BATCH)):
+            yield stack_batch(batch)[0]
 
 
 def _figure(

@@ -77,11 +77,11 @@ def build_as_published(
 
     def encoded(indices: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Latent [C, h, w] and labels [h, w] of each image, in order."""
-        read = read_in_processes(items, indices, workers, 2 * batch_size + workers)
-        for start in range(0, len(indices), batch_size):
-            count = min(batch_size, len(indices) - start)
-            images, labels, _ = stack_batch(list(islice(read, count)))
-            yield from zip(encode(images), labels, strict=True)
+        ahead = 2 * batch_size + workers
+        with read_in_processes(items, indices, workers, ahead) as read:
+            while batch := list(islice(read, batch_size)):
+                images, labels, _ = stack_batch(batch)
+                yield from zip(encode(images), labels, strict=True)
 
     classes = sorted({k for ids in held for k in ids})
     images_of = {k: [i for i, ids in enumerate(held) if k in ids] for k in classes}

@@ -235,6 +235,7 @@ def coverage(prior: Prior, labels: Tensor) -> Coverage:
     Coverage(unknown=0.125, unseen=0.125, unseen_ids=(5,), empty=0.125)
     """
     _check_labels(labels)
+    labels = labels.to("cpu")
     rows = prior.rows_of(labels)
     unknown = (labels < 0) | torch.isin(
         labels, torch.tensor(prior.metadata.ignore_ids, dtype=torch.int64)

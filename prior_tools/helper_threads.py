@@ -77,29 +77,40 @@ class HelperThreads:
             del work
 
 
-def in_order(
-    threads: HelperThreads,
-    function: Callable[[S], T],
-    arguments: Iterable[S],
-    ahead: int,
-    look: Callable[[], None],
-) -> Iterator[T]:
+class InOrder(Iterator[T]):
     """What `function` gives for each argument, in order, worked out by the threads.
 
-    ahead: how many are worked on before they are asked for. `look` is called several times a second
-    while the next is waited for; what it raises ends the work.
+    Args:
+        ahead: how many are worked on before they are asked for.
+        look: called several times a second while the next is waited for; what it raises ends the
+            work.
     """
-    upcoming = iter(arguments)
-    working: deque[Future[T]] = deque()
-    while True:
-        for argument in islice(upcoming, ahead - len(working)):
-            working.append(threads.submit(function, argument))
-        if not working:
-            return
-        result = working.popleft()
+
+    def __init__(
+        self,
+        threads: HelperThreads,
+        function: Callable[[S], T],
+        arguments: Iterable[S],
+        ahead: int,
+        look: Callable[[], None],
+    ) -> None:
+        self._begun = (threads.submit(function, argument) for argument in arguments)
+        self._ahead, self._look = ahead, look
+        self._working: deque[Future[T]] = deque()
+
+    def __next__(self) -> T:
+        self._working.extend(islice(self._begun, self._ahead - len(self._working)))
+        if not self._working:
+            raise StopIteration
+        result = self._working.popleft()
         while not wait([result], _LOOK_EVERY).done:
-            look()
+            self._look()
         if result.exception():
             # A signal may have ended a reader and told us to end as well: then that is the reason.
-            look()
-        yield result.result()
+            self._look()
+        return result.result()
+
+    def ready(self, count: int) -> bool:
+        """Whether the next `count` would come at once, and none of them as an error."""
+        upcoming = list(islice(self._working, count))
+        return len(upcoming) == count and all(f.done() and not f.exception() for f in upcoming)

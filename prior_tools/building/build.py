@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +29,7 @@ from .reading import (
     GridItems,
     Item,
     LabelledDataset,
+    Stacked,
     check_dataset,
     read_in_processes,
     read_in_threads,
@@ -220,10 +221,11 @@ def collect_moments(
 ) -> tuple[PriorAccumulator | None, LabelTally]:
     """The moments of the items of `dataset`, or of one process's share of them.
 
-    Reading runs ahead in other threads or processes, accumulation beside encoding in a thread of
-    its own; both keep the order, so the result depends on nothing but the arguments. Inference
-    mode, in which ComfyUI runs nodes, holds for one thread only and its tensors cannot be changed
-    in another, so the moments are kept outside of it.
+    Reading runs ahead in other threads or processes. While a batch is encoded, the one before it is
+    accumulated and the next one stacked, each in a thread of its own. All keep the order, so the
+    result depends on nothing but the arguments. Inference mode, in which ComfyUI runs nodes, holds
+    for one thread only and its tensors cannot be changed in another, so the moments are kept
+    outside of it.
 
     Args:
         dataset, encode, options, skipped: see `build_prior`.
@@ -267,6 +269,7 @@ def collect_moments(
 
     def take_in(images: Tensor, labels: Tensor, tally: LabelTally) -> None:
         latents = encode(images)
+        settle()
         if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
             raise PriorError(
                 f"the VAE gave latents of shape {tuple(latents.shape)} for images of "
@@ -290,10 +293,33 @@ def collect_moments(
         if cancelled and cancelled():
             raise BuildCancelled(f"cancelled after {done} of {total} images")
 
-    read = read_in_processes if options.processes and options.workers else read_in_threads
-    left = batches[at.next_batch :]
     first: tuple[str, tuple[int, int]] | None = None
-    items = read(
+
+    def stacked(batch: range, found: list[Item]) -> tuple[Stacked | None, list[tuple[str, str]]]:
+        """What of a batch can be used, and (name, reason) of what is left out."""
+        nonlocal first
+        usable, left_out = [], []
+        for index, item in zip(batch, found, strict=True):
+            if not isinstance(item, PriorError):
+                height, width, _ = item[0].shape
+                first = first or (dataset.name(index), (height, width))
+                if first[1] != (height, width):
+                    raise PriorError(
+                        f"the image of {dataset.name(index)} has {width}x{height} pixels, that "
+                        f"of {first[0]} {first[1][1]}x{first[1][0]}; expected images of one "
+                        "size: resize them as the dataset reads them"
+                    )
+                usable.append(item)
+                continue
+            if options.on_error == "stop":
+                said = str(item).rstrip(".")
+                raise PriorError(f"{said}. To leave such files out, set on_error to skip")
+            left_out.append((dataset.name(index), str(item)))
+        return stack_batch(usable) if usable else None, left_out
+
+    left = batches[at.next_batch :]
+    read = read_in_processes if options.processes and options.workers else read_in_threads
+    reading = read(
         GridItems(dataset, factor, options.label_method),
         [i for batch in left for i in batch],
         max(1, options.workers),
@@ -301,56 +327,51 @@ def collect_moments(
         look,
     )
     adding: list[Future[None]] = []
-    reading = True
-    adder = HelperThreads(1, "scp-add")
-    try:
-        for batch in left:
-            reading = True
-            look()
-            usable, left_out = [], []
-            for index, item in zip(batch, islice(items, len(batch)), strict=True):
-                if not isinstance(item, PriorError):
-                    height, width, _ = item[0].shape
-                    first = first or (dataset.name(index), (height, width))
-                    if first[1] != (height, width):
-                        raise PriorError(
-                            f"the image of {dataset.name(index)} has {width}x{height} pixels, that "
-                            f"of {first[0]} {first[1][1]}x{first[1][0]}; expected images of one "
-                            "size: resize them as the dataset reads them"
-                        )
-                    usable.append(item)
-                    continue
-                if options.on_error == "stop":
-                    said = str(item).rstrip(".")
-                    raise PriorError(f"{said}. To leave such files out, set on_error to skip")
-                left_out.append((dataset.name(index), str(item)))
-            arrays = stack_batch(usable) if usable else None
-            reading = False
+    stacking: list[Future[tuple[Stacked | None, list[tuple[str, str]]]]] = []
+    complete = True
+    with reading as items:
+        adder, stacker = HelperThreads(1, "scp-add"), HelperThreads(1, "scp-stack")
+
+        def stack(batch: range) -> None:
+            found = list(islice(items, len(batch)))
+            stacking.append(stacker.submit(stacked, batch, found))
+
+        try:
+            for number, batch in enumerate(left):
+                complete = True
+                look()
+                if not stacking:
+                    stack(batch)
+                arrays, left_out = stacking.pop().result()
+                # Only what is there already: a file that hangs holds up none that came before it.
+                if number + 1 < len(left) and items.ready(len(left[number + 1])):
+                    stack(left[number + 1])
+                complete = False
+                if checkpoint and checkpoint.due:
+                    settle()
+                    checkpoint.save(at)
+                if arrays:
+                    take_in(*arrays)
+                at.next_batch += 1
+                at.skipped += left_out
+                if skipped:
+                    for name, reason in left_out:
+                        skipped(name, reason)
+                done += len(batch)
+                if progress:
+                    progress(done, total)
             settle()
-            if checkpoint:
-                checkpoint.save_if_due(at)
-            if arrays:
-                take_in(*arrays)
-            at.next_batch += 1
-            at.skipped += left_out
-            if skipped:
-                for name, reason in left_out:
-                    skipped(name, reason)
-            done += len(batch)
-            if progress:
-                progress(done, total)
-        settle()
-    except (BuildCancelled, PriorError):
-        # Before a batch is taken in the moments and the count of batches agree: then nothing of
-        # what was done is lost, be it to a person's wish or to a file or a process that failed.
-        if reading:
-            settle()
-            if checkpoint:
-                checkpoint.save(at)
-        raise
-    finally:
-        adder.end()
-        close(items)
+        except (BuildCancelled, PriorError):
+            # Before a batch is taken in the moments and the count of batches agree: then nothing of
+            # what was done is lost, be it to a person's wish or to a file or a process that failed.
+            if complete:
+                settle()
+                if checkpoint:
+                    checkpoint.save(at)
+            raise
+        finally:
+            adder.end()
+            stacker.end()
     if at.state is None and ranks == 1:
         name, reason = at.skipped[0]
         raise PriorError(f"none of the {total} images could be used; the first, {name}: {reason}")
@@ -374,9 +395,3 @@ def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) 
         _log.warning(
             "SCP-Diff: %s; the build stops if the images hold too many of them", printable(said)
         )
-
-
-def close(items: Iterator[Item]) -> None:
-    """End a generator now, with the threads or processes that feed it."""
-    if hasattr(items, "close"):
-        items.close()

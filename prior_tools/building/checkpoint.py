@@ -135,10 +135,10 @@ class Checkpoint:
         write_bytes(self.path, data)
         self._saved_at = time.monotonic()
 
-    def save_if_due(self, progress: Progress) -> None:
-        """`save`, if the last one is long enough ago."""
-        if time.monotonic() - self._saved_at >= self.every:
-            self.save(progress)
+    @property
+    def due(self) -> bool:
+        """Whether the last `save` is long enough ago for another."""
+        return time.monotonic() - self._saved_at >= self.every
 
     def remove(self) -> None:
         """The build is done."""

@@ -9,7 +9,7 @@ import signal
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..datasets.dataset import LabelledImage, as_floats, check_image
 from ..errors import PriorError, printable
-from ..helper_threads import HelperThreads, in_order
+from ..helper_threads import HelperThreads, InOrder
 from ..labels.geometry import resize_labels
 from ..labels.tally import LabelTally
 
@@ -89,6 +89,8 @@ def check_dataset(dataset: LabelledDataset) -> None:
 # What reading one item gives: the image, uint8 or float [H, W, 3], its class ids [h, w] on the
 # latent grid, and what its label map holds; or why it cannot be used.
 Item = tuple[Tensor, Tensor, LabelTally] | PriorError
+# A batch of them: images float32 [N, H, W, 3] in 0..1, labels [N, h, w], and all their tallies.
+Stacked = tuple[Tensor, Tensor, LabelTally]
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,15 @@ class GridItems:
         return item.image, labels, tally
 
 
+@contextmanager
 def read_in_threads(
     items: GridItems,
     indices: Sequence[int],
     workers: int,
     ahead: int,
     look: Callable[[], None] = lambda: None,
-) -> Iterator[Item]:
-    """What `items` gives for `indices`, in order, read by threads.
+) -> Iterator[InOrder[Item]]:
+    """What `items` gives for `indices`, in order, read by threads until the context ends.
 
     For use inside ComfyUI: a node pack is imported under its path, which spawned processes cannot
     import. Decoding and resizing release the interpreter's lock.
@@ -139,19 +142,20 @@ def read_in_threads(
     """
     threads = HelperThreads(workers, "scp-read")
     try:
-        yield from in_order(threads, items.__getitem__, indices, ahead, look)
+        yield InOrder(threads, items.__getitem__, indices, ahead, look)
     finally:
         # Runs on errors and on cancel as well: nothing goes on reading for a build that has ended.
         threads.end(_LAST_READ)
 
 
+@contextmanager
 def read_in_processes(
     items: GridItems,
     indices: Sequence[int],
     workers: int,
     ahead: int,
     look: Callable[[], None] = lambda: None,
-) -> Iterator[Item]:
+) -> Iterator[InOrder[Item]]:
     """As `read_in_threads`, by processes; PriorError if one of them is killed.
 
     Each is asked for one item after another by a thread of its own, over a pipe. Nothing lies in
@@ -176,7 +180,7 @@ def read_in_processes(
 
         threads = HelperThreads(workers, "scp-read")
         try:
-            yield from in_order(threads, read, indices, ahead, look)
+            yield InOrder(threads, read, indices, ahead, look)
         finally:
             for reader in readers:
                 reader.kill()
@@ -186,10 +190,8 @@ def read_in_processes(
             reader.close()
 
 
-def stack_batch(
-    batch: Sequence[tuple[Tensor, Tensor, LabelTally]],
-) -> tuple[Tensor, Tensor, LabelTally]:
-    """Images float32 [N, H, W, 3] in 0..1, labels [N, h, w] and tally of items of one size."""
+def stack_batch(batch: Sequence[tuple[Tensor, Tensor, LabelTally]]) -> Stacked:
+    """Items of one size as one batch."""
     images = [image for image, _, _ in batch]
     if len({image.dtype for image in images}) > 1:
         # Stacked with floats, 255 would stay 255.

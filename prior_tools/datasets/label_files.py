@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ..errors import PriorError
-from ..helper_threads import HelperThreads, in_order
+from ..helper_threads import HelperThreads, InOrder
 from ..labels.reading import (
     BOTH,
     COLORS,
@@ -125,7 +125,7 @@ def survey(
             return error
 
     def read_all(files: Sequence[tuple[str, Path]]) -> Iterator[LabelReading | PriorError]:
-        for reading in in_order(threads, read, files, 2 * workers, look):
+        for reading in InOrder(threads, read, files, 2 * workers, look):
             # While files are read faster than they are waited for, nobody has looked.
             look()
             yield reading

@@ -1,20 +1,26 @@
-"""Laws of the benchmark: a fair baseline, honest verdicts, a complete report. Nothing is timed."""
+"""Laws of the benchmark: a fair baseline, honest verdicts, a complete report. No time is judged."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from bench import run
+from bench import device_laws, gpu, run
+from bench.device_build import WAYS, DeviceEncoder
 from bench.figure import Figure
 from bench.one import MeasurementFailed
 from bench.ours import CountingEncoder, build
 from bench.published import build_as_published, classes_of, encodes_by_definition
 from bench.synthetic import CITYSCAPES, coverage, synthetic_prior
 from demo.scenes import write_dataset
-from prior_tools import BuildOptions
+from prior_tools import BuildOptions, PriorAccumulator
 from prior_tools.building.build import collect_moments
 from prior_tools.datasets.layouts import find_dataset
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +108,68 @@ def test_the_report_names_every_measurement_also_those_that_failed_or_were_not_a
     assert "speed-up: 9 x (at least 8 x, holds)" in said and "growth: not measured" in said
 
     assert run.main(["--quick", "--out", str(out), "--only", "encodes"]) == 0
+
+
+def test_the_measurements_for_gpus_run_on_the_cpu_at_a_small_size(tmp_path, capsys):
+    out = tmp_path / "new" / "gpu.json"
+    assert gpu.main(["--rehearse", "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["card"] == "cpu, a rehearsal" and not report["left_out"]
+    assert [(row["batch"], row["readers"], row["way"]) for row in report["rows"][:-1]] == [
+        (2, 1, "host"),
+        (2, 2, "host"),
+        (4, 1, "host"),
+        (4, 2, "host"),
+    ]
+    assert report["rows"][-1]["way"] == "pinned"
+    for row in report["rows"]:
+        assert row["images"] == 4 and len(row["memory_s"]) == 1 + len(row["build_s"]) == 2
+        assert 0 < row["start_s"][0] < row["build_s"][0] and 0 < row["encoding"] < 1
+        assert row["ratio_after_start"] < row["ratio"]
+    assert {stage["where"] for stage in report["stages"]} == {"readers", "loop", "device", "beside"}
+    assert all(law["difference"] == 0 for law in report["laws"])
+    said = capsys.readouterr().out
+    assert all(law["says"] in said for law in report["laws"]) and "left out" not in said
+
+
+def test_what_runs_on_gpus_needs_what_the_method_needs_and_no_more():
+    """No ComfyUI, nor the tools of development: there only little can be carried along."""
+    others = ("comfy", "dev", "tqdm", "requests", "transformers", "torchvision", "psutil", "scipy")
+    code = f"import sys; sys.modules.update(dict.fromkeys({others})); import bench.gpu"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def test_a_law_that_a_device_breaks_is_told_and_the_others_are_tried(monkeypatch):
+    def fails(device):
+        raise RuntimeError("no such kernel\nmore")
+
+    laws = (
+        ("differs", 0.1, lambda device: 0.2),
+        ("is no number", 0.1, lambda device: float("nan")),
+        ("cannot run", 0.1, fails),
+        ("is close", 0.1, lambda device: 0.05),
+    )
+    monkeypatch.setattr(device_laws, "_LAWS", laws)
+    found = device_laws.check_laws("cpu")
+    assert [law.holds for law in found] == [False, False, False, True]
+    assert found[2].error == "no such kernel"
+
+
+def test_the_laws_for_devices_tell_moments_that_differ(monkeypatch):
+    """On the CPU all differences are 0; this one comes from a method that is wrong once."""
+    update, calls = PriorAccumulator.update, []
+
+    def wrong_once(state, latents, labels):
+        calls.append(1)
+        update(state, latents + (0.5 if len(calls) == 1 else 0), labels)
+
+    monkeypatch.setattr(PriorAccumulator, "update", wrong_once)
+    law = device_laws.check_laws("cpu")[0]
+    assert law.difference > 0.1 and not law.holds
+
+
+def test_both_ways_to_hand_a_batch_over_give_the_same_pixels():
+    images = torch.rand(2, 16, 24, 3, generator=torch.Generator().manual_seed(0))
+    host, pinned = (DeviceEncoder(torch.nn.Identity(), "cpu", torch.float32, way) for way in WAYS)
+    assert torch.equal(host.handed_over(images), pinned.handed_over(images))
+    assert host(images).shape == (2, 3, 16, 24) and host.seconds > 0

@@ -35,11 +35,13 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.accumulator import state_bytes
+from prior_tools.building import build
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
+from prior_tools.helper_threads import InOrder
 from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.tally import LabelTally
 from prior_tools.vae_fingerprint import fingerprint_weights
@@ -119,6 +121,78 @@ def test_each_image_is_encoded_once_in_full_batches_in_order(tmp_path):
         torch.cat(seen), torch.stack([as_floats(dataset[i].image) for i in range(7)])
     )
     assert done == [(0, 7), (3, 7), (6, 7), (7, 7)]
+
+
+def test_a_batch_is_accumulated_while_the_next_is_encoded(tmp_path, monkeypatch):
+    """Each waits here for the other, so the build ends only if they run side by side."""
+    encoding, added, calls = threading.Event(), threading.Event(), []
+    update = PriorAccumulator.update
+
+    def waiting_update(state, *arguments):
+        if state.num_images == 0:
+            assert encoding.wait(20)
+        update(state, *arguments)
+        added.set()
+
+    def waiting_encode(images):
+        calls.append(len(images))
+        if len(calls) == 2:
+            encoding.set()
+            assert added.wait(20)
+        return encode(images)
+
+    monkeypatch.setattr(PriorAccumulator, "update", waiting_update)
+    dataset = dataset_of(write_pairs(tmp_path, count=7))
+    assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=3)).num_images == 7
+
+
+def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatch):
+    """If it has been read by then, as it has here; the encoder waits for it."""
+    stacked, calls = threading.Semaphore(0), []
+    stack, ready = build.stack_batch, InOrder.ready
+
+    def told_stack(items):
+        result = stack(items)
+        stacked.release()
+        return result
+
+    def ready_soon(items, count):
+        end = time.monotonic() + 20
+        while not ready(items, count) and time.monotonic() < end:
+            time.sleep(0.01)
+        return ready(items, count)
+
+    def waiting_encode(images):
+        calls.append(len(images))
+        # Its own, and the next one.
+        assert all(stacked.acquire(timeout=20) for _ in range({1: 2, 2: 1, 3: 0}[len(calls)]))
+        return encode(images)
+
+    monkeypatch.setattr(InOrder, "ready", ready_soon)
+    monkeypatch.setattr(build, "stack_batch", told_stack)
+    dataset = dataset_of(write_pairs(tmp_path, count=6))
+    assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=2)).num_images == 6
+
+
+@pytest.mark.parametrize("every", [0.0, 1e9])
+def test_a_checkpoint_never_counts_a_batch_that_is_still_being_accumulated(tmp_path, every):
+    """However often one is saved; the last is saved where reading stops."""
+    folder = write_pairs(tmp_path, 7)
+    (folder / "images" / "005.png").write_bytes(b"no picture")
+    checkpoint = Checkpoint(tmp_path / "p.checkpoint", {}, every=every)
+    seen, save = [], checkpoint.save
+
+    def saved(progress):
+        seen.append((progress.next_batch, progress.state.num_images if progress.state else 0))
+        save(progress)
+
+    checkpoint.save = saved
+    with pytest.raises(PriorError, match="005"):
+        collect_moments(
+            dataset_of(folder), encode, BuildOptions(batch_size=1), checkpoint=checkpoint
+        )
+    assert all(batches == images for batches, images in seen)
+    assert [batches for batches, _ in seen] == ([*range(5), 5] if every == 0 else [5])
 
 
 def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
