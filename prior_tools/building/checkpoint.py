@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Checkpoint:
         vae: of the VAE that encodes, which has to be the same, too. May come until `load`; None
             where nothing else than this build's own encoder is meant.
         every: seconds between two saves.
+        used: given a number of batches, what changes when a file of these does. Files that are
+            still to come may be mended.
     """
 
     def __init__(
@@ -62,18 +64,21 @@ class Checkpoint:
         identity: Mapping[str, str],
         vae: VaeFingerprint | None = None,
         every: float = 60.0,
+        used: Callable[[int], str] = lambda _batches: "",
     ) -> None:
         self.path = Path(path)
         self.identity = dict(identity)
         self.vae = vae
         self.every = every
+        self.used = used
         self._saved_at = time.monotonic()
 
     def check(self) -> None:
         """Raise PriorError as `load` would, for as much of the identity as is known so far."""
         if self.path.exists():
-            identity, vae, _ = self._read()
+            identity, vae, progress, used = self._read()
             self._check(identity, self.identity.keys(), vae if self.vae else None)
+            self._check_used(progress, used)
 
     def load(self) -> Progress:
         """Where to go on; from the beginning if there is no file.
@@ -82,20 +87,22 @@ class Checkpoint:
         """
         if not self.path.exists():
             return Progress()
-        identity, vae, progress = self._read()
+        identity, vae, progress, used = self._read()
         self._check(identity, identity.keys() | self.identity.keys(), vae)
+        self._check_used(progress, used)
         return progress
 
-    def _read(self) -> tuple[dict[str, str], VaeFingerprint | None, Progress]:
-        """(identity, vae, progress) as the file has them."""
+    def _read(self) -> tuple[dict[str, str], VaeFingerprint | None, Progress, str]:
+        """(identity, vae, progress, state of the files that were used) as the file has them."""
         try:
             written, tensors = read_tensors(self.path, HEADER_KEY, _MAX_HEADER)
             if written is None:
                 raise ValueError("it is not a checkpoint")
-            header = table(parsed(written), ("identity", "vae", "progress"), "the header")
+            header = table(parsed(written), ("identity", "vae", "used", "progress"), "the header")
             identity = table(header["identity"], header["identity"], "identity")
             vae = None if header["vae"] is None else VaeFingerprint.from_json(header["vae"])
-            return identity, vae, _progress(header["progress"], tensors)
+            used = text(header["used"], "used")
+            return identity, vae, _progress(header["progress"], tensors), used
         except ValueError as error:
             raise PriorError(
                 f"{self.path.name} cannot be read ({error}); remove it to begin anew"
@@ -119,12 +126,20 @@ class Checkpoint:
                 "same dataset and options to resume, or remove the file to begin anew"
             )
 
+    def _check_used(self, progress: Progress, used: str) -> None:
+        if self.used(progress.next_batch) != used:
+            raise PriorError(
+                f"{self.path.name} is of a build that differs: files that it has used are of other "
+                "sizes or dates. Put them back to resume, or remove the file to begin anew"
+            )
+
     def save(self, progress: Progress) -> None:
         """Write `progress` in one step."""
         tensors = progress.state.to_state() if progress.state else {}
         header = {
             "identity": self.identity,
             "vae": None if self.vae is None else self.vae.to_json(),
+            "used": self.used(progress.next_batch),
             "progress": {
                 "next_batch": progress.next_batch,
                 "skipped": progress.skipped,

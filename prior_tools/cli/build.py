@@ -143,6 +143,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         _checkpoint_path(args.out, ranks),
         _identity(args, layout, ranks),
         every=args.checkpoint_every,
+        used=_UsedFiles(dataset, args.batch_size, ranks),
     )
     checkpoint.check()
     with _stopped_by_signal() as cancelled:
@@ -157,6 +158,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         except BuildCancelled as error:
             print(error, file=sys.stderr)
             return CANCELLED
+    checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
     if ranks.rank == 0 and found.files < len(dataset):
         _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
     device = choose_device(args.device, ranks, *seen_by_torch())
@@ -243,12 +245,10 @@ def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
 
 def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
     """All that the moments depend on beside the VAE, for the checkpoint."""
-    files, names = hashlib.sha256(), hashlib.sha256()
+    names = hashlib.sha256()
     for pair in layout.pairs:
         # Names on Linux are bytes, which need not be text.
         names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
-        for path in (pair.image, pair.label):
-            files.update(f"{_state(path)}\n".encode())
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -258,13 +258,34 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         "id map": _digest(layout.id_map),
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
-        "sizes or dates of the files": files.hexdigest()[:12],
         "number of ranks": str(ranks.size),
     }
 
 
 def _digest(data: object) -> str:
     return hashlib.sha256(repr(data).encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+class _UsedFiles:
+    """What changes when a file of the first so many batches of a rank does."""
+
+    def __init__(self, dataset: PairDataset, batch_size: int, ranks: Ranks) -> None:
+        self._pairs = dataset.pairs
+        self._batch_size, self._ranks = batch_size, ranks
+        self._begin()
+
+    def _begin(self) -> None:
+        self._batches, self._digest = 0, hashlib.sha256()
+
+    def __call__(self, batches: int) -> str:
+        if batches < self._batches:
+            self._begin()
+        for batch in range(self._batches, batches):
+            start = (batch * self._ranks.size + self._ranks.rank) * self._batch_size
+            for pair in self._pairs[start : start + self._batch_size]:
+                self._digest.update(f"{_state(pair.image)} {_state(pair.label)}\n".encode())
+        self._batches = batches
+        return self._digest.hexdigest()[:12]
 
 
 def _state(path: Path) -> str:

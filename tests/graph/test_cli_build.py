@@ -188,9 +188,25 @@ def test_a_changed_option_or_dataset_is_refused_by_name(command, tmp_path, scene
         (root / "images" / "scene_00004.png").read_bytes()
     )
     says = run(command(out, root=root), 2).stderr
-    assert "sizes or dates of the files was" in says
+    assert "files that it has used are of other sizes or dates" in says
     assert "remove the file to begin anew" in says
     assert checkpoint.read_bytes() == kept
+
+
+def test_a_wrong_file_found_late_is_mended_and_the_build_goes_on(
+    command, tmp_path, scenes, uninterrupted
+):
+    root, out = tmp_path / "copy", tmp_path / "p.safetensors"
+    shutil.copytree(scenes, root)
+    late = root / "images" / f"scene_{COUNT - 20:05}.png"
+    whole = late.read_bytes()
+    late.write_bytes(whole[: len(whole) // 2])
+    again = command(out, root=root)
+    assert f"image {late.name} cannot be read" in run(again, 2).stderr
+    assert batches_done(out.with_name(out.name + ".checkpoint")) == (COUNT - 20) // BATCH
+    late.write_bytes(whole)
+    run(again)
+    assert out.read_bytes() == uninterrupted.read_bytes()
 
 
 def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uninterrupted):

@@ -485,7 +485,7 @@ def damaged(change) -> bytes:
     state.update(torch.ones(1, 2, 2, 3), torch.zeros(1, 2, 3, dtype=torch.int64))
     tensors = state.to_state()
     progress = {"next_batch": 1, "skipped": [], "tally": LabelTally(1, 6, 1).to_json()}
-    header = {"identity": {"size": "8x8"}, "vae": None, "progress": progress}
+    header = {"identity": {"size": "8x8"}, "vae": None, "used": "", "progress": progress}
     change(header, tensors)
     return tensors_to_bytes(tensors, {HEADER_KEY: json.dumps(header)})
 
@@ -495,6 +495,7 @@ def damaged(change) -> bytes:
     [
         lambda header, tensors: header.pop("progress"),
         lambda header, tensors: header.update(identity=[]),
+        lambda header, tensors: header.update(used=None),
         lambda header, tensors: header["progress"].update(next_batch=-1),
         lambda header, tensors: header["progress"].update(next_batch=None),
         lambda header, tensors: header["progress"].update(tally=None),
