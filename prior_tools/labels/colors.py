@@ -237,7 +237,9 @@ def _nearest(codes: Tensor, palette: Palette) -> tuple[Tensor, Tensor]:
 
 def _checked(image: Tensor | np.ndarray) -> Tensor:
     """[..., H, W, 3+] as a tensor [..., H, W, 3] on the CPU."""
-    image = torch.as_tensor(image).detach().to("cpu")
+    # A copy of what others own for themselves alone, such as a picture's pixels.
+    owned = isinstance(image, Tensor) or image.flags.writeable
+    image = torch.as_tensor(image if owned else np.array(image)).detach().to("cpu")
     if image.ndim < 3 or image.shape[-1] < 3:
         raise PriorError(
             f"a label image has shape {tuple(image.shape)}; expected [H, W, 3] or [N, H, W, 3]"
