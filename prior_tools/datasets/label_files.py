@@ -101,8 +101,9 @@ def survey(
     Args:
         files: (what to call it, path) of each.
         rules: how they are read.
-        most: so many of them, evenly spread, are read. Where one of these is grey and could be ids
-            as well as colors, the others are looked into until one holds colors.
+        most: so many of them, evenly spread, are read. Where these do not tell what a grey file
+            means that could be ids as well as colors, and such may come, the others are looked into
+            until one holds colors.
         workers: threads that read.
         look: called after each file; what it raises ends the survey.
         skip_errors: whether files that cannot be used are passed over; they are the caller's to
@@ -135,15 +136,18 @@ def survey(
         for reading in read_all(chosen):
             if isinstance(reading, LabelReading):
                 kinds.add(reading.kind)
+                of_one_channel.append(reading.kind == IDS and not reading.tally.notes)
                 tally += reading.tally
             elif not skip_errors:
                 raise PriorError(f"{str(reading).rstrip('.')}{hint}")
         return tally
 
     kinds: set[str] = set()
+    of_one_channel: list[bool] = []
+    ids_alone = rules.palette.is_grey or rules.id_map is not None
     try:
         tally = tallied()
-        if BOTH in kinds:
+        if not (ids_alone or COLORS in kinds or all(of_one_channel)):
             for reading in read_all(others):
                 if COLORS in kinds:
                     break

@@ -189,6 +189,18 @@ def test_the_one_colored_file_is_found_beyond_those_that_are_surveyed(tmp_path):
     assert survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
     found = write(tmp_path / "colors", files | {"07": COLORED})
     assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
+    # None of the surveyed can be both, but one of the others.
+    files = {f"{i:02}": IDS_ONLY for i in range(15)} | {"01": BLACK}
+    found = write(tmp_path / "one", files)
+    assert survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
+    found = write(tmp_path / "late", files | {"07": COLORED})
+    assert not survey(found, rules_of("camvid"), most=3)[0].grey_is_ids
+
+
+def test_files_of_one_channel_settle_what_they_are_without_all_being_read(tmp_path):
+    found = write(tmp_path / "maps", {f"{i:02}": np.full((2, 2), 3) for i in range(15)})
+    (tmp_path / "maps" / "07.png").write_bytes(b"no picture")
+    assert survey(found, rules_of("camvid"), most=3)[1].files == 3
 
 
 @pytest.mark.parametrize("colors", [[(0, 0, 0)], [(0, 0, 0), (128, 0, 0)]])
