@@ -28,3 +28,13 @@ def read_text(path: Path, what: str) -> str:
             f"{what} {path.name} is not text in UTF-8 (byte 0x{data[error.start]:02x} in line "
             f"{line}); if an editor wrote it in another encoding, such as Latin-1, save it as UTF-8"
         ) from error
+
+
+def named_file(text: str) -> Path | None:
+    """The file that a text on the command line names; None where it names none."""
+    path = Path(text)
+    try:
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        # Entries with a slip of the pen may be longer than any file's name.
+        return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..errors import PriorError
 from ..labels.palette_files import read_palette_file
 from ..labels.palettes import PALETTES, Palette
+from ..text_file import named_file
 from .output import warn
 
 
@@ -28,12 +28,8 @@ def read_palette(given: str, option: str = "--palette") -> Palette:
     """
     if given in PALETTES:
         return PALETTES[given]
-    path = Path(given)
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):
-        there = False
-    if not there:
+    path = named_file(given)
+    if path is None:
         raise PriorError(
             f"{option} is {given[:80]!r}; expected a palette file or one of {', '.join(PALETTES)}"
         )

@@ -11,13 +11,11 @@ import numpy as np
 from PIL import Image
 
 from ..errors import PriorError, listing
+from ..labels.color_tables import color_table, is_made_visible, is_made_visible_by_greys
 from ..labels.ids import MAX_CLASS_ID
 from ..labels.palette_colors import Color
 from ..labels.palettes import PALETTES
 from ..labels.reading import (
-    color_table,
-    is_made_visible,
-    is_made_visible_by_greys,
     is_of_one_channel,
 )
 from .picture_files import is_lossy, open_picture, upright

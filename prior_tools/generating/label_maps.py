@@ -20,9 +20,9 @@ from ..datasets.label_files import read_label_file, survey
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import is_lossy, open_picture, opened_head, upright, upright_size
 from ..errors import PriorError
+from ..labels.color_tables import is_made_visible
 from ..labels.reading import (
     LabelRules,
-    is_made_visible,
     is_of_one_channel,
     lossy_ids,
     values_of,

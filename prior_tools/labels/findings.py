@@ -94,7 +94,7 @@ def _ignored(tally: LabelTally, ignored: Collection[int], option: str) -> tuple[
         f"{share:.1%} of the label pixels are of ids that are ignored "
         f"({listing([str(i) for i, _ in out], 5)}); classes that count are "
         f"{listing([str(i) for i in sorted(kept)], 5) or 'none'}. If an ignored id is a class, "
-        f"name those to ignore in {option}, or none",
+        f"change which are ignored by {option}",
     )
 
 

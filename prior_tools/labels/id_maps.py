@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 
 from ..errors import PriorError
 from ..json_values import parsed
-from ..text_file import read_text
+from ..text_file import named_file, read_text
 from .ids import id_map_of, is_id_map, parse_id_map
 from .tables import CITYSCAPES_EVALUATED
 
@@ -64,13 +63,8 @@ def get_id_map(text: str, what: str = "--id-map") -> dict[int, int]:
         return dict(ID_MAPS[text.strip()])
     if is_id_map(text):
         return parse_id_map(text, what)
-    path = Path(text)
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):
-        # Entries with a slip of the pen may be longer than any file's name.
-        there = False
-    if not there:
+    path = named_file(text)
+    if path is None:
         raise PriorError(
             f"{what} is {text[:80]!r}; expected entries OLD=NEW such as 0=1,182-255=-1, a file of "
             f"them, or one of {', '.join(ID_MAPS)}"
