@@ -3,6 +3,7 @@
 import io
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,3 +253,8 @@ def test_json_files_of_any_size_take_little_memory(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert path.stat().st_size > 2_000_000 > 2 * peak
+
+
+def test_the_docs_list_every_layout():
+    text = (Path(__file__).parents[2] / "docs/command_line.md").read_text(encoding="utf-8")
+    assert [name for name in LAYOUTS if f"\n| `{name}` |" not in text] == []
