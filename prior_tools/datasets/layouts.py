@@ -21,11 +21,11 @@ from .folder_contents import check_root, holds
 from .layout import Found, Layout
 from .pair_lists import find_listed
 from .pairs import Check, files_by_name, find_pairs, paired
-from .pascal_voc import find_voc, voc_splits
+from .pascal_voc import find_voc, voc_folders
 from .trees import TREES, Sides
 from .two_folders import Places, find_two_folders
 
-_VOC = "pascal-voc"
+_VOC = "voc"
 _PAIRS = "pairs"
 
 LAYOUTS = (*TREES, _VOC, MASKS, _PAIRS)
@@ -102,16 +102,10 @@ def find_dataset(
     return found.layout(layout, used, own)
 
 
-def splits_of(layout: str, root: Path) -> list[str]:
-    """The splits of a dataset with folders of its own that are complete in a folder."""
-    if layout == _VOC:
-        return voc_splits(root)
-    return TREES[layout].present(root) if layout in TREES else []
-
-
 def recognised(root: Path) -> list[str]:
     """The layouts of which at least a split is complete in a folder."""
-    return [layout for layout in LAYOUTS if splits_of(layout, root)]
+    found = [layout for layout, tree in TREES.items() if tree.present(root)]
+    return [*found, _VOC] if voc_folders(root) else found
 
 
 def layout_of_folders(

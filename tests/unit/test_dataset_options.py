@@ -221,7 +221,7 @@ def test_a_build_does_not_go_on_with_other_classes_of_segments(tmp_path):
         ("cityscapes", "cityscapes"),
         ("kitti", "cityscapes_label_ids"),
         ("ade20k", "ade20k_base7"),
-        ("pascal-voc", "pascal_voc"),
+        ("voc", "pascal_voc"),
         ("bdd100k", "cityscapes"),
         ("mapillary-vistas", "mapillary_vistas"),
     ],
@@ -237,10 +237,10 @@ def test_a_dataset_is_recognised_by_its_folders_and_its_classes(tmp_path, layout
 def test_what_is_no_dataset_or_two_is_said(tmp_path):
     with pytest.raises(PriorError, match="is empty: no dataset that is known by its folders"):
         recognise_dataset(tmp_path, "train", PALETTES["ade20k"])
-    WRITERS["pascal-voc"](tmp_path)
+    WRITERS["voc"](tmp_path)
     write_cityscapes(tmp_path)
-    assert recognise_dataset(tmp_path, "val", PALETTES["pascal_voc"]).name == "pascal-voc"
-    with pytest.raises(PriorError, match=r"holds cityscapes, .*holds pascal-voc, "):
+    assert recognise_dataset(tmp_path, "val", PALETTES["pascal_voc"]).name == "voc"
+    with pytest.raises(PriorError, match=r"holds cityscapes, .*holds voc, "):
         recognise_dataset(tmp_path, "train", PALETTES["ade20k"])
 
 

@@ -42,7 +42,7 @@ from dev.dataset_trees import (
     write_voc,
 )
 from prior_tools import PALETTES, BuildOptions, Palette, PriorError, build_prior, json_stream
-from prior_tools.datasets.layouts import LAYOUTS, find_dataset
+from prior_tools.datasets.layouts import LAYOUTS, find_dataset, recognised
 from prior_tools.datasets.pairs import (
     IMAGE_SUFFIXES,
     Unpaired,
@@ -56,7 +56,7 @@ from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 SIZE = (48, 32)
 
 # Layouts of which all splits lie in one folder, or that have one split.
-ONE_FOLDER = ("kitti", "pascal-voc")
+ONE_FOLDER = ("kitti", "voc")
 
 
 def encode(images: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ def test_a_prior_is_built_over_every_layout(tmp_path, layout):
         ("mapillary-vistas-v2", VISTAS_2_IDS, "config_v2.0", (123,), "ids"),
         ("bdd100k", BDD_IDS, "bdd100k", (255,), "ids"),
         ("kitti", TRAIN_IDS, "cityscapes", (255,), "labelIds"),
-        ("pascal-voc", VOC_IDS, "pascal_voc", (255,), "ids"),
+        ("voc", VOC_IDS, "pascal_voc", (255,), "ids"),
         ("masks", MASK_IDS, "yard", (), "masks"),
     ],
 )
@@ -221,20 +221,43 @@ def test_kitti_has_one_labelled_split(tmp_path):
 
 def test_voc_reads_what_a_list_names(tmp_path):
     root = write_voc(tmp_path)
-    assert len(find_tree("pascal-voc", root, "trainval").pairs) == 6
-    assert find_tree("pascal-voc", root, "val").pairs[0].name == "2007_000033"
+    assert len(find_tree("voc", root, "trainval").pairs) == 6
+    assert find_tree("voc", root, "val").pairs[0].name == "2007_000033"
     (root / "SegmentationClass/2007_000032.png").unlink()
     with (root / "ImageSets/Segmentation/train.txt").open("a") as file:
         file.write("2007_999999\n")
-    found = find_tree("pascal-voc", root)
+    found = find_tree("voc", root)
     assert found.unpaired == Unpaired(("2007_000032",), ("2007_999999",))
     with pytest.raises(PriorError, match=r"no list .*dev\.txt; there is train, trainval, val"):
-        find_tree("pascal-voc", root, "dev")
+        find_tree("voc", root, "dev")
     # The larger set of labels, in grey.
     (root / "ImageSets/Segmentation/train_aug.txt").write_text("2007_000063\n")
     save(root / "SegmentationClassAug/2007_000063.png", np.full((20, 20), 9, np.uint8))
-    found = find_tree("pascal-voc", root, "train_aug")
+    found = find_tree("voc", root, "train_aug")
     assert found.pairs[0].label.parent.name == "SegmentationClassAug"
+
+
+def test_the_folder_above_a_year_of_voc_will_do_unless_it_holds_several(tmp_path):
+    write_voc(tmp_path / "VOCdevkit/VOC2012")
+    for root in (tmp_path, tmp_path / "VOCdevkit"):
+        assert len(find_tree("voc", root).pairs) == 3 and recognised(root) == ["voc"]
+    write_voc(tmp_path / "VOCdevkit/VOC2007")
+    with pytest.raises(PriorError, match="holds VOCdevkit/VOC2007, VOCdevkit/VOC2012; give one"):
+        find_tree("voc", tmp_path)
+
+
+def test_pairs_are_read_by_the_palette_that_lies_beside_them(tmp_path):
+    root = write_two_folders(tmp_path)
+    rows = [{"id": i, "name": f"class {i}"} for i in (0, 1, 2, 3, 4, 5)]
+    classes = [*rows, {"id": 255, "name": "none", "ignored": True}]
+    (root / "palette.json").write_text(json.dumps({"name": "yard", "classes": classes}))
+    found = find_tree("pairs", root)
+    assert (found.palette.name, found.ignore_ids) == ("yard", (255,))
+    assert found.dataset(SIZE)[1].labels.unique().tolist() == [0, 1, 2, 4, 255]
+    (root / "list.txt").write_text("images/train/0.jpg labels/train/0.png")
+    listed = find_dataset("pairs", root, "", pair_list=root / "list.txt")
+    assert listed.palette.name == "yard"
+    assert find_dataset("pairs", root, "train", palette="camvid").palette.name == "camvid"
 
 
 @pytest.mark.parametrize("labels", ["SegmentationClass", "SegmentationClassPNG"])
@@ -246,7 +269,7 @@ def test_what_labelme_writes_has_its_own_classes_and_no_lists(tmp_path, labels):
     (tmp_path / "SegmentationClass/a.npy").write_bytes(b"")
     save(tmp_path / "SegmentationClassVisualization/a.jpg", photo(20, 20))
     (tmp_path / "class_names.txt").write_text("_background_\nroof\ntree")
-    found = find_tree("pascal-voc", tmp_path)
+    found = find_tree("voc", tmp_path)
     assert found.split == "" and found.palette.names == {0: "_background_", 1: "roof", 2: "tree"}
     assert np.array_equal(found.dataset(SIZE)[0].labels.numpy(), ids)
     assert found.ignore_ids == (255,)
@@ -391,7 +414,7 @@ def test_who_must_stay_inside_folders_is_asked_before_anything_is_read(tmp_path)
         for pair in found.pairs:
             for path in (pair.image, pair.label):
                 assert any(str(folder) in asked for folder in path.parents)
-        told = {"coco-panoptic": "panoptic_train2017.json", "pascal-voc": "train.txt"}
+        told = {"coco-panoptic": "panoptic_train2017.json", "voc": "train.txt"}
         told["mapillary-vistas-v2"] = "config_v2.0.json"
         if layout in told:
             assert any(path.endswith(told[layout]) for path in asked)
