@@ -12,7 +12,7 @@ from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
-from .label_images import PRIORS_OWN, label_palette, labels_for
+from .label_images import PRIORS_OWN, labels_for
 from .palettes import palette_names, palette_state
 from .prior_note import KEY, prior_note
 from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
@@ -44,15 +44,16 @@ class JointPriorNoise(io.ComfyNode):
                 io.Image.Input(
                     "label_image",
                     tooltip="The label map as a color image: the same one that feeds the "
-                    "ControlNet. Its size is that of the image to be made.",
+                    "ControlNet. Its size is that of the image to be made. With a prior of images "
+                    "alone any image of that size will do.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(PRIOR_MODES),
                     default="joint",
-                    tooltip="joint: by class and place (the paper's best). spatial: by place. "
-                    "categorical: by class. mixture: of the last two. normal: an empty latent, "
-                    "the plain start to compare with.",
+                    tooltip="joint: by class and place (the paper's best). spatial: by place, the "
+                    "one for priors of images alone. categorical: by class. mixture: of the last "
+                    "two. normal: an empty latent, the plain start to compare with.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -169,8 +170,7 @@ class JointPriorNoise(io.ComfyNode):
             raise PriorError(
                 f"batch_noise is {batch_noise!r}; expected one of {', '.join(BATCH_NOISE)}"
             )
-        colors = label_palette(prior, palette)
-        labels, tally = labels_for(prior, label_image, colors)
+        labels, tally = labels_for(prior, label_image, palette)
         for kind, text in _warnings(prior, labels, tally, mode):
             notify(text, kind)
         labels = labels.repeat(batch_size, 1, 1)

@@ -36,6 +36,7 @@ from .accumulator import PriorAccumulator
 from .building.build import BuildCancelled, BuildOptions, build_prior
 from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
+from .datasets.images import ImageDataset, ImageFile, find_images
 from .datasets.layouts import LAYOUTS, Layout, find_dataset
 from .datasets.pairs import Pair, find_pairs
 from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments
@@ -57,6 +58,8 @@ __all__ = [
     "BuildCancelled",
     "BuildOptions",
     "Coverage",
+    "ImageDataset",
+    "ImageFile",
     "LabelledDataset",
     "LabelledImage",
     "Layout",
@@ -72,6 +75,7 @@ __all__ = [
     "decode_label_image",
     "draw_prior_sample",
     "find_dataset",
+    "find_images",
     "find_pairs",
     "fit_labels",
     "get_palette",

@@ -146,8 +146,9 @@ class PriorAccumulator:
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
 
-        Raises PriorError if no image was taken in, or more than a prior counts, and for metadata
-        that are none, or are told by the latents.
+        Raises PriorError if no image was taken in, or more than a prior counts, for metadata that
+        are none, or are told by the latents, and for classes where label_method None says that
+        there were no label maps.
 
         >>> PriorAccumulator.from_prior(prior).finalize(palette="camvid").metadata.palette
         Palette('camvid', 12 colors)
@@ -157,6 +158,11 @@ class PriorAccumulator:
             raise PriorError("no image was taken in, so there is no prior")
         if self.num_images > MAX_IMAGES:
             raise PriorError(f"{self.num_images} images are more than a prior's {MAX_IMAGES}")
+        if self.class_ids and metadata.get("label_method", "") is None:
+            raise PriorError(
+                f"label_method None says that there were no label maps, but {len(self.class_ids)} "
+                "classes were taken in; give labels of -1"
+            )
         order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
         class_ids = torch.tensor(self.class_ids, dtype=torch.int64)[order]
         joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]

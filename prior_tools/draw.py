@@ -15,6 +15,7 @@ from .memory import check_memory
 from .prior import Prior
 
 PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
+_WITHOUT_CLASSES = ("spatial", "normal")
 FALLBACKS = ("spatial", "categorical")
 
 
@@ -52,7 +53,8 @@ def draw_prior_sample(
     Args:
         prior: K classes, C channels.
         labels: class ids [N, h, w] on the grid of the wanted latent, -1 = unknown. Where that is
-            not the prior's grid, the prior's maps are interpolated to it (see `prior_moments`).
+            not the prior's grid, the prior's maps are interpolated to it (see `prior_moments`). Of
+            a prior of images alone their shape counts: torch.full((N, h, w), -1) will do.
         mode: "joint", "spatial", "categorical", "mixture" of the last two, or "normal": all zero,
             which samplers take as the plain N(0, 1) start.
         seed: of eps, 0 <= seed < 2**64. The stream is independent of the one that a sampler draws
@@ -102,6 +104,9 @@ def prior_moments(
     mean and second moment are brought to the new grid (see `resize_moments`). The memory taken
     beside the result is that of a few of its channels, whatever the number of classes.
 
+    Raises PriorError for other modes, labels that are no integers of this shape, and modes that
+    need classes where the prior is of images alone.
+
     >>> mean, std = prior_moments(prior, torch.full((1, 2, 4), 0))
     >>> mean[0, 0]  # the sky's above; of all classes below, where no sky was seen
     tensor([[0.7000, 0.7000, 0.7000, 0.7000],
@@ -109,6 +114,11 @@ def prior_moments(
     """
     if mode not in PRIOR_MODES:
         raise PriorError(f"mode is {mode!r}; expected one of {', '.join(PRIOR_MODES)}")
+    if not prior.labelled and mode not in _WITHOUT_CLASSES:
+        raise PriorError(
+            f"mode {mode} needs classes, and the prior was built from images alone, without label "
+            "maps; choose mode spatial, or a prior that was built with label maps"
+        )
     if fallback not in FALLBACKS:
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
     if not 0 <= mix <= 1:

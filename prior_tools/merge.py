@@ -16,9 +16,9 @@ def merge_priors(priors: Iterable[Prior]) -> Prior:
     """The prior of all images of `priors` together, in any order, to 1e-6.
 
     Classes are united. What some of the priors do not know, it takes from those that do: see
-    `taken_on_trust`. Raises PriorError where there is no prior, or where two of them contradict
-    each other in channels, grid, downscale factor, latent format, VAE, class names, palette,
-    ignore ids, or in how images and labels were resized.
+    `taken_on_trust`. Raises PriorError where there is no prior, where some are of images alone and
+    others are not, or where two of them contradict each other in channels, grid, downscale factor,
+    latent format, VAE, class names, palette, ignore ids, or in how images and labels were resized.
 
     >>> parts = [build_prior(dataset.subset([i]), encode) for i in range(2)]
     >>> merged = merge_priors(parts)
@@ -79,6 +79,13 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
             return theirs
         raise _differs(name.replace("_", " "), f"{ours} against {theirs}")
 
+    if (a.label_method is None) != (b.label_method is None):
+        # What a joint draw falls back to would be of other images than its classes.
+        raise PriorError(
+            "cannot merge priors: one was built with label maps, another from images alone, so "
+            "places and classes would be of different images. Build all of them with label maps, "
+            "or all from images alone"
+        )
     if a.vae and b.vae and not a.vae.fits(b.vae):
         raise _differs("VAE", a.vae.against(b.vae))
     for class_id in a.class_names.keys() & b.class_names.keys():

@@ -34,7 +34,8 @@ class PriorMetadata:
         palette: colors of the classes in label images; a name becomes the palette of that name.
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
-        label_method: how labels were brought to the grid, one of LABEL_METHODS.
+        label_method: how labels were brought to the grid, one of LABEL_METHODS; None where there
+            were none. A prior of images alone has no class names, palette or ignored ids.
 
     Raises PriorError for values of another type or range, names that are none of those, and another
     number of channels than the latent format has.
@@ -54,7 +55,7 @@ class PriorMetadata:
     palette: Palette | None = None
     ignore_ids: tuple[int, ...] = ()
     resize_policy: str = "stretch"
-    label_method: str = "majority"
+    label_method: str | None = "majority"
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -62,6 +63,8 @@ class PriorMetadata:
             ("resize_policy", RESIZE_POLICIES),
             ("label_method", LABEL_METHODS),
         ):
+            if name == "label_method" and self.label_method is None:
+                continue
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise PriorError(
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
@@ -88,6 +91,14 @@ class PriorMetadata:
             taken["palette"] = get_palette(self.palette)
         for name, value in taken.items():
             object.__setattr__(self, name, value)
+        of_classes = [
+            name for name in ("class_names", "palette", "ignore_ids") if getattr(self, name)
+        ]
+        if self.label_method is None and of_classes:
+            raise PriorError(
+                f"{listing(of_classes)} is given, but label_method None says that there were no "
+                "label maps; leave it out, or give the label_method"
+            )
         check_shape(self.latent_format, self.latent_channels, self.downscale_factor)
 
 
@@ -117,7 +128,8 @@ def check_told(names: Iterable[str], told_elsewhere: Mapping[str, str]) -> None:
 class Prior:
     """Moments of a dataset's VAE latents in raw VAE units; population deviations throughout.
 
-    K classes, C latent channels, grid (h, w). Tensors are on the CPU, floats are float32.
+    K classes, C latent channels, grid (h, w). Tensors are on the CPU, floats are float32. Of images
+    alone, without label maps, there are the spatial moments, and K is 0.
 
     Attributes:
         class_ids: int64 [K], ascending.
@@ -167,6 +179,15 @@ class Prior:
         3
         """
         return self.metadata.latent_channels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it was built with label maps; if not, its only draws are spatial.
+
+        >>> prior.labelled
+        True
+        """
+        return self.metadata.label_method is not None
 
     def rows_of(self, labels: Tensor) -> Tensor:
         """Row in the class tensors of every id in `labels` (any shape); -1 where it has none.

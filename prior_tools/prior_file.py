@@ -37,14 +37,10 @@ _MAX_HEADER = 4 * 2**20
 # memory they may not outweigh the file so many times: only files made to fill the memory do.
 _MAX_FILLED, _MAX_GROWTH = 2**29, 100
 
+# All that a prior of images alone stores.
+_SPATIAL = ("spatial_mean", "spatial_std")
 # Stored as they are.
-_DENSE = (
-    "spatial_mean",
-    "spatial_std",
-    "class_mean",
-    "class_std",
-    "class_image_count",
-)
+_DENSE = (*_SPATIAL, "class_mean", "class_std", "class_image_count")
 # Stored for occupied cells only.
 _SPARSE = ("joint_mean", "joint_std", "joint_count")
 
@@ -136,8 +132,12 @@ def _to_bytes(prior: Prior) -> bytes:
         "metadata": _metadata_to_json(prior.metadata),
     }
     written = json.dumps(header)
-    _check(tensors, parsed(written))
+    _check(tensors, _metadata_from_json(parsed(written)["metadata"]))
     _check_counts(own["joint_count"], own["class_image_count"], prior.num_images)
+    if not prior.labelled:
+        if classes:
+            raise ValueError(f"it is of images alone, but holds {classes} classes")
+        tensors = {name: tensors[name] for name in _SPATIAL}
     data = tensors_to_bytes(tensors, {HEADER_KEY: written})
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
@@ -145,9 +145,22 @@ def _to_bytes(prior: Prior) -> bytes:
     return data
 
 
-def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
-    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
-    metadata = _metadata_from_json(header["metadata"])
+def _without_classes(channels: int) -> dict[str, Tensor]:
+    """What the file of a prior of images alone leaves out: the tables of no class."""
+    return {
+        "class_ids": torch.zeros(0, dtype=torch.int64),
+        "occupied": torch.zeros(0, dtype=torch.uint8),
+        "class_image_count": torch.zeros(0, dtype=torch.int32),
+        "joint_count": torch.zeros(0, dtype=torch.int32),
+        **{
+            name: torch.zeros(0, channels)
+            for name in ("joint_mean", "joint_std", "class_mean", "class_std")
+        },
+    }
+
+
+def _check(tensors: dict[str, Tensor], metadata: PriorMetadata) -> np.ndarray:
+    """Which of all classes' cells are in the file; ValueError says what cannot be."""
     channels, (height, width) = metadata.latent_channels, metadata.grid
     table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
@@ -182,13 +195,17 @@ def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMet
     for name in (*_SPARSE, *_DENSE):
         _check_values(name, tensors[name])
     _check_class_ids(class_ids, metadata.ignore_ids)
-    return metadata, occupied
+    return occupied
 
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     """The prior; ValueError says what cannot be."""
     num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
-    metadata, occupied = _check(tensors, header)
+    metadata = _metadata_from_json(header["metadata"])
+    if metadata.label_method is None:
+        stored = table(tensors, _SPATIAL, "the file")
+        tensors = {**stored, **_without_classes(metadata.latent_channels)}
+    occupied = _check(tensors, metadata)
     class_ids = tensors["class_ids"]
     classes, (height, width) = len(class_ids), metadata.grid
 
@@ -293,5 +310,7 @@ def _metadata_from_json(value: object) -> PriorMetadata:
             for class_id in items(data["ignore_ids"], "ignore_ids")
         ),
         resize_policy=text(data["resize_policy"], "resize_policy"),
-        label_method=text(data["label_method"], "label_method"),
+        label_method=None
+        if data["label_method"] is None
+        else text(data["label_method"], "label_method"),
     )

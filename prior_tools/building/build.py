@@ -1,4 +1,4 @@
-"""From a labelled dataset and a VAE to its prior: every image is encoded exactly once."""
+"""From a dataset and a VAE to its prior: every image is encoded exactly once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class BuildOptions:
 
     Attributes:
         downscale_factor: pixels per latent cell; h = H // factor.
-        label_method: see `resize_labels`.
+        label_method: see `resize_labels`; without label maps it plays no part.
         batch_size: images that are encoded at once.
         on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
         workers: number of threads or processes that read; 0 is one thread.
@@ -113,7 +113,8 @@ def build_prior(
 
     Args:
         dataset: images of one size, uint8 or float in 0..1, with label maps of any size, such as
-            `PairDataset`; see `LabelledDataset` for one of your own.
+            `PairDataset`, or without, such as `ImageDataset`; see `LabelledDataset` for one of your
+            own.
         encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
             any device; called in this thread, once for each image, in batches of consecutive
             items.
@@ -123,7 +124,8 @@ def build_prior(
         cancelled: asked between batches and while reading is waited for; if it returns True,
             BuildCancelled is raised.
         skipped: called as skipped(name, reason) for each item left out.
-        tallied: called at the end with what the label maps hold, see `findings`.
+        tallied: called at the end with what the label maps hold, see `findings`; not for images
+            alone.
         metadata: fields of `PriorMetadata` beside those that latents, dataset and options tell,
             such as latent_format and dataset_name.
 
@@ -155,7 +157,7 @@ def build_prior(
     assert state is not None, "there is one rank, which has used something or raised"
     if palette := dataset.metadata.get("palette"):
         check_any_class(tally, get_palette(palette), dataset.ignored)
-    if tallied:
+    if tallied and dataset.labelled:
         tallied(tally)
     return finalize(state, dataset, options, **metadata)
 
@@ -174,7 +176,7 @@ def _metadata(
     told = {**dataset.metadata, **given}
     check_told(told, _TOLD)
     told["downscale_factor"] = options.downscale_factor
-    told["label_method"] = options.label_method
+    told["label_method"] = options.label_method if dataset.labelled else None
     known = LATENT_FORMATS.get(str(told.get("latent_format")))
     PriorMetadata(
         latent_channels=known.channels if known else 1,

@@ -25,6 +25,7 @@ from ..errors import PriorError, printable
 from ..helper_threads import HelperThreads, InOrder
 from ..labels.geometry import resize_labels
 from ..labels.tally import LabelTally
+from ..whole_numbers import two_sides
 
 # Seconds that the end of a build waits for reads under way. A read can hang for good, on a network
 # drive that has gone; it must not hold up those who cancelled.
@@ -54,6 +55,11 @@ class LabelledDataset(Protocol):
     """
 
     @property
+    def labelled(self) -> bool:
+        """Whether items have labels; if not, the prior is of images alone, and spatial."""
+        return True
+
+    @property
     def ignored(self) -> tuple[int, ...]:
         """Class ids that labels may hold and that class and joint moments leave out."""
         return ()
@@ -76,7 +82,7 @@ class LabelledDataset(Protocol):
 
 def check_dataset(dataset: LabelledDataset) -> None:
     """Raise PriorError if it lacks something that a LabelledDataset has."""
-    needed = ("__len__", "__getitem__", "ignored", "metadata", "name")
+    needed = ("__len__", "__getitem__", "labelled", "ignored", "metadata", "name")
     if lacking := [name for name in needed if not hasattr(dataset, name)]:
         raise PriorError(
             f"the dataset, {type(dataset).__name__}, lacks {', '.join(lacking)}; derive its class "
@@ -95,7 +101,7 @@ Stacked = tuple[Tensor, Tensor, LabelTally]
 
 @dataclass(frozen=True)
 class GridItems:
-    """Items of `dataset` with their labels brought to the latent grid."""
+    """Items of `dataset` with their labels brought to the latent grid, -1 where there are none."""
 
     dataset: LabelledDataset
     downscale_factor: int
@@ -117,6 +123,13 @@ class GridItems:
             raise PriorError(f"the item is a {type(item).__name__}; expected a LabelledImage")
         check_image(item.image)
         height, width = (side // self.downscale_factor for side in item.image.shape[:2])
+        if not self.dataset.labelled:
+            height, width = two_sides((height, width), "grid", "(h, w) in latent cells")
+            return item.image, torch.full((height, width), -1), LabelTally()
+        if item.labels is None:
+            raise PriorError(
+                "the item has no labels; expected class ids, or a dataset whose `labelled` is False"
+            )
         labels = resize_labels(item.labels, (height, width), self.label_method)
         tally = LabelTally.of_ids(item.labels) if item.tally is None else item.tally
         return item.image, labels, tally

@@ -26,6 +26,7 @@ from ..building.build import (
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
+from ..datasets.images import ImageDataset, find_images, label_folders_among
 from ..datasets.layouts import LAYOUTS, Layout, find_dataset
 from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
@@ -45,6 +46,9 @@ from .palettes import add_palette, read_palette
 
 CANCELLED = 130
 
+# Of --dataset: a folder of images alone, which is none of the layouts with label maps.
+IMAGES = "images"
+
 # Seconds after which a second Ctrl-C is meant as one.
 _PATIENCE = 1.0
 
@@ -59,11 +63,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "out among the processes.",
     )
     data = parser.add_argument_group("dataset")
-    data.add_argument("--dataset", choices=LAYOUTS, required=True, help="how it lies on disk")
+    data.add_argument(
+        "--dataset",
+        choices=(*LAYOUTS, IMAGES),
+        required=True,
+        help="how it lies on disk; images: a folder of images without label maps",
+    )
     data.add_argument(
         "--root", type=Path, metavar="DIR", help="its folder; for pairs the default is this folder"
     )
-    data.add_argument("--split", default="train", help="default: train")
+    data.add_argument("--split", help="default: train")
     data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
     data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
@@ -119,11 +128,11 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         raise PriorError(f"--limit is {args.limit}; expected a number of images, or 0 for all")
     if not args.checkpoint_every >= 0:
         raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
-    layout = _layout(args)
+    layout = None if args.dataset == IMAGES else _layout(args)
     if args.class_names:
         names = read_class_names(args.class_names, "--class-names")
     else:
-        names = dict(layout.palette.names)
+        names = dict(layout.palette.names) if layout else {}
     known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
         downscale_factor=known.downscale_factor if known else 1,
@@ -134,33 +143,29 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         processes=True,
     )
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
-    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
-    dataset = layout.dataset(args.size, args.resize).subset(subset)
-    images = {pair.name: pair.image for pair in dataset.pairs}
+    dataset: PairDataset | ImageDataset
+    dataset = layout.dataset(args.size, args.resize) if layout else _images(args)
+    identity = _identity(args, layout, dataset, ranks)
+    dataset = dataset.subset(choose_subset(len(dataset), args.limit, args.seed))
+    images = {dataset.name(i): dataset.files(i)[0] for i in range(len(dataset))}
     if ranks.rank == 0 and (linked := same_files(images, "images")):
         warn(linked)
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
-        _identity(args, layout, ranks),
+        identity,
         every=args.checkpoint_every,
         used=_UsedFiles(dataset, args.batch_size, ranks),
     )
     checkpoint.check()
-    with _stopped_by_signal() as cancelled:
-
-        def look() -> None:
-            if cancelled():
-                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
-
+    if isinstance(dataset, PairDataset):
         try:
-            skip_errors = args.on_error == "skip"
-            dataset, found = dataset.surveyed(max(1, args.workers), look, skip_errors)
+            dataset, found = _surveyed(dataset, args)
         except BuildCancelled as error:
             print(error, file=sys.stderr)
             return CANCELLED
-    checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
-    if ranks.rank == 0 and found.files < len(dataset):
-        _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
+        checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
+        if ranks.rank == 0 and found.files < len(dataset):
+            _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
@@ -199,19 +204,24 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         if state is None:
             raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
         tally = sum((LabelTally.from_json(json.loads(t)) for t in tallies), LabelTally())
-        check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
+        if layout:
+            check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
+            name = f"{layout.name} {layout.split}".strip()
+        else:
+            name = args.root.resolve().name
         prior = finalize(
             state,
             dataset,
             options,
             latent_format=latent_format,
             vae=vae.fingerprint,
-            dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
+            dataset_name=args.name or name,
             class_names=names,
         )
         save(prior, args)
         _summarize(prior, layout, skipped)
-        _say_labels(tally, dataset)
+        if isinstance(dataset, PairDataset):
+            _say_labels(tally, dataset)
     checkpoint.remove()
     return 0
 
@@ -222,9 +232,8 @@ def _layout(args: argparse.Namespace) -> Layout:
         if args.dataset != "pairs":
             raise PriorError(f"--root is missing; give the folder of the {args.dataset} dataset")
         root = Path.cwd()
-    layout = find_dataset(
-        args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
-    )
+    split = "train" if args.split is None else args.split
+    layout = find_dataset(args.dataset, root, split, images=args.images_dir, labels=args.labels_dir)
     if args.palette:
         layout = layout.with_palette(read_palette(args.palette))
     if args.id_map is not None:
@@ -232,6 +241,36 @@ def _layout(args: argparse.Namespace) -> Layout:
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
+
+
+def _images(args: argparse.Namespace) -> ImageDataset:
+    """A folder of images alone; PriorError for options of label maps."""
+    for name in (
+        *("split", "images_dir", "labels_dir"),
+        *("palette", "id_map", "class_names", "ignore_ids"),
+    ):
+        if getattr(args, name) is not None:
+            raise PriorError(
+                f"--{name.replace('_', '-')} is given, but --dataset {IMAGES} is a folder of "
+                "images without label maps, read whole; leave it out, or choose another --dataset"
+            )
+    if args.root is None:
+        raise PriorError("--root is missing; give the folder of images")
+    images = find_images(args.root)
+    if among := label_folders_among(images):
+        warn(among)
+    return ImageDataset(images, args.size, args.resize)
+
+
+def _surveyed(dataset: PairDataset, args: argparse.Namespace) -> tuple[PairDataset, LabelTally]:
+    """See `PairDataset.surveyed`; BuildCancelled by a signal."""
+    with _stopped_by_signal() as cancelled:
+
+        def look() -> None:
+            if cancelled():
+                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
+
+        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip")
 
 
 def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
@@ -243,22 +282,33 @@ def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
         )
 
 
-def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
+def _identity(
+    args: argparse.Namespace,
+    layout: Layout | None,
+    dataset: PairDataset | ImageDataset,
+    ranks: Ranks,
+) -> dict[str, str]:
     """All that the moments depend on beside the VAE, for the checkpoint."""
     names = hashlib.sha256()
-    for pair in layout.pairs:
+    for index in range(len(dataset)):
         # Names on Linux are bytes, which need not be text.
-        names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
+        names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
+        **({} if layout is None else _identity_of_labels(layout)),
+        "number of images": str(len(dataset)),
+        "names of the images": names.hexdigest()[:12],
+        "number of ranks": str(ranks.size),
+    }
+
+
+def _identity_of_labels(layout: Layout) -> dict[str, str]:
+    return {
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),
         "id map": _digest(layout.id_map),
-        "number of images": str(len(layout.pairs)),
-        "names of the images": names.hexdigest()[:12],
-        "number of ranks": str(ranks.size),
     }
 
 
@@ -269,8 +319,8 @@ def _digest(data: object) -> str:
 class _UsedFiles:
     """What changes when a file of the first so many batches of a rank does."""
 
-    def __init__(self, dataset: PairDataset, batch_size: int, ranks: Ranks) -> None:
-        self._pairs = dataset.pairs
+    def __init__(self, dataset: PairDataset | ImageDataset, batch_size: int, ranks: Ranks) -> None:
+        self._dataset = dataset
         self._batch_size, self._ranks = batch_size, ranks
         self._begin()
 
@@ -282,8 +332,9 @@ class _UsedFiles:
             self._begin()
         for batch in range(self._batches, batches):
             start = (batch * self._ranks.size + self._ranks.rank) * self._batch_size
-            for pair in self._pairs[start : start + self._batch_size]:
-                self._digest.update(f"{_state(pair.image)} {_state(pair.label)}\n".encode())
+            for index in range(start, min(start + self._batch_size, len(self._dataset))):
+                states = " ".join(map(_state, self._dataset.files(index)))
+                self._digest.update(f"{states}\n".encode())
         self._batches = batches
         return self._digest.hexdigest()[:12]
 
@@ -310,16 +361,17 @@ def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
     return path_beside(out, f"{suffix}.checkpoint")
 
 
-def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:
+def _summarize(prior: Prior, layout: Layout | None, skipped: list[str]) -> None:
     """Images used, those left out and why, classes, coverage."""
-    seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
-    say(
-        f"used {prior.num_images} images; {len(prior.class_ids)} classes; "
-        f"{seen:.0%} of all (class, cell) pairs were seen; 'inspect' tells more"
-    )
+    if layout:
+        seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
+        found = f"{len(prior.class_ids)} classes; {seen:.0%} of all (class, cell) pairs were seen"
+    else:
+        found = "no label maps, so the prior is for mode spatial"
+    say(f"used {prior.num_images} images; {found}; 'inspect' tells more")
     if skipped:
         warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
-    if layout.unpaired:
+    if layout and layout.unpaired:
         warn(f"left out, without a partner: {layout.unpaired}")
 
 

@@ -25,11 +25,13 @@ from prior_tools import (
     PALETTES,
     BuildCancelled,
     BuildOptions,
+    ImageDataset,
     LabelledDataset,
     LabelledImage,
     PriorAccumulator,
     PriorError,
     build_prior,
+    find_images,
     load_prior,
     memory,
     save_prior,
@@ -40,6 +42,7 @@ from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.images import label_folders_among
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
 from prior_tools.helper_threads import InOrder
 from prior_tools.labels.geometry import resize_labels
@@ -92,6 +95,79 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
             torch.testing.assert_close(
                 getattr(got, name), getattr(want, name), atol=1e-6, rtol=1e-6
             )
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+@pytest.mark.parametrize("processes", [False, True])
+def test_images_alone_give_the_spatial_moments_that_they_give_with_labels(
+    tmp_path, resize, processes
+):
+    labelled = dataset_of(write_pairs(tmp_path, size=(60, 24)), resize=resize)
+    alone = ImageDataset(find_images(tmp_path / "images"), SIZE, resize)
+    options, tallies = BuildOptions(batch_size=3, workers=2, processes=processes), []
+    got = build_prior(alone, encode, options, tallied=tallies.append)
+    want = build_prior(labelled, encode, options)
+    assert not got.labelled and not tallies and len(got.class_ids) == 0
+    assert torch.equal(got.spatial_mean, want.spatial_mean)
+    assert torch.equal(got.spatial_std, want.spatial_std)
+    assert got.num_images == 7 and got.metadata.source_size == SIZE
+    assert got.metadata.resize_policy == resize and got.metadata.label_method is None
+
+
+def test_every_picture_of_a_folder_counts_also_those_that_differ_in_the_suffix(tmp_path):
+    for name in ("b.png", "b.jpg", "sub/a.webp", "sub/.hidden.png", "._b.png", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".txt":
+            path.write_text("none")
+        else:
+            Image.new("RGB", (8, 8)).save(path)
+    images = find_images(tmp_path)
+    assert [image.name for image in images] == ["b.jpg", "b.png", "sub/a.webp"]
+    assert ImageDataset(images, (8, 8)).files(2) == (tmp_path / "sub" / "a.webp",)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PriorError, match="'empty' holds no pictures; expected files ending in"):
+        find_images(tmp_path / "empty")
+    with pytest.raises(PriorError, match="'none' does not exist"):
+        find_images(tmp_path / "none")
+
+
+def test_a_dataset_whole_among_images_alone_is_told_of(tmp_path):
+    write_pairs(tmp_path, count=2)
+    told = label_folders_among(find_images(tmp_path))
+    assert "2 in labels" in told and "count as images too" in told
+    assert not label_folders_among(find_images(tmp_path / "images"))
+    # The folder that was named was meant.
+    assert not label_folders_among(find_images(tmp_path / "labels"))
+
+
+def test_a_picture_among_images_alone_that_cannot_be_read_is_named_or_left_out(tmp_path):
+    write_pairs(tmp_path, count=3)
+    (tmp_path / "images" / "001.png").write_bytes(b"\x89PNG garbage")
+    dataset, left_out = ImageDataset(find_images(tmp_path / "images"), SIZE), []
+    with pytest.raises(PriorError, match=r"image 001\.png cannot be read"):
+        build_prior(dataset, encode)
+    prior = build_prior(
+        dataset,
+        encode,
+        BuildOptions(on_error="skip"),
+        skipped=lambda *told: left_out.append(told[0]),
+    )
+    assert prior.num_images == 2 and left_out == ["001.png"]
+
+
+def test_labels_are_there_or_the_dataset_says_that_there_are_none():
+    with pytest.raises(PriorError, match="item 0: the item has no labels; expected class ids"):
+        build_prior(Scenes(grey(), labels=False), encode)
+
+    class Unlabelled(Scenes):
+        labelled = False
+
+    assert not build_prior(Unlabelled(grey(), labels=False), encode).labelled
+    with pytest.raises(PriorError, match="palette is given, but label_method None"):
+        build_prior(Unlabelled(grey()), never, palette="camvid")
+    with pytest.raises(PriorError, match=r"grid is \(0, 6\)"):
+        build_prior(Unlabelled(grey(size=(4, 48))), encode)
 
 
 def test_a_checkpoint_holds_what_was_saved(tmp_path):
@@ -550,7 +626,7 @@ class Scenes(LabelledDataset):
         return len(self.images)
 
     def __getitem__(self, index):
-        return LabelledImage(self.images[index], self.labels)
+        return LabelledImage(self.images[index], None if self.labels is False else self.labels)
 
 
 def grey(level=0.5, size=(32, 48), dtype=torch.float32) -> torch.Tensor:
@@ -659,9 +735,9 @@ def test_what_a_dataset_lacks_is_told():
 
         __getitem__ = name = never
 
-    with pytest.raises(PriorError, match="Bare, lacks ignored, metadata; derive its class from"):
+    with pytest.raises(PriorError, match="Bare, lacks labelled, ignored, metadata; derive"):
         build_prior(Bare(), never)
-    Bare.ignored, Bare.metadata = (), None
+    Bare.labelled, Bare.ignored, Bare.metadata = True, (), None
     with pytest.raises(PriorError, match="the dataset's metadata are None"):
         build_prior(Bare(), never)
     Bare.metadata, Bare.__getitem__ = {}, lambda self, index: (grey(), torch.zeros(8, 8))

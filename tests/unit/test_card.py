@@ -1,6 +1,7 @@
 """Laws of a prior's card: it says what the prior holds, in a few kilobytes of plain data."""
 
 import base64
+import dataclasses
 import io
 import json
 
@@ -90,6 +91,24 @@ def test_a_prior_without_classes_has_a_card():
     card = prior_card(make(torch.full((2, 3, 3), -1)))
     assert card["classes"] == [] and card["images"] == 2
     assert opened(card["class_picture"]).shape == (3, 3, 3)
+
+
+def test_a_card_of_images_alone_has_no_classes_but_a_mean():
+    card = prior_card(make(torch.full((2, 3, 3), -1), label_method=None))
+    assert card["classes"] is None and card["class_picture"] is None
+    assert opened(card["mean_picture"]).shape == (3, 3, 3)
+
+
+def test_a_picture_of_images_alone_shows_where_they_differ():
+    prior = make(torch.full((3, 4, 6), -1), label_method=None)
+    spread = prior.spatial_std.clone()
+    spread[:, :, 3:] *= 2
+    other = dataclasses.replace(prior, spatial_std=spread)
+    pictures = [describe_prior(each) for each in (prior, other)]
+    assert pictures[0].shape == pictures[1].shape
+    changed = (pictures[0] != pictures[1]).any(-1).any(0).nonzero()
+    # In the second of three panels, not in the mean's.
+    assert 320 < changed.min() and changed.max() < 640
 
 
 def test_a_picture_stays_small_whatever_a_file_holds():

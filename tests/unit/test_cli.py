@@ -142,6 +142,38 @@ def test_build_says_what_is_wrong_first(tmp_path, capsys, monkeypatch, more, say
     assert says in fails(capsys, *build_command(tmp_path, *more))
 
 
+def images_alone(folder: Path, *more: object) -> list[object]:
+    """`build_command` for a folder of images without label maps."""
+    argv = build_command(folder, *more)
+    argv[argv.index("pairs")] = "images"
+    argv[argv.index(folder)] = folder / "images"
+    return argv
+
+
+def test_images_alone_need_no_labels_and_take_no_options_of_them(tmp_path, capsys):
+    assert "ComfyUI is not in nowhere" in fails(capsys, *images_alone(tmp_path))
+    for option, value in (
+        ("--split", "train"),
+        ("--images-dir", "images"),
+        ("--labels-dir", "labels"),
+        ("--palette", "camvid"),
+        ("--id-map", "0=1"),
+        ("--class-names", "names.txt"),
+        ("--ignore-ids", "none"),
+    ):
+        text = fails(capsys, *images_alone(tmp_path, option, value))
+        assert f"{option} is given, but --dataset images is a folder of images without" in text
+    argv = images_alone(tmp_path)
+    at = argv.index("--root")
+    assert "give the folder of images" in fails(capsys, *argv[:at], *argv[at + 2 :])
+
+
+def test_a_folder_of_images_that_holds_label_maps_too_is_warned_of(tmp_path, capsys):
+    argv = images_alone(tmp_path, "--root", tmp_path)
+    assert main([str(a) for a in argv]) == 2
+    assert "warning: pictures in folders that are named as of label" in capsys.readouterr().err
+
+
 def test_a_checkpoint_of_other_options_is_refused_first(tmp_path, capsys):
     Checkpoint(tmp_path / "p.safetensors.checkpoint", {"resize": "crop"}).save(Progress())
     assert "resize was crop and is stretch" in fails(capsys, *build_command(tmp_path))
@@ -451,6 +483,19 @@ def test_a_prior_that_knows_little_is_shown_too(tmp_path, capsys, channels):
     printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
     assert "VAE          not known" in printed and "dataset      not known" in printed
     assert json.loads(succeeds(capsys, "inspect", path, "--json"))["classes"] == []
+
+
+def test_a_prior_of_images_alone_is_shown_without_classes(tmp_path, capsys):
+    latents, labels = torch.randn(3, 4, *GRID), torch.full((3, *GRID), -1)
+    prior = collected(latents, labels, label_method=None, dataset_name="dusk")
+    path = save_prior(prior, tmp_path / "p.safetensors")
+    printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
+    assert "label maps   none: built from images alone, for draws in mode spatial" in printed
+    for of_labels in ("palette", "ignored ids", "labelled", "classes", "coverage"):
+        assert of_labels not in printed
+    told = json.loads(succeeds(capsys, "inspect", path, "--json"))
+    assert told["label_method"] is None and told["labelled_fraction"] is None
+    assert told["num_images"] == 3 and told["classes"] == []
 
 
 def test_names_cannot_move_the_cursor(tmp_path, capsys):

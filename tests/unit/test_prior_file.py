@@ -45,6 +45,11 @@ def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)
     return collected(seed, images, grid, channels, classes, ignore_ids).finalize(**metadata)
 
 
+def alone(seed=0, images=6, **metadata) -> Prior:
+    """Of images without label maps."""
+    return make(seed, images, classes=0, ignore_ids=(), **{"label_method": None, **metadata})
+
+
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "downscale_factor": 8,
@@ -74,6 +79,15 @@ def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, c
     prior = make(seed, images, channels=channels, classes=classes, **told)
     save_prior(prior, path)
     assert_equal(load_prior(path), prior)
+
+
+def test_a_file_of_images_alone_holds_the_spatial_moments_alone(tmp_path):
+    prior = alone(latent_format="sd15", vae=VAE, dataset_name="dusk")
+    path = save_prior(prior, tmp_path / "dusk.safetensors")
+    loaded = load_prior(path)
+    assert_equal(loaded, prior)
+    assert not loaded.labelled and make().labelled
+    assert set(safetensors.torch.load_file(path)) == {"spatial_mean", "spatial_std"}
 
 
 def test_equal_priors_are_equal_files(tmp_path):
@@ -348,6 +362,49 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
+    ("made", "damage", "says"),
+    [
+        (
+            lambda: make(ignore_ids=()),
+            lambda p: with_metadata(p, label_method=None),
+            "the file lacks, or should not hold, .*class_ids",
+        ),
+        (
+            alone,
+            lambda p: with_metadata(p, label_method="majority"),
+            "the file lacks, or should not hold, .*class_ids",
+        ),
+        (
+            alone,
+            lambda p: with_metadata(p, ignore_ids=[255]),
+            "ignore_ids is given, but label_method None says that there were no label maps",
+        ),
+        (
+            alone,
+            lambda p: rewritten(p, with_tensor("spatial_std", lambda t: -t)),
+            "spatial_std holds negative",
+        ),
+        (alone, lambda p: with_metadata(p, grid=[20_000, 20_000]), "spatial_mean is torch.float32"),
+        (alone, lambda p: with_metadata(p, latent_channels=2**31), "spatial_mean is torch.float32"),
+        (alone, lambda p: rewritten(p, num_images=0), "num_images is 0"),
+    ],
+)
+def test_a_file_is_of_images_alone_or_of_classes_and_says_which(tmp_path, made, damage, says):
+    path = save_prior(made(), tmp_path / "streets.safetensors")
+    damage(path)
+    with pytest.raises(PriorError, match=rf"streets\.safetensors is damaged: .*{says}"):
+        load_prior(path)
+
+
+def test_classes_are_not_written_as_of_images_alone(tmp_path):
+    wrong = dataclasses.replace(make(ignore_ids=()), metadata=alone().metadata)
+    with pytest.raises(PriorError, match="it is of images alone, but holds 9 classes"):
+        save_prior(wrong, tmp_path / "p.safetensors")
+    with pytest.raises(PriorError, match="but 9 classes were taken in; give labels of -1"):
+        make(label_method=None)
+
+
+@pytest.mark.parametrize(
     ("name", "change", "says"),
     [
         ("class_mean", lambda t: t.double(), "class_mean is torch.float64"),
@@ -485,6 +542,25 @@ def test_what_one_prior_does_not_know_is_taken_from_the_other():
     assert merged.num_images == 12
 
 
+def test_images_alone_merge_with_their_like_and_with_no_others():
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(9, 4, 3, 5, generator=generator)
+
+    def of(part) -> Prior:
+        state = PriorAccumulator(4, (3, 5))
+        state.update(latents[part], torch.full((len(latents[part]), 3, 5), -1))
+        return state.finalize(label_method=None)
+
+    whole = of(slice(None))
+    for parts in ((slice(0, 4), slice(4, 9)), (slice(4, 9), slice(0, 4))):
+        merged = merge_priors(map(of, parts))
+        assert merged.metadata == whole.metadata and merged.num_images == 9
+        torch.testing.assert_close(merged.spatial_std, whole.spatial_std, atol=1e-6, rtol=1e-6)
+    for pair in ([whole, make(ignore_ids=())], [make(ignore_ids=()), whole]):
+        with pytest.raises(PriorError, match="one was built with label maps, another from images"):
+            merge_priors(pair)
+
+
 def test_of_no_priors_none_is_merged():
     for none in ([], iter([])):
         with pytest.raises(PriorError, match="no prior is given"):
@@ -502,6 +578,7 @@ def test_of_no_priors_none_is_merged():
         ("palette", {0: (0, 0, 0)}, "no palette is named"),
         ("vae", "vae.safetensors", "vae is 'vae.safetensors'"),
         ("dataset_name", Path("streets"), "dataset_name is .*expected a text"),
+        ("label_method", False, "label_method is False; expected one of majority, nearest"),
         ("class_names", ["road"], r"class_names is \['road'\]"),
         ("class_names", {0: 1}, "class_names is {0: 1}"),
         ("class_names", {"0": "road"}, "class id of class_names is '0'"),

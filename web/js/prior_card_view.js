@@ -86,7 +86,7 @@ function facts(card) {
   const [rows, columns] = card.grid;
   const all = [
     say("images", { count: card.images }),
-    say("classes", { count: card.classes.length }),
+    ...(card.classes ? [say("classes", { count: card.classes.length })] : []),
     say("cells", { size: `${columns}x${rows}` }),
     say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
@@ -103,10 +103,12 @@ export function content(name, card) {
   const dataset = element("p", "scp-dataset", card.dataset || name);
   dataset.title = dataset.textContent;
   const pictures = element("div", "scp-pictures");
-  pictures.append(
-    picture(card.class_picture, say("mostFrequent"), card.grid),
-    picture(card.mean_picture, say("mean"), card.grid),
-  );
+  const mean = picture(card.mean_picture, say("mean"), card.grid);
+  if (!card.classes) {
+    pictures.append(mean);
+    return [dataset, facts(card), pictures, element("p", "scp-alone", say("imagesAlone"))];
+  }
+  pictures.append(picture(card.class_picture, say("mostFrequent"), card.grid), mean);
   const heading = element("li", "", element("small", "", say("perClass")));
   const classes = card.classes.map((row) => classItem(row, card.images));
   const list = element("ul", "", heading, ...classes);
