@@ -128,6 +128,8 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         raise PriorError(f"--limit is {args.limit}; expected a number of images, or 0 for all")
     if not args.checkpoint_every >= 0:
         raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
+    if args.dataset == IMAGES:
+        _check_images_alone(args)
     layout = None if args.dataset == IMAGES else _layout(args)
     if args.class_names:
         names = read_class_names(args.class_names, "--class-names")
@@ -243,8 +245,8 @@ def _layout(args: argparse.Namespace) -> Layout:
     return layout
 
 
-def _images(args: argparse.Namespace) -> ImageDataset:
-    """A folder of images alone; PriorError for options of label maps."""
+def _check_images_alone(args: argparse.Namespace) -> None:
+    """PriorError for options of label maps, and without a folder."""
     for name in (
         *("split", "images_dir", "labels_dir"),
         *("palette", "id_map", "class_names", "ignore_ids"),
@@ -256,6 +258,9 @@ def _images(args: argparse.Namespace) -> ImageDataset:
             )
     if args.root is None:
         raise PriorError("--root is missing; give the folder of images")
+
+
+def _images(args: argparse.Namespace) -> ImageDataset:
     images = find_images(args.root)
     if among := label_folders_among(images):
         warn(among)

@@ -108,7 +108,7 @@ def test_a_picture_of_images_alone_shows_where_they_differ():
     assert pictures[0].shape == pictures[1].shape
     changed = (pictures[0] != pictures[1]).any(-1).any(0).nonzero()
     # In the second of three panels, not in the mean's.
-    assert 320 < changed.min() and changed.max() < 640
+    assert changed.min() > 320 and changed.max() < 640
 
 
 def test_a_picture_stays_small_whatever_a_file_holds():

@@ -490,7 +490,7 @@ def test_a_prior_of_images_alone_is_shown_without_classes(tmp_path, capsys):
     prior = collected(latents, labels, label_method=None, dataset_name="dusk")
     path = save_prior(prior, tmp_path / "p.safetensors")
     printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
-    assert "label maps   none: built from images alone, for draws in mode spatial" in printed
+    assert "none: built from images alone, for draws in mode spatial" in printed
     for of_labels in ("palette", "ignored ids", "labelled", "classes", "coverage"):
         assert of_labels not in printed
     told = json.loads(succeeds(capsys, "inspect", path, "--json"))
