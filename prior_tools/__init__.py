@@ -41,6 +41,8 @@ from .datasets.layouts import LAYOUTS, Layout, find_dataset
 from .datasets.pairs import Pair, find_pairs
 from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments
 from .errors import PriorError
+from .grain import Grain
+from .grain_estimate import measure_grain
 from .labels.colors import decode_label_image
 from .labels.geometry import fit_labels, resize_labels
 from .labels.grid import labels_on_grid
@@ -58,6 +60,7 @@ __all__ = [
     "BuildCancelled",
     "BuildOptions",
     "Coverage",
+    "Grain",
     "ImageDataset",
     "ImageFile",
     "LabelledDataset",
@@ -83,6 +86,7 @@ __all__ = [
     "latent_kept",
     "load_palette",
     "load_prior",
+    "measure_grain",
     "merge_priors",
     "partial_schedule",
     "prior_moments",

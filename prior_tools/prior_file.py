@@ -15,6 +15,7 @@ from torch import Tensor
 from .accumulator import MAX_CLASSES
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
+from .grain import Grain
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
@@ -43,6 +44,8 @@ _SPATIAL = ("spatial_mean", "spatial_std")
 _DENSE = (*_SPATIAL, "class_mean", "class_std", "class_image_count")
 # Stored for occupied cells only.
 _SPARSE = ("joint_mean", "joint_std", "joint_count")
+# Of the grain, in files of priors that have one.
+_GRAIN = ("grain_mixing", "grain_correlation")
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
@@ -125,6 +128,8 @@ def _to_bytes(prior: Prior) -> bytes:
         "joint_std": own["joint_std"].movedim(1, -1)[occupied],
         "joint_count": own["joint_count"][occupied],
     }
+    if prior.grain is not None:
+        tensors |= zip(_GRAIN, (prior.grain.mixing, prior.grain.correlation), strict=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
@@ -137,7 +142,7 @@ def _to_bytes(prior: Prior) -> bytes:
     if not prior.labelled:
         if classes:
             raise ValueError(f"it is of images alone, but holds {classes} classes")
-        tensors = {name: tensors[name] for name in _SPATIAL}
+        tensors = {name: tensors[name] for name in (*_SPATIAL, *_grained(tensors))}
     data = tensors_to_bytes(tensors, {HEADER_KEY: written})
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
@@ -162,7 +167,8 @@ def _without_classes(channels: int) -> dict[str, Tensor]:
 def _check(tensors: dict[str, Tensor], metadata: PriorMetadata) -> np.ndarray:
     """Which of all classes' cells are in the file; ValueError says what cannot be."""
     channels, (height, width) = metadata.latent_channels, metadata.grid
-    table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
+    names = ("class_ids", "occupied", *_SPARSE, *_DENSE, *_grained(tensors))
+    table(tensors, names, "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
     classes = class_ids.numel()
     if classes > MAX_CLASSES:
@@ -195,6 +201,7 @@ def _check(tensors: dict[str, Tensor], metadata: PriorMetadata) -> np.ndarray:
     for name in (*_SPARSE, *_DENSE):
         _check_values(name, tensors[name])
     _check_class_ids(class_ids, metadata.ignore_ids)
+    _grain(tensors, metadata)
     return occupied
 
 
@@ -203,7 +210,7 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
     metadata = _metadata_from_json(header["metadata"])
     if metadata.label_method is None:
-        stored = table(tensors, _SPATIAL, "the file")
+        stored = table(tensors, (*_SPATIAL, *_grained(tensors)), "the file")
         tensors = {**stored, **_without_classes(metadata.latent_channels)}
     occupied = _check(tensors, metadata)
     class_ids = tensors["class_ids"]
@@ -231,9 +238,28 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
         joint_count=joint_count,
         num_images=num_images,
         metadata=metadata,
+        grain=_grain(tensors, metadata),
         # Copies, so that the tensors do not keep the file's whole content in memory.
         **{name: tensors[name].clone() for name in _DENSE},
     )
+
+
+def _grained(tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    """The names of a grain's tensors if any of them is there."""
+    return _GRAIN if set(_GRAIN) & tensors.keys() else ()
+
+
+def _grain(tensors: dict[str, Tensor], metadata: PriorMetadata) -> Grain | None:
+    """The grain in the file's tensors; ValueError says what of it cannot be."""
+    if _GRAIN[0] not in tensors:
+        return None
+    mixing, correlation = (tensors[name].clone() for name in _GRAIN)
+    grain = Grain(metadata.grid, mixing, correlation)
+    if grain.channels != metadata.latent_channels:
+        raise ValueError(
+            f"its grain is of {grain.channels} channels, expected {metadata.latent_channels}"
+        )
+    return grain
 
 
 def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:

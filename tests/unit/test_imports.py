@@ -31,7 +31,7 @@ FLOORS = (
         "helper_threads",
     },
     {"labels"},
-    {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
+    {"prior", "accumulator", "grain", "grain_estimate", "merge", "prior_file", "draw", "picture"},
     {"datasets", "published"},
     {"building"},
     {"evaluation", "generating"},

@@ -26,11 +26,14 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.grain_estimate import measure_grain
 from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 from prior_tools.vae_fingerprint import fingerprint_weights
 
-FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
+FIELDS = [
+    f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images", "grain")
+]
 
 
 def collected(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)):
@@ -69,6 +72,11 @@ def assert_equal(a: Prior, b: Prior) -> None:
         ours, theirs = getattr(a, name), getattr(b, name)
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
     assert a.num_images == b.num_images and a.metadata == b.metadata
+    assert (a.grain is None) == (b.grain is None)
+    if a.grain and b.grain:
+        assert a.grain.grid == b.grain.grid
+        assert torch.equal(a.grain.mixing, b.grain.mixing)
+        assert torch.equal(a.grain.correlation, b.grain.correlation)
 
 
 @settings(max_examples=20, deadline=None)
@@ -88,6 +96,24 @@ def test_a_file_of_images_alone_holds_the_spatial_moments_alone(tmp_path):
     assert_equal(loaded, prior)
     assert not loaded.labelled and make().labelled
     assert set(safetensors.torch.load_file(path)) == {"spatial_mean", "spatial_std"}
+
+
+def test_images_alone_have_the_grain_of_what_is_left_of_the_places_means(tmp_path):
+    latents = torch.randn(6, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    latents += torch.randn(6, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    nowhere = torch.full((6, 3, 5), -1)
+    state = PriorAccumulator(4, (3, 5))
+    state.update(latents, nowhere)
+    labelled, prior = state.finalize(), state.finalize(label_method=None)
+    ours, theirs = (measure_grain(latents, nowhere, each) for each in (prior, labelled))
+    assert torch.equal(ours.correlation, theirs.correlation)
+    grained = dataclasses.replace(prior, grain=ours)
+    path = save_prior(grained, tmp_path / "p.safetensors")
+    assert_equal(load_prior(path), grained)
+    assert merge_priors([grained, grained]).grain is not None
+    rewritten(path, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"})
+    with pytest.raises(PriorError, match="lacks, or should not hold, .*grain_mixing"):
+        load_prior(path)
 
 
 def test_equal_priors_are_equal_files(tmp_path):
