@@ -16,6 +16,7 @@ from dev.dataset_trees import (
     TRAIN_IDS,
     WRITERS,
     blocks,
+    find_tree,
     photo,
     save,
     write_ade,
@@ -25,10 +26,13 @@ from dev.dataset_trees import (
 )
 from prior_tools import PALETTES, BuildOptions, PriorError, build_prior
 from prior_tools.datasets.layouts import LAYOUTS, find_dataset
-from prior_tools.datasets.pairs import find_pairs, same_files, visible_files
+from prior_tools.datasets.pairs import IMAGE_SUFFIXES, find_pairs, same_files, visible_files
 from prior_tools.labels.id_maps import CITYSCAPES_TRAIN_IDS
 
 SIZE = (48, 32)
+
+# Layouts of which all splits lie in one folder, or that have one split.
+ONE_FOLDER = ("kitti", "pascal-voc")
 
 
 def encode(images: torch.Tensor) -> torch.Tensor:
@@ -39,7 +43,7 @@ def encode(images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_prior_is_built_over_every_layout(tmp_path, layout):
-    found = find_dataset(layout, WRITERS[layout](tmp_path / "data"), "train")
+    found = find_tree(layout, WRITERS[layout](tmp_path / "data"), "train")
     assert found.name == layout and not found.unpaired and len(found.pairs) in (3, 4)
     dataset = found.dataset(SIZE)
     for i in range(len(dataset)):
@@ -135,19 +139,21 @@ def test_cityscapes_without_one_label_says_what_it_looked_for(tmp_path):
         find_dataset("cityscapes", root, "train")
 
 
-def test_only_the_split_asked_for_is_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ONE_FOLDER])
+def test_only_the_split_asked_for_is_read(tmp_path, monkeypatch, layout):
+    root = WRITERS[layout](tmp_path / "data")
+    if layout == "cityscapes":
+        write_cityscapes(root, "val")
     read = []
     scan = os.scandir
-    for layout in LAYOUTS:
-        root = WRITERS[layout](tmp_path / layout)
-        if layout == "cityscapes":
-            write_cityscapes(root, "val")
-        monkeypatch.setattr(os, "scandir", lambda path: (read.append(str(path)), scan(path))[1])
-        found = find_dataset(layout, root, "val")
-        monkeypatch.undo()
-        assert read and all("val" in Path(path).relative_to(root).parts[1] for path in read)
-        assert all("val" in p.image.relative_to(root).parts[1] for p in found.pairs)
-        read.clear()
+    monkeypatch.setattr(os, "scandir", lambda path: (read.append(str(path)), scan(path))[1])
+    found = find_tree(layout, root, "val")
+    monkeypatch.undo()
+    files = [str(path) for pair in found.pairs for path in (pair.image, pair.label)]
+    assert read and len(found.pairs) in (3, 4)
+    for path in [*read, *files]:
+        assert "val" in str(Path(path).relative_to(root))
+        assert "train" not in str(Path(path).relative_to(root))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,7 @@ def test_only_the_split_asked_for_is_read(tmp_path, monkeypatch):
 def test_splits_go_by_their_usual_and_their_folder_names(tmp_path, layout, names):
     root = WRITERS[layout](tmp_path)
     for name, folder in names.items():
-        found = find_dataset(layout, root, name)
+        found = find_tree(layout, root, name)
         assert found.split == folder
         assert {p.image.parent.name for p in found.pairs} == {folder}
 
@@ -262,11 +268,11 @@ def test_a_folder_too_high_or_too_low_is_told_the_right_one(tmp_path, layout, gi
     # What macOS adds to archives repeats their folders, with no pictures in them.
     for path in [path for path in root.rglob("*") if path.is_dir()]:
         (tmp_path / "data/__MACOSX" / path.relative_to(root)).mkdir(parents=True)
-    side = "leftImg8bit" if layout == "cityscapes" else "images"
-    split = {"ade20k": "training", "coco-stuff": "train2017"}.get(layout, "train")
-    wrong = {"parent": root.parent, "side": root / side, "split": root / side / split}[given]
+    image = find_tree(layout, root, "train").pairs[0].image.relative_to(root)
+    side, *rest = image.parts[: min(len(image.parts) - 1, 3)]
+    wrong = {"parent": root.parent, "side": root / side, "split": root.joinpath(side, *rest)}[given]
     with pytest.raises(PriorError) as error:
-        find_dataset(layout, wrong, "train")
+        find_tree(layout, wrong, "train")
     assert f"in {root}: give that as root" in str(error.value)
 
 
@@ -317,7 +323,7 @@ def test_a_root_without_the_dataset_says_what_is_there(tmp_path, case):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_hidden_files_and_those_of_macos_are_not_there(tmp_path, layout):
     root = WRITERS[layout](tmp_path)
-    before = find_dataset(layout, root, "train")
+    before = find_tree(layout, root, "train")
     for pair in before.pairs:
         for path in (pair.image, pair.label):
             path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
@@ -326,16 +332,18 @@ def test_hidden_files_and_those_of_macos_are_not_there(tmp_path, layout):
         hidden = folder / ".thumbnails"
         hidden.mkdir()
         save(hidden / before.pairs[0].image.name, photo(8, 8))
-    assert find_dataset(layout, root, "train") == before
+    after = find_tree(layout, root, "train")
+    assert (after.pairs, after.unpaired) == (before.pairs, before.unpaired)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_listing_opens_no_file(tmp_path, layout):
     root = WRITERS[layout](tmp_path)
-    before = find_dataset(layout, root, "train")
-    for path in [path for path in root.rglob("*") if path.is_file()]:
+    before = find_tree(layout, root, "train")
+    for path in [path for path in root.rglob("*") if path.suffix in IMAGE_SUFFIXES]:
         path.write_bytes(b"")
-    assert find_dataset(layout, root, "train") == before
+    after = find_tree(layout, root, "train")
+    assert (after.pairs, after.unpaired) == (before.pairs, before.unpaired)
 
 
 def test_visible_files_are_those_below_a_folder(tmp_path):
@@ -374,16 +382,16 @@ def test_links_to_files_and_folders_are_followed_but_not_in_circles(tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_dataset_of_links_to_folders_is_the_dataset(tmp_path, layout):
     real = WRITERS[layout](tmp_path / "real")
-    before = find_dataset(layout, real, "train")
+    before = find_tree(layout, real, "train")
     linked = tmp_path / "linked"
-    for folder in [
-        f for f in real.rglob("*") if f.is_dir() and any(p.is_file() for p in f.iterdir())
-    ]:
-        if folder != real:
-            to = linked / folder.relative_to(real)
+    linked.mkdir()
+    for path in sorted(real.rglob("*")):
+        to = linked / path.relative_to(real)
+        last = path.is_file() or any(inner.is_file() for inner in path.iterdir())
+        if last and not to.exists():
             to.parent.mkdir(parents=True, exist_ok=True)
-            to.symlink_to(folder)
-    found = find_dataset(layout, linked, "train")
+            to.symlink_to(path)
+    found = find_tree(layout, linked, "train")
     assert [p.name for p in found.pairs] == [p.name for p in before.pairs]
 
 
@@ -458,14 +466,14 @@ def test_names_pair_whatever_the_form_of_their_letters(tmp_path):
 @pytest.mark.parametrize("layout", ["pairs", "cityscapes"])
 def test_names_that_differ_in_the_form_of_their_letters_are_told_apart(tmp_path, layout):
     root = write_cityscapes(tmp_path) if layout == "cityscapes" else WRITERS["pairs"](tmp_path)
-    pair = find_dataset(layout, root, "train").pairs[0]
+    pair = find_tree(layout, root, "train").pairs[0]
     ending = pair.image.name.removeprefix(pair.name.rpartition("/")[2])
     for form in (APART, TOGETHER):
         save(pair.image.with_name(form + ending), photo(8, 8))
     if len(list(pair.image.parent.glob("Z*"))) < 2:
         pytest.skip("this file system takes both names for one")
     with pytest.raises(PriorError) as caught:
-        find_dataset(layout, root, "train")
+        find_tree(layout, root, "train")
     assert TOGETHER in str(caught.value) and "NFD and NFC" in str(caught.value)
     assert r"'Zu\u0308rich" in str(caught.value) and r"'Z\xfcrich" in str(caught.value)
 
