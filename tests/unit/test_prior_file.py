@@ -112,7 +112,7 @@ def test_images_alone_have_the_grain_of_what_is_left_of_the_places_means(tmp_pat
     assert_equal(load_prior(path), grained)
     assert merge_priors([grained, grained]).grain is not None
     rewritten(path, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"})
-    with pytest.raises(PriorError, match="lacks, or should not hold, .*grain_mixing"):
+    with pytest.raises(PriorError, match=r"lacks, or should not hold, .*grain_mixing"):
         load_prior(path)
 
 
