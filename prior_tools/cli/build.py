@@ -27,12 +27,12 @@ from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.images import ImageDataset, find_images, label_folders_among
-from ..datasets.layouts import LAYOUTS, Layout, find_dataset
+from ..datasets.layout import Layout
 from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
 from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
-from ..labels.id_maps import ID_MAPS, get_id_map
+from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids
 from ..labels.tally import LabelTally
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
@@ -40,9 +40,10 @@ from ..name_lengths import path_beside
 from ..prior import Prior
 from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
+from .dataset_options import add_dataset, read_layout
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
-from .palettes import add_palette, read_palette
+from .palettes import add_palette
 
 CANCELLED = 130
 
@@ -63,18 +64,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "out among the processes.",
     )
     data = parser.add_argument_group("dataset")
-    data.add_argument(
-        "--dataset",
-        choices=(*LAYOUTS, IMAGES),
-        required=True,
-        help="how it lies on disk; images: a folder of images without label maps",
-    )
-    data.add_argument(
-        "--root", type=Path, metavar="DIR", help="its folder; for pairs the default is this folder"
-    )
-    data.add_argument("--split", help="default: train")
-    data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
-    data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
+    add_dataset(data, IMAGES, "a folder of images without label maps")
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
     data.add_argument("--seed", type=int, default=0, help="of the subset")
     add_palette(data, "of label files (default: the dataset's own)")
@@ -229,17 +219,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
-    root = args.root
-    if root is None:
-        if args.dataset != "pairs":
-            raise PriorError(f"--root is missing; give the folder of the {args.dataset} dataset")
-        root = Path.cwd()
-    split = "train" if args.split is None else args.split
-    layout = find_dataset(args.dataset, root, split, images=args.images_dir, labels=args.labels_dir)
-    if args.palette:
-        layout = layout.with_palette(read_palette(args.palette))
-    if args.id_map is not None:
-        layout = layout.with_id_map(get_id_map(args.id_map))
+    layout = read_layout(args)
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
@@ -248,7 +228,7 @@ def _layout(args: argparse.Namespace) -> Layout:
 def _check_images_alone(args: argparse.Namespace) -> None:
     """PriorError for options of label maps, and without a folder."""
     for name in (
-        *("split", "images_dir", "labels_dir"),
+        *("split", "images_dir", "labels_dir", "image_suffix", "label_suffix", "list"),
         *("palette", "id_map", "class_names", "ignore_ids"),
     ):
         if getattr(args, name) is not None:
@@ -298,22 +278,30 @@ def _identity(
     for index in range(len(dataset)):
         # Names on Linux are bytes, which need not be text.
         names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
-    options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
+    options = ("limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
+        "dataset": layout.name if layout else IMAGES,
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
-        **({} if layout is None else _identity_of_labels(layout)),
+        **(_identity_of_labels(args, layout) if layout else {}),
         "number of images": str(len(dataset)),
         "names of the images": names.hexdigest()[:12],
         "number of ranks": str(ranks.size),
     }
 
 
-def _identity_of_labels(layout: Layout) -> dict[str, str]:
+def _identity_of_labels(args: argparse.Namespace, layout: Layout) -> dict[str, str]:
+    told = hashlib.sha256()
+    if layout.form:
+        for pair in layout.pairs:
+            told.update(f"{layout.form.told(pair.label)}\n".encode())
     return {
+        "split": layout.split,
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),
         "id map": _digest(layout.id_map),
+        "endings of the label maps": args.label_suffix or "",
+        "classes that other files tell": told.hexdigest()[:12] if layout.form else "",
     }
 
 

@@ -20,7 +20,7 @@ from ..labels.palettes import Palette, get_palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..whole_numbers import two_sides, whole_numbers
-from .label_files import check_shape, read_label_file, survey
+from .label_files import check_shape, pictures_of, read_label_file, survey
 from .pairs import Pair
 from .picture_files import read_image
 
@@ -228,7 +228,8 @@ class PairDataset:
         >>> [file.parent.name for file in dataset.files(0)]
         ['images', 'labels']
         """
-        return self.pairs[index].image, self.pairs[index].label
+        pair = self.pairs[index]
+        return pair.image, *pictures_of(pair.label, self.rules)
 
     def subset(self, indices: Sequence[int]) -> PairDataset:
         """The same dataset with these pairs only.
