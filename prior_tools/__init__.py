@@ -33,7 +33,8 @@ torch.Size([1, 3, 2, 4])
 """
 
 from .accumulator import PriorAccumulator
-from .building.build import BuildCancelled, BuildOptions, build_prior
+from .building.build import BuildCancelled, build_prior
+from .building.options import BuildOptions
 from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
 from .datasets.layouts import LAYOUTS, Layout, find_dataset

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError, listing
+from .held_out import HeldOut
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.ids import check_integers
 from .labels.palettes import Palette, get_palette
@@ -35,6 +36,7 @@ class PriorMetadata:
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
         label_method: how labels were brought to the grid, one of LABEL_METHODS.
+        held_out: what images that a build held out say of the prior, None where it held out none.
 
     Raises PriorError for values of another type or range, names that are none of those, and another
     number of channels than the latent format has.
@@ -55,6 +57,7 @@ class PriorMetadata:
     ignore_ids: tuple[int, ...] = ()
     resize_policy: str = "stretch"
     label_method: str = "majority"
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -73,6 +76,8 @@ class PriorMetadata:
                 f"vae is {self.vae!r}; expected the fingerprint of its weights, or None where they "
                 "are not known"
             )
+        if not isinstance(self.held_out, HeldOut | None):
+            raise PriorError(f"held_out is {self.held_out!r}; expected a HeldOut, or None")
         taken: dict[str, Any] = {
             "latent_channels": whole(self.latent_channels, "latent_channels", 1),
             "grid": two_sides(self.grid, "grid", "(h, w) in latent cells"),
