@@ -29,6 +29,9 @@ class ModeFit:
             means explain; below 0 where they are further off.
         explained_interval: (low, high).
         surprise: squared deviations against those expected; 1 where all is as the prior says.
+
+    >>> ModeFit(nll=1.2, nll_interval=(1.1, 1.3), explained=0.4, explained_interval=None, surprise=1)
+    ModeFit(nll=1.2, nll_interval=(1.1, 1.3), explained=0.4, explained_interval=None, surprise=1)
     """
 
     nll: float
@@ -45,6 +48,10 @@ class HeldOut:
     Attributes:
         images: number of them.
         modes: one of HELD_OUT_MODES -> its figures.
+
+    >>> options = BuildOptions(holdout=0.5)
+    >>> build_prior(dataset, encode, options).metadata.held_out.images
+    1
     """
 
     images: int
@@ -72,12 +79,21 @@ class HeldOut:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; see `from_json`."""
+        """Plain data; see `from_json`.
+
+        >>> HeldOut(2, {}).to_json()
+        {'images': 2, 'modes': {}}
+        """
         return {"images": self.images, "modes": {m: asdict(fit) for m, fit in self.modes.items()}}
 
     @staticmethod
     def from_json(value: object) -> HeldOut:
-        """What `to_json` wrote; ValueError says why it is none."""
+        """What `to_json` wrote; ValueError says why it is none.
+
+        >>> held_out = build_prior(dataset, encode, BuildOptions(holdout=0.5)).metadata.held_out
+        >>> HeldOut.from_json(held_out.to_json()) == held_out
+        True
+        """
         data = table(value, ("images", "modes"), "held_out")
         modes = table(data["modes"], HELD_OUT_MODES, "the modes of held_out")
         images = integer(data["images"], 1, MAX_IMAGES, "the images of held_out")

@@ -1,9 +1,8 @@
 """Pooled moments: what few images say of a class at a cell, drawn towards what more of them say.
 
-Empirical Bayes on two levels (Efron and Morris, 1975). A cell's
-mean and deviation are drawn towards its class's, those of a class towards what all images have at
-the cell. How strongly is told by the file: by how much the means of cells differ beyond what their
-few images explain.
+Empirical Bayes on two levels (Efron and Morris, 1975). A cell's mean and deviation are drawn to its
+class's, those of a class to what all images have at the cell. How strongly is told by the file: by
+how much the means of cells differ beyond what their few images explain.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ _LEAST, _MOST = 1e-6, 1e6
 def pooled_prior(prior: Prior) -> Prior:
     """The prior with pooled moments of each class at each cell in place of the paper's joint ones.
 
-    Its joint draws and moments are the pooled ones, at every cell: none has to fall back, and counts
-    below 2 are told as 2. The deviation is that of a new image: it holds the uncertainty of the mean
-    itself. Where a class was never seen at a cell, moments are the class's, drawn towards the
-    spatial ones; with many images they are those of the paper. Takes as much memory as the prior.
+    Its joint draws and moments are the pooled ones, at every cell: none has to fall back, and
+    counts below 2 are told as 2. The deviation is that of a new image: it holds the uncertainty of
+    the mean itself. Where a class was never seen at a cell, moments are the class's, drawn towards
+    the spatial ones; with many images they are those of the paper. Takes as much memory as the
+    prior.
 
     The counts of an imported prior are draws with replacement: several may be of one image, so its
     cells are trusted more than they deserve.

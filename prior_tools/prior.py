@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError, listing
+from .grain import Grain
 from .held_out import HeldOut
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.ids import check_integers
@@ -136,6 +137,10 @@ class Prior:
         class_image_count: int32 [K], number of those images.
         num_images: number of images.
         metadata: see PriorMetadata.
+        grain: the correlation of its images' residuals; None where that was not measured, as in
+            imported priors.
+
+    Raises PriorError for a grain of other channels or of another grid.
 
     >>> prior.class_ids.tolist(), prior.class_image_count.tolist()
     ([0, 3, 8], [2, 2, 1])
@@ -154,6 +159,22 @@ class Prior:
     class_image_count: Tensor
     num_images: int
     metadata: PriorMetadata
+    grain: Grain | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.grain, Grain | None):
+            raise PriorError(
+                f"grain is a {type(self.grain).__name__}; expected a Grain, or None where it was "
+                "not measured"
+            )
+        if self.grain is None:
+            return
+        own = self.latent_channels, self.grid
+        if (self.grain.channels, self.grain.grid) != own:
+            raise PriorError(
+                f"the grain is of {self.grain.channels} channels on a grid of {self.grain.grid}; "
+                f"expected the prior's, {own[0]} on {own[1]}"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from .accumulator import MAX_CLASSES
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
+from .grain import Grain
 from .held_out import HeldOut
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
@@ -48,6 +49,8 @@ _DENSE = (
 )
 # Stored for occupied cells only.
 _SPARSE = ("joint_mean", "joint_std", "joint_count")
+# Of the grain, in files of priors that have one.
+_GRAIN = ("grain_mixing", "grain_correlation")
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
@@ -130,6 +133,8 @@ def _to_bytes(prior: Prior) -> bytes:
         "joint_std": own["joint_std"].movedim(1, -1)[occupied],
         "joint_count": own["joint_count"][occupied],
     }
+    if prior.grain is not None:
+        tensors |= zip(_GRAIN, (prior.grain.mixing, prior.grain.correlation), strict=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
@@ -150,7 +155,8 @@ def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMet
     """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
     metadata = _metadata_from_json(header["metadata"])
     channels, (height, width) = metadata.latent_channels, metadata.grid
-    table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
+    grained = _GRAIN if set(_GRAIN) & tensors.keys() else ()
+    table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE, *grained), "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
     classes = class_ids.numel()
     if classes > MAX_CLASSES:
@@ -183,6 +189,7 @@ def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMet
     for name in (*_SPARSE, *_DENSE):
         _check_values(name, tensors[name])
     _check_class_ids(class_ids, metadata.ignore_ids)
+    _grain(tensors, metadata)
     return metadata, occupied
 
 
@@ -215,9 +222,23 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
         joint_count=joint_count,
         num_images=num_images,
         metadata=metadata,
+        grain=_grain(tensors, metadata),
         # Copies, so that the tensors do not keep the file's whole content in memory.
         **{name: tensors[name].clone() for name in _DENSE},
     )
+
+
+def _grain(tensors: dict[str, Tensor], metadata: PriorMetadata) -> Grain | None:
+    """The grain in the file's tensors; ValueError says what of it cannot be."""
+    if _GRAIN[0] not in tensors:
+        return None
+    mixing, correlation = (tensors[name].clone() for name in _GRAIN)
+    grain = Grain(metadata.grid, mixing, correlation)
+    if grain.channels != metadata.latent_channels:
+        raise ValueError(
+            f"its grain is of {grain.channels} channels, expected {metadata.latent_channels}"
+        )
+    return grain
 
 
 def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:

@@ -26,7 +26,7 @@ from ..prior import Prior, PriorMetadata, check_told
 from .batches import read_batches
 from .checkpoint import Checkpoint, Progress
 from .kept import SetAside
-from .options import BuildOptions
+from .options import DEFAULTS, BuildOptions
 from .reading import GridItems, LabelledDataset, Stacked, check_dataset, stack_batch
 
 _log = logging.getLogger("scp-diff")
@@ -56,7 +56,7 @@ class BuildCancelled(Exception):
 def build_prior(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = DEFAULTS,
     *,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -195,7 +195,7 @@ def _surveyed(
 def collect_moments(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = DEFAULTS,
     *,
     latent_format: str = UNKNOWN,
     share: tuple[int, int] = (0, 1),

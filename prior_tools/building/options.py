@@ -51,3 +51,6 @@ class BuildOptions:
         whole(self.workers, "workers", 0)
         if not 0 <= self.holdout < 1:
             raise PriorError(f"holdout is {self.holdout}; expected a share of the images, 0..1")
+
+
+DEFAULTS = BuildOptions()

@@ -121,7 +121,7 @@ class Stacked(NamedTuple):
 
 @dataclass(frozen=True)
 class GridItems:
-    """Items of `dataset` with their labels brought to the latent grid; those of `soft` as soft too."""
+    """Items of `dataset` with their labels on the latent grid; those of `soft` as soft ones too."""
 
     dataset: LabelledDataset
     downscale_factor: int

@@ -23,6 +23,9 @@ class SoftLabels:
         ids: int64 [..., MOST_CLASSES, h, w], -1 where the area is unknown.
         shares: float32 of the same shape, which sum to 1 at each cell; 0 where a cell has fewer
             classes.
+
+    >>> SoftLabels(torch.tensor([[[3]], [[8]]]), torch.tensor([[[0.75]], [[0.25]]])).ids.shape
+    torch.Size([2, 1, 1])
     """
 
     ids: Tensor

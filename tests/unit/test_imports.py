@@ -32,7 +32,8 @@ FLOORS = (
         "held_out",
     },
     {"labels"},
-    {"prior", "accumulator", "merge", "prior_file", "draw", "picture", "pooled"},
+    {"prior", "accumulator", "grain", "grain_estimate", "merge", "prior_file", "draw", "picture"}
+    | {"pooled"},
     {"datasets", "published"},
     {"evaluation"},
     {"building"},

@@ -30,7 +30,9 @@ from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 from prior_tools.vae_fingerprint import fingerprint_weights
 
-FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
+FIELDS = [
+    f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images", "grain")
+]
 
 
 def collected(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)):
@@ -64,6 +66,11 @@ def assert_equal(a: Prior, b: Prior) -> None:
         ours, theirs = getattr(a, name), getattr(b, name)
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
     assert a.num_images == b.num_images and a.metadata == b.metadata
+    assert (a.grain is None) == (b.grain is None)
+    if a.grain and b.grain:
+        assert a.grain.grid == b.grain.grid
+        assert torch.equal(a.grain.mixing, b.grain.mixing)
+        assert torch.equal(a.grain.correlation, b.grain.correlation)
 
 
 @settings(max_examples=20, deadline=None)
