@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
-from ..prior_tools.building.build import ON_ERROR
+from ..prior_tools.building.options import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.images import (
     ImageDataset,

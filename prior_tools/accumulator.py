@@ -90,7 +90,7 @@ class PriorAccumulator:
         """
         latents = latents.detach().to("cpu").to(torch.float64)
         labels = labels.detach().to("cpu")
-        self._check(latents, labels)
+        self.check(latents, labels)
         if len(latents) == 0:
             return
         rows = self._rows(labels.to(torch.int64).flatten(1))
@@ -270,7 +270,11 @@ class PriorAccumulator:
             and bool((self._row_of_id[class_ids + 1] == _NEVER_SEEN).all())
         )
 
-    def _check(self, latents: Tensor, labels: Tensor) -> None:
+    def check(self, latents: Tensor, labels: Tensor) -> None:
+        """Raise PriorError for a batch that `update` would not take in.
+
+        >>> PriorAccumulator(latent_channels=3, grid=(2, 4)).check(latent, labels)
+        """
         want = (self.latent_channels, *self.grid)
         if latents.ndim != 4 or latents.shape[1:] != want:
             raise PriorError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .errors import PriorError
 from .grain import Grain
+from .labels.soft import SoftLabels
 from .memory import check_memory
 from .prior import Prior
 
@@ -170,6 +171,23 @@ def prior_moments(
     known = (rows >= 0).unsqueeze(1)
     drawn = drawn.where(known, spatial)
     return drawn.mean, drawn.std
+
+
+def soft_moments(prior: Prior, soft: SoftLabels) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [N, C, h, w] of a joint draw for soft labels [N, classes, h, w].
+
+    A cell that several classes share has the moments of their mixture: its variance is that within
+    each of them, and that of their means. What is unknown of it is spatial.
+
+    >>> ids = torch.tensor([0, 3]).view(1, 2, 1, 1).expand(1, 2, 2, 4)  # half sky, half road
+    >>> mean, std = soft_moments(prior, SoftLabels(ids, torch.full(ids.shape, 0.5)))
+    """
+    first = second = torch.zeros(())
+    for ids, share in zip(soft.ids.unbind(1), soft.shares.unbind(1), strict=True):
+        one, two = _raw(*prior_moments(prior, ids))
+        first = first + share.unsqueeze(1) * one
+        second = second + share.unsqueeze(1) * two
+    return _from_raw(first, second)
 
 
 def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

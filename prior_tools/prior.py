@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import PriorError, listing
 from .grain import Grain
+from .held_out import HeldOut
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.ids import check_integers
 from .labels.palettes import Palette, get_palette
@@ -37,6 +38,7 @@ class PriorMetadata:
         resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
         label_method: how labels were brought to the grid, one of LABEL_METHODS; None where there
             were none. A prior of images alone has no class names, palette or ignored ids.
+        held_out: what images that a build held out say of the prior, None where it held out none.
 
     Raises PriorError for values of another type or range, names that are none of those, and another
     number of channels than the latent format has.
@@ -57,6 +59,7 @@ class PriorMetadata:
     ignore_ids: tuple[int, ...] = ()
     resize_policy: str = "stretch"
     label_method: str | None = "majority"
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -77,6 +80,8 @@ class PriorMetadata:
                 f"vae is {self.vae!r}; expected the fingerprint of its weights, or None where they "
                 "are not known"
             )
+        if not isinstance(self.held_out, HeldOut | None):
+            raise PriorError(f"held_out is {self.held_out!r}; expected a HeldOut, or None")
         taken: dict[str, Any] = {
             "latent_channels": whole(self.latent_channels, "latent_channels", 1),
             "grid": two_sides(self.grid, "grid", "(h, w) in latent cells"),

@@ -16,6 +16,7 @@ from .accumulator import MAX_CLASSES
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
 from .grain import Grain
+from .held_out import HeldOut
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
@@ -303,15 +304,21 @@ def _check_counts(joint_count: Tensor, images: Tensor, num_images: int) -> None:
 
 
 def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
-    data = asdict(replace(metadata, palette=None, vae=None))
+    data = asdict(replace(metadata, palette=None, vae=None, held_out=None))
     data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
     data["palette"] = metadata.palette.to_json() if metadata.palette else None
     data["vae"] = metadata.vae.to_json() if metadata.vae else None
+    if metadata.held_out:
+        data["held_out"] = metadata.held_out.to_json()
+    else:
+        del data["held_out"]
     return data
 
 
 def _metadata_from_json(value: object) -> PriorMetadata:
-    data = table(value, [f.name for f in fields(PriorMetadata)], "metadata")
+    names = {f.name for f in fields(PriorMetadata)}
+    held_out = value.get("held_out") if isinstance(value, dict) else None
+    data = table(value, names if held_out is not None else names - {"held_out"}, "metadata")
 
     def side(value: object, name: str) -> int:
         return integer(value, 1, 2**31, name)
@@ -339,4 +346,5 @@ def _metadata_from_json(value: object) -> PriorMetadata:
         label_method=None
         if data["label_method"] is None
         else text(data["label_method"], "label_method"),
+        held_out=None if held_out is None else HeldOut.from_json(held_out),
     )

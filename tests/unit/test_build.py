@@ -110,6 +110,7 @@ def test_images_alone_give_the_spatial_moments_that_they_give_with_labels(
     assert not got.labelled and not tallies and len(got.class_ids) == 0
     assert torch.equal(got.spatial_mean, want.spatial_mean)
     assert torch.equal(got.spatial_std, want.spatial_std)
+    assert got.grain is not None
     assert got.num_images == 7 and got.metadata.source_size == SIZE
     assert got.metadata.resize_policy == resize and got.metadata.label_method is None
 
@@ -164,6 +165,8 @@ def test_labels_are_there_or_the_dataset_says_that_there_are_none():
         labelled = False
 
     assert not build_prior(Unlabelled(grey(), labels=False), encode).labelled
+    with pytest.raises(PriorError, match=r"holdout is 0\.5, but the dataset has no label maps"):
+        build_prior(Unlabelled(grey()), never, BuildOptions(holdout=0.5))
     with pytest.raises(PriorError, match="palette is given, but label_method None"):
         build_prior(Unlabelled(grey()), never, palette="camvid")
     with pytest.raises(PriorError, match=r"grid is \(0, 6\)"):
