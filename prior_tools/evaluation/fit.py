@@ -58,6 +58,9 @@ class FitSums:
         self._classes = torch.zeros(rows, modes, 3, dtype=torch.float64)
         self._class_sizes = torch.zeros(rows, 3, dtype=torch.float64)
 
+    def __len__(self) -> int:
+        return len(self._names)
+
     def update(
         self, names: Sequence[str], latents: Tensor, labels: Tensor, soft: Sequence[SoftLabels]
     ) -> None:
@@ -71,23 +74,20 @@ class FitSums:
                 f"the latents have shape {tuple(latents.shape)}; expected [N, C, h, w] = "
                 f"{['N', *shape]}, as the prior's"
             )
-        latents = latents.double()
-        moments = [
-            prior_moments(self._prior, labels, mode) for mode in HELD_OUT_MODES if mode in _PAPERS
-        ]
+        for image, name in enumerate(names):
+            # One by one, so that memory is that of a few latents.
+            one = slice(image, image + 1)
+            self._update(name, latents[one].double(), labels[one], soft[image])
+
+    def _update(self, name: str, latents: Tensor, labels: Tensor, soft: SoftLabels) -> None:
+        moments = [prior_moments(self._prior, labels, mode) for mode in _PAPERS]
         moments.append(prior_moments(self._pooled, labels))
-        stacked = SoftLabels(
-            torch.stack([one.ids for one in soft]), torch.stack([one.shares for one in soft])
-        )
-        moments.append(soft_moments(self._pooled, stacked))
-        # Mean over channels of each cell's: [N, modes, 3, h, w].
+        moments.append(soft_moments(self._pooled, SoftLabels(soft.ids[None], soft.shares[None])))
+        # Mean over channels of each cell's: [1, modes, 3, h, w].
         cells = torch.stack([self._of_cells(latents, *each) for each in moments], 1)
         around = ((latents - self._mean) / self._unit).square().mean(1)
-        self._names += names
-        of_image = torch.cat(
-            [cells.mean((-2, -1)).flatten(1), around.mean((-2, -1))[:, None]], dim=1
-        )
-        self._images += [*of_image]
+        self._names.append(name)
+        self._images.append(torch.cat([cells.mean((-2, -1)).flatten(), around.mean()[None]]))
         self._update_classes(cells, around, labels)
 
     def _of_cells(self, latents: Tensor, mean: Tensor, std: Tensor) -> Tensor:

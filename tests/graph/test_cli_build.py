@@ -218,6 +218,9 @@ def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uni
     assert torch.equal(two.joint_count, one.joint_count)
     for name in ("joint_mean", "joint_std", "spatial_mean", "spatial_std", "class_std"):
         torch.testing.assert_close(getattr(two, name), getattr(one, name), atol=1e-6, rtol=1e-6)
+    for name in ("mixing", "correlation"):
+        ours, theirs = getattr(two.grain, name), getattr(one.grain, name)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
 
     whole = out.read_bytes()
     # A name with no room for the endings of checkpoints.
@@ -229,7 +232,7 @@ def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uni
     assert "number of ranks was 2 and is 1" in says
     run(ranked)
     assert out.read_bytes() == whole
-    assert not list(tmp_path.glob("*.checkpoint"))
+    assert sorted(tmp_path.iterdir()) == sorted([out, tmp_path / "p.safetensors"])
 
 
 def test_a_rank_that_fails_ends_the_job_with_its_error(command, tmp_path, scenes):
