@@ -306,6 +306,8 @@ def collect_moments(
                 if progress:
                     progress(done, total)
                 complete = True
+            # The last batch's own.
+            complete = False
             settle()
         except (BuildCancelled, PriorError):
             # Before a batch is taken in the moments and the count of batches agree: then nothing of

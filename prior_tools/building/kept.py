@@ -156,7 +156,7 @@ class KeptLatents:
             if data is None:
                 continue
             record = np.frombuffer(data, self._layout)[0]
-            np.multiply(record["latents"], record["scale"], out=latents[len(names)])
+            latents[len(names)] = record["latents"].astype(np.float32) * record["scale"]
             labels.append(torch.from_numpy(record["labels"].astype(np.int64)))
             if self._soft:
                 shares = torch.from_numpy(record["shares"].astype(np.float32))
