@@ -30,8 +30,9 @@ class ModeFit:
         explained_interval: (low, high).
         surprise: squared deviations against those expected; 1 where all is as the prior says.
 
-    >>> ModeFit(nll=1.2, nll_interval=(1.1, 1.3), explained=0.4, explained_interval=None, surprise=1)
-    ModeFit(nll=1.2, nll_interval=(1.1, 1.3), explained=0.4, explained_interval=None, surprise=1)
+    >>> fit = ModeFit(1.2, (1.1, 1.3), explained=0.4, explained_interval=None, surprise=1.0)
+    >>> fit.nll_interval
+    (1.1, 1.3)
     """
 
     nll: float

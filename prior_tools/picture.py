@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .held_out import HeldOut
 from .labels.label_picture import (
     BACKGROUND,
     BAR,
@@ -109,6 +110,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
         pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
+        held_out: {images, best mode, explained in 0..1} of images that its build held out, or None.
         classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first;
             None of images alone.
         class_picture, mean_picture: the most frequent class and the mean of each cell, as data
@@ -135,10 +137,18 @@ def prior_card(prior: Prior) -> dict[str, object]:
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,
+        "held_out": _held_out(metadata.held_out),
         "classes": classes if prior.labelled else None,
         "class_picture": _data_url(class_picture) if prior.labelled else None,
         "mean_picture": _data_url(mean),
     }
+
+
+def _held_out(found: HeldOut | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    explained = found.modes[found.best].explained
+    return {"images": found.images, "best": found.best, "explained": explained}
 
 
 def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:

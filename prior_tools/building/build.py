@@ -263,7 +263,7 @@ def collect_moments(
         progress(done, total)
 
     def encoded(stacked: Stacked) -> Tensor:
-        latents = _encoded(encode, stacked, options.downscale_factor)
+        latents = encoded_batch(encode, stacked, options.downscale_factor)
         check_channels(latent_format, latents.shape[1])
         return latents
 
@@ -318,6 +318,8 @@ def collect_moments(
                 if progress:
                     progress(done, total)
                 complete = True
+            # The last batch's own.
+            complete = False
             settle()
         except (BuildCancelled, PriorError):
             # Before a batch is taken in the moments and the count of batches agree: then nothing of
@@ -337,7 +339,7 @@ def collect_moments(
     return Collected(at.state, at.tally, aside)
 
 
-def _encoded(encode: Callable[[Tensor], Tensor], stacked: Stacked, factor: int) -> Tensor:
+def encoded_batch(encode: Callable[[Tensor], Tensor], stacked: Stacked, factor: int) -> Tensor:
     """Latents of a batch; PriorError if they are of another size than its labels."""
     images, labels = stacked.images, stacked.labels
     latents = encode(images)

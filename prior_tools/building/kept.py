@@ -51,6 +51,11 @@ def smallest(dataset: LabelledDataset, word: str, most: int) -> list[int]:
     return [index for _, index in heapq.nsmallest(most, digests)]
 
 
+def for_grain(dataset: LabelledDataset, most: int = MOST_IMAGES) -> list[int]:
+    """The items of which grain is measured, see `smallest`."""
+    return smallest(dataset, "scp-diff grain", most)
+
+
 def _digest_of(word: str, name: str) -> bytes:
     # Names on Linux are bytes, which need not be text.
     return hashlib.sha256(f"{word} {name}".encode(errors="surrogateescape")).digest()
@@ -151,7 +156,7 @@ class KeptLatents:
             if data is None:
                 continue
             record = np.frombuffer(data, self._layout)[0]
-            np.multiply(record["latents"], record["scale"], out=latents[len(names)])
+            latents[len(names)] = record["latents"].astype(np.float32) * record["scale"]
             labels.append(torch.from_numpy(record["labels"].astype(np.int64)))
             if self._soft:
                 shares = torch.from_numpy(record["shares"].astype(np.float32))
@@ -242,14 +247,14 @@ class SetAside:
         out = min(MOST_IMAGES, math.ceil(holdout * len(dataset)), len(dataset) - 1)
         self.candidates = smallest(dataset, "scp-diff held out", out)
         # As many of these may be held out.
-        for_grain = smallest(dataset, "scp-diff grain", MOST_IMAGES + out)
+        grain = for_grain(dataset, MOST_IMAGES + out)
 
         def kept(images: list[int], ending: str, soft: bool) -> KeptLatents:
             path = path_beside(beside, ending) if beside else None
             return KeptLatents(dataset, images, path, resume, soft)
 
         self.held_out = kept(self.candidates, ".held_out", True)
-        self.for_grain = kept(for_grain, ".grain", False)
+        self.for_grain = kept(grain, ".grain", False)
 
     def begin(self, channels: int, grid: tuple[int, int]) -> None:
         """Say how large latents are; once more changes nothing."""

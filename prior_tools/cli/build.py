@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import signal
 import sys
@@ -16,14 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..building.build import (
-    ON_ERROR,
-    BuildCancelled,
-    BuildOptions,
-    collect_moments,
-    finalize,
-)
+from ..building.build import BuildCancelled, collect_moments, finalize
 from ..building.checkpoint import Checkpoint
+from ..building.options import ON_ERROR, BuildOptions
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.images import ImageDataset, find_images, label_folders_among
@@ -63,26 +57,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "it goes on from its checkpoint when started again. Under torchrun the images are shared "
         "out among the processes.",
     )
-    data = parser.add_argument_group("dataset")
-    add_dataset(data, IMAGES, "a folder of images without label maps")
-    data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
-    data.add_argument("--seed", type=int, default=0, help="of the subset")
-    add_palette(data, "of label files (default: the dataset's own)")
-    data.add_argument(
-        "--id-map",
-        metavar="MAP",
-        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
-        "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
-    )
+    data = add_images(parser, IMAGES, "a folder of images without label maps")
     data.add_argument(
         "--class-names", type=Path, metavar="FILE", help="lines of 'ID NAME', or JSON"
     )
-    data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")
     data.add_argument("--name", help="what to call the dataset in the file")
+    data.add_argument(
+        "--holdout",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave this share of the images out, such as 0.05, at most 256 of them, and store how "
+        "well the prior foretells them",
+    )
 
-    work = parser.add_argument_group("encoding")
-    work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
-    work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
+    work = add_encoding(parser)
     work.add_argument(
         "--latent-format",
         choices=CHOICES,
@@ -92,6 +81,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
+    work.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
+    )
+    add_output(parser)
+
+
+def add_images(
+    parser: argparse.ArgumentParser, other: str = "", what: str = ""
+) -> argparse._ArgumentGroup:
+    """Add the options that name labelled images; other, what: see `add_dataset`."""
+    data = parser.add_argument_group("dataset")
+    add_dataset(data, other, what)
+    data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
+    data.add_argument("--seed", type=int, default=0, help="of the subset")
+    add_palette(data, "of label files (default: the dataset's own)")
+    data.add_argument(
+        "--id-map",
+        metavar="MAP",
+        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
+        "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
+    )
+    data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")
+    return data
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that say by what images are encoded."""
+    work = parser.add_argument_group("encoding")
+    work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
+    work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
     work.add_argument("--batch-size", type=int, default=8, metavar="N", help="images at once")
     work.add_argument(
         "--workers", type=int, default=4, metavar="N", help="processes that read, 0: none"
@@ -99,10 +118,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     work.add_argument("--dtype", choices=list(DTYPES), default="auto")
     work.add_argument("--on-error", choices=ON_ERROR, default="stop", help="files that fail")
-    work.add_argument(
-        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
-    )
-    add_output(parser)
+    return work
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,7 +136,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
     if args.dataset == IMAGES:
         _check_images_alone(args)
-    layout = None if args.dataset == IMAGES else _layout(args)
+    layout = None if args.dataset == IMAGES else layout_of(args)
     if args.class_names:
         names = read_class_names(args.class_names, "--class-names")
     else:
@@ -133,6 +149,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         on_error=args.on_error,
         workers=args.workers,
         processes=True,
+        holdout=args.holdout,
     )
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
     dataset: PairDataset | ImageDataset
@@ -169,9 +186,9 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     checkpoint.vae = vae.fingerprint
 
     skipped: list[str] = []
-    with _stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
+    with _stopped_by_signal() as cancelled, progress_bar(len(dataset), ranks) as show:
         try:
-            state, tally = collect_moments(
+            collected = collect_moments(
                 dataset,
                 vae.encode,
                 options,
@@ -190,19 +207,18 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         print(f"{stopped}; start the same command again to go on from there", file=sys.stderr)
         return CANCELLED
     skipped = ranks.gathered(skipped)
-    tallies = ranks.gathered([json.dumps(tally.to_json())])
-    state = ranks.merged(state)
+    collected = ranks.united(collected)
     if ranks.rank == 0:
-        if state is None:
+        if collected.state is None:
             raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
-        tally = sum((LabelTally.from_json(json.loads(t)) for t in tallies), LabelTally())
+        tally = collected.tally
         if layout:
             check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
             name = f"{layout.name} {layout.split}".strip()
         else:
             name = args.root.resolve().name
         prior = finalize(
-            state,
+            collected,
             dataset,
             options,
             latent_format=latent_format,
@@ -215,10 +231,12 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         if isinstance(dataset, PairDataset):
             _say_labels(tally, dataset)
     checkpoint.remove()
+    collected.aside.remove()
     return 0
 
 
-def _layout(args: argparse.Namespace) -> Layout:
+def layout_of(args: argparse.Namespace) -> Layout:
+    """The dataset that the options of `add_images` name."""
     layout = read_layout(args)
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
@@ -278,7 +296,7 @@ def _identity(
     for index in range(len(dataset)):
         # Names on Linux are bytes, which need not be text.
         names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
-    options = ("limit", "seed", "size", "resize", "label_method", "batch_size")
+    options = ("limit", "seed", "size", "resize", "label_method", "batch_size", "holdout")
     return {
         "dataset": layout.name if layout else IMAGES,
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -362,6 +380,8 @@ def _summarize(prior: Prior, layout: Layout | None, skipped: list[str]) -> None:
     else:
         found = "no label maps, so the prior is for mode spatial"
     say(f"used {prior.num_images} images; {found}; 'inspect' tells more")
+    if held_out := prior.metadata.held_out:
+        say(str(held_out))
     if skipped:
         warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
     if layout and layout.unpaired:
@@ -377,7 +397,7 @@ def _say_labels(tally: LabelTally, dataset: PairDataset, where: str = "") -> Non
 
 
 @contextmanager
-def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with images per second and time left, on rank 0, of its share."""
     with tqdm(total=total, unit="img", disable=ranks.rank > 0, smoothing=0.05) as bar:
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..atomic import write_bytes
 from ..errors import PriorError, printable
+from ..held_out import HeldOut
 from ..picture import describe_prior
 from ..prior import Prior
 from ..prior_file import load_prior
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         entries = [asdict(entry) for entry in classes]
         print(json.dumps({"file": str(args.file), **facts, "classes": entries}, indent=2))
     else:
-        print("\n".join(_facts_text(args.file, facts)))
+        print("\n".join(_facts_text(args.file, facts, prior.metadata.held_out)))
         if prior.labelled:
             print()
             print("\n".join(aligned(rows(classes, prior.latent_channels), words=(1, 2))))
@@ -98,6 +99,8 @@ def describe(prior: Prior) -> dict[str, Any]:
         "ignore_ids": list(metadata.ignore_ids),
         "resize_policy": metadata.resize_policy,
         "label_method": metadata.label_method,
+        "grain": prior.grain is not None,
+        "held_out": metadata.held_out.to_json() if metadata.held_out else None,
         "labelled_fraction": labelled if prior.labelled else None,
         "occupied_fraction": occupied if prior.labelled else None,
         "spatial_mean": prior.spatial_mean.double().mean((1, 2)).tolist(),
@@ -149,7 +152,7 @@ def rows(classes: list[ClassSummary], channels: int) -> list[list[str]]:
     return [heading, *cells]
 
 
-def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
+def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> list[str]:
     height, width = facts["grid"]
     size = facts["source_size"]
     pixels = f" from {size[0]}x{size[1]} pixels" if size else ""
@@ -167,6 +170,8 @@ def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
             "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
             "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
             "the cells on average",
+            "held out": held_out
+            or "no images: `build --holdout` and `score` tell how well it fits",
         }
     lines = {
         "prior": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
@@ -176,6 +181,7 @@ def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
         "latents": f"{facts['latent_channels']} channels, {facts['latent_format']}",
         "VAE": facts["vae"],
         **of_labels,
+        "grain": "measured" if facts["grain"] else "none: `grain` adds it",
         "mean": _numbers(facts["spatial_mean"]),
         "deviation": f"{_numbers(facts['spatial_deviation'])} about each cell's own mean",
     }

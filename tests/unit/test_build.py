@@ -37,7 +37,7 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.accumulator import state_bytes
-from prior_tools.building import build
+from prior_tools.building import batches
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.build import _stopped_by_signal
@@ -228,7 +228,7 @@ def test_a_batch_is_accumulated_while_the_next_is_encoded(tmp_path, monkeypatch)
 def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatch):
     """If it has been read by then, as it has here; the encoder waits for it."""
     stacked, calls = threading.Semaphore(0), []
-    stack, ready = build.stack_batch, InOrder.ready
+    stack, ready = batches.stack_batch, InOrder.ready
 
     def told_stack(items):
         result = stack(items)
@@ -248,7 +248,7 @@ def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatc
         return encode(images)
 
     monkeypatch.setattr(InOrder, "ready", ready_soon)
-    monkeypatch.setattr(build, "stack_batch", told_stack)
+    monkeypatch.setattr(batches, "stack_batch", told_stack)
     dataset = dataset_of(write_pairs(tmp_path, count=6))
     assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=2)).num_images == 6
 
@@ -270,8 +270,8 @@ def test_a_checkpoint_never_counts_a_batch_that_is_still_being_accumulated(tmp_p
         collect_moments(
             dataset_of(folder), encode, BuildOptions(batch_size=1), checkpoint=checkpoint
         )
-    assert all(batches == images for batches, images in seen)
-    assert [batches for batches, _ in seen] == ([*range(5), 5] if every == 0 else [5])
+    assert all(done == images for done, images in seen)
+    assert [done for done, _ in seen] == ([*range(5), 5] if every == 0 else [5])
 
 
 def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
@@ -460,10 +460,11 @@ def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, work
     assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
     # Who then leaves such files out goes on from there, but not back again.
     skipping = BuildOptions(8, "majority", 2, "skip", workers, workers > 0)
-    state, tally = collect_moments(dataset_of(folder), encode, skipping, checkpoint=checkpoint)
-    alone, of_all = collect_moments(dataset_of(folder), encode, skipping)
-    assert tally == of_all and state.num_images == 6
-    assert all(torch.equal(t, state.to_state()[name]) for name, t in alone.to_state().items())
+    found = collect_moments(dataset_of(folder), encode, skipping, checkpoint=checkpoint)
+    alone = collect_moments(dataset_of(folder), encode, skipping)
+    assert found.tally == alone.tally and found.state.num_images == 6
+    state = found.state.to_state()
+    assert all(torch.equal(t, state[name]) for name, t in alone.state.to_state().items())
     with pytest.raises(PriorError, match=r"left out 1 items; the first, 005: image 005\.png"):
         collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
 

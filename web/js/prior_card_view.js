@@ -91,6 +91,10 @@ function facts(card) {
     say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
   ];
+  if (card.held_out) {
+    const { images, best, explained } = card.held_out;
+    all.push(say("heldOut", { count: images, mode: best, percent: Math.round(100 * explained) }));
+  }
   // A line may break after a dot, never before one or within a fact.
   const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
   const parts = dotted.flatMap((fact) => [element("span", "", fact), " "]);
