@@ -106,6 +106,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
         pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
+        grain: whether it has one.
         classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first.
         class_picture, mean_picture: the most frequent class and the mean of each cell, as data
             URLs of PNGs with a pixel a cell.
@@ -121,6 +122,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,
+        "grain": prior.grain is not None,
         "classes": [
             {
                 "id": row.class_id,

@@ -90,6 +90,7 @@ function facts(card) {
     say("cells", { size: `${columns}x${rows}` }),
     say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
+    say(card.grain ? "grain" : "noGrain"),
   ];
   // A line may break after a dot, never before one or within a fact.
   const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
