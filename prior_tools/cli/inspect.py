@@ -94,6 +94,7 @@ def describe(prior: Prior) -> dict[str, Any]:
         "ignore_ids": list(metadata.ignore_ids),
         "resize_policy": metadata.resize_policy,
         "label_method": metadata.label_method,
+        "grain": _neighbours(prior),
         "labelled_fraction": labelled,
         "occupied_fraction": occupied,
         "spatial_mean": prior.spatial_mean.double().mean((1, 2)).tolist(),
@@ -160,6 +161,9 @@ def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
         "palette": facts["palette"],
         "ignored ids": ignored or "none",
         "resizing": f"images {facts['resize_policy']}, labels {facts['label_method']}",
+        "grain": "none, draws are of white noise"
+        if facts["grain"] is None
+        else f"correlation of neighbouring cells {facts['grain']:.3f}",
         "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
         "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
         "the cells on average",
@@ -168,6 +172,14 @@ def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
     }
     width = max(map(len, lines)) + 2
     return [f"{key:{width}}{printable(str(value or 'not known'))}" for key, value in lines.items()]
+
+
+def _neighbours(prior: Prior) -> float | None:
+    """The grain's correlation of a cell with the next, mean of channels and both directions."""
+    if prior.grain is None:
+        return None
+    lags = ((0, 1), (1, 0))
+    return float(sum(prior.grain.at(*lag).diagonal().mean() for lag in lags)) / len(lags)
 
 
 def _numbers(values: list[float]) -> str:
