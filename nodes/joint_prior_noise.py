@@ -6,7 +6,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
-from ..prior_tools.draw import FALLBACKS, coverage
+from ..prior_tools.draw import FALLBACKS, GRAIN_STRENGTH, NOISES, coverage, noise_drawn
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import with_frames
@@ -24,6 +24,11 @@ BATCH_NOISE = (SEPARATE, SHARED)
 # off, and rare cells fall back by design.
 _WORTH_SAYING = 0.01
 _EMPTY_WORTH_SAYING = 0.1
+
+_NO_GRAIN = (
+    "the prior has no grain, so the draw is of white noise, as with noise white; grain is measured "
+    "when a prior is built, and `python -m prior_tools grain` adds it to one that is there"
+)
 
 
 class JointPriorNoise(io.ComfyNode):
@@ -55,14 +60,23 @@ class JointPriorNoise(io.ComfyNode):
                     "one for priors of images alone. categorical: by class. mixture: of the last "
                     "two. normal: an empty latent, the plain start to compare with.",
                 ),
+                io.Combo.Input(
+                    "noise",
+                    options=list(NOISES),
+                    default=NOISES[0],
+                    tooltip="The random part of the draw. grain: as the dataset's own images "
+                    "differ from their mean, in large soft shapes, at "
+                    f"{GRAIN_STRENGTH:g} of their deviation; keeps more variety. white: every cell "
+                    "for itself, at all of it (the paper's). A prior without grain gives white.",
+                ),
                 io.Float.Input(
                     "deviation",
                     default=1.0,
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="Scales the random part of the draw. 1 is the paper's; 0 gives the "
-                    "mean alone.",
+                    tooltip="Scales the random part of the draw, of either noise. 1 is the "
+                    "measured strength of grain, and the paper's of white; 0 gives the mean alone.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -135,12 +149,14 @@ class JointPriorNoise(io.ComfyNode):
     def validate_inputs(
         cls,
         mode: str | None,
+        noise: str | None = None,
         palette: str | None = None,
         fallback: str | None = None,
         batch_noise: str | None = None,
     ) -> bool | str:
         return check_choices(
             ("mode", mode, PRIOR_MODES),
+            ("noise", noise, NOISES),
             ("palette", palette, [PRIORS_OWN, *palette_names()]),
             ("fallback", fallback, FALLBACKS),
             ("batch_noise", batch_noise, BATCH_NOISE),
@@ -158,6 +174,7 @@ class JointPriorNoise(io.ComfyNode):
         prior: Prior,
         label_image: Tensor,
         mode: str,
+        noise: str,
         deviation: float,
         seed: int,
         batch_size: int,
@@ -173,9 +190,13 @@ class JointPriorNoise(io.ComfyNode):
         labels, tally = labels_for(prior, label_image, palette)
         for kind, text in _warnings(prior, labels, tally, mode):
             notify(text, kind)
+        if mode != "normal" and deviation and noise_drawn(prior, noise) != noise:
+            notify(_NO_GRAIN, "a prior without grain")
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
-        samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)
+        samples = draw_prior_sample(
+            prior, labels, mode, seed, deviation, fallback, mix, shared, noise
+        )
         samples = with_frames(prior.metadata.latent_format, as_empty_latents_are(samples))
         latent = {"samples": samples, KEY: prior_note(prior)}
         if shared:

@@ -58,7 +58,8 @@ class PreviewPrior(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     **ADVANCED,
-                    tooltip="Scales the random part of the draw; 0 shows the mean alone.",
+                    tooltip="Scales the random part of the draw; 0 shows the mean alone. Its noise "
+                    "is grain, as in Joint Prior Noise, or white where the prior has none.",
                 ),
                 io.Int.Input(
                     "seed",

@@ -248,22 +248,25 @@ class Torus:
         No power is negative, and they average to 1: that is the variance of what is drawn, exactly.
         """
         over = self._rows @ whole_plane(correlation) @ self._columns.T
-        power = torch.fft.rfft2(over).real.clamp_(min=0)
+        power: Tensor = torch.fft.rfft2(over).real.clamp_(min=0)
         # Columns of a real transform stand for two, but for the first and the last.
         sums = power.sum(0, dtype=torch.float64)
         total = float(2 * sums.sum() - sums[0] - sums[-1])
-        return power.mul_(math.prod(self.size) / total)
+        power *= math.prod(self.size) / total
+        return power
 
     def filtered(self, noise: Tensor, amplitude: Tensor) -> Tensor:
         """White noise [..., Ty, Tx] as a field [..., h, w]."""
         height, width = self.grid
         spectrum = torch.fft.rfft2(noise).mul_(amplitude)
         rows = torch.fft.ifft(spectrum, dim=-2)[..., :height, :]
-        return torch.fft.irfft(rows, self.size[1])[..., :width]
+        field: Tensor = torch.fft.irfft(rows, self.size[1])[..., :width]
+        return field
 
     def correlation(self, power: Tensor) -> Tensor:
         """What fields have [Ty, Tx], by the lag on the torus."""
-        return torch.fft.irfft2(power, self.size)
+        over: Tensor = torch.fft.irfft2(power, self.size)
+        return over
 
     def sampled(self, over: Tensor) -> Tensor:
         """Values [Y, 2 * X - 1] at the stored lags, of [Ty, Tx] where the grid is the grain's."""

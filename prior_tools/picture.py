@@ -110,6 +110,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
         pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
+        grain: whether it has one.
         held_out: {images, best mode, explained in 0..1} of images that its build held out, or None.
         classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first;
             None of images alone.
@@ -137,6 +138,7 @@ def prior_card(prior: Prior) -> dict[str, object]:
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,
+        "grain": prior.grain is not None,
         "held_out": _held_out(metadata.held_out),
         "classes": classes if prior.labelled else None,
         "class_picture": _data_url(class_picture) if prior.labelled else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import tempfile
@@ -18,6 +19,7 @@ from prior_tools import (
     PriorError,
     draw_prior_sample,
     load_prior,
+    measure_grain,
     merge_priors,
     save_prior,
 )
@@ -66,7 +68,8 @@ def _whole() -> bytes:
     generator = torch.Generator().manual_seed(0)
     state = PriorAccumulator(4, (3, 5), (255,))
     labels = torch.randint(-1, 9, (6, 3, 5), generator=generator)
-    state.update(torch.randn(6, 4, 3, 5, generator=generator) * 5, labels)
+    latents = torch.randn(6, 4, 3, 5, generator=generator) * 5
+    state.update(latents, labels)
     prior = state.finalize(
         latent_format="sd15",
         vae=fingerprint_weights({"w": torch.ones(9)}),
@@ -77,5 +80,6 @@ def _whole() -> bytes:
         resize_policy="crop",
         label_method="nearest",
     )
+    prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
     with tempfile.TemporaryDirectory() as folder:
         return save_prior(prior, Path(folder) / "p.safetensors").read_bytes()

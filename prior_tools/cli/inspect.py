@@ -99,7 +99,7 @@ def describe(prior: Prior) -> dict[str, Any]:
         "ignore_ids": list(metadata.ignore_ids),
         "resize_policy": metadata.resize_policy,
         "label_method": metadata.label_method,
-        "grain": prior.grain is not None,
+        "grain": _neighbours(prior),
         "held_out": metadata.held_out.to_json() if metadata.held_out else None,
         "labelled_fraction": labelled if prior.labelled else None,
         "occupied_fraction": occupied if prior.labelled else None,
@@ -170,7 +170,7 @@ def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> 
             "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
             "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
             "the cells on average",
-            "held out": held_out
+            "held out": str(held_out or "")
             or "no images: `build --holdout` and `score` tell how well it fits",
         }
     lines = {
@@ -181,12 +181,22 @@ def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> 
         "latents": f"{facts['latent_channels']} channels, {facts['latent_format']}",
         "VAE": facts["vae"],
         **of_labels,
-        "grain": "measured" if facts["grain"] else "none: `grain` adds it",
+        "grain": "none, draws are of white noise; `grain` adds it"
+        if facts["grain"] is None
+        else f"correlation of neighbouring cells {facts['grain']:.3f}",
         "mean": _numbers(facts["spatial_mean"]),
         "deviation": f"{_numbers(facts['spatial_deviation'])} about each cell's own mean",
     }
     width = max(map(len, lines)) + 2
     return [f"{key:{width}}{printable(str(value or 'not known'))}" for key, value in lines.items()]
+
+
+def _neighbours(prior: Prior) -> float | None:
+    """The grain's correlation of a cell with the next, mean of channels and both directions."""
+    if prior.grain is None:
+        return None
+    lags = ((0, 1), (1, 0))
+    return float(sum(prior.grain.at(*lag).diagonal().mean() for lag in lags)) / len(lags)
 
 
 def _numbers(values: list[float]) -> str:

@@ -56,6 +56,7 @@ def test_it_says_what_the_prior_holds():
     assert (road["name"], road["color"], road["images"]) == ("road", "#804080", 3)
     assert (car["name"], car["images"]) == ("car", 1)
     assert sum(row["share"] for row in card["classes"]) == pytest.approx(1)
+    assert card["grain"] is False
 
 
 def test_what_is_not_known_has_a_stand_in():

@@ -1,5 +1,6 @@
 """Laws of the command line: right numbers, one clear line for wrong input, and exit codes."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ from prior_tools import (
     PriorError,
     cli,
     load_prior,
+    measure_grain,
     save_prior,
 )
 from prior_tools.building.checkpoint import Checkpoint, Progress
@@ -461,6 +463,7 @@ def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
     for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", str(VAE), "camvid"):
         assert expected in facts
     assert "images       6\n" in facts
+    assert "grain        none, draws are of white noise\n" in facts
 
 
 def test_json_holds_the_same(tmp_path, capsys):
@@ -477,6 +480,20 @@ def test_json_holds_the_same(tmp_path, capsys):
         assert entry["mean"] == pytest.approx(prior.class_mean[row].tolist())
         assert entry["deviation"] == pytest.approx(prior.class_std[row].tolist())
         assert entry["color"].startswith("#") and entry["name"]
+
+
+def test_the_grain_is_told_in_a_line(tmp_path, capsys):
+    grid = (12, 12)
+    latents = torch.randn(80, 2, *grid, generator=torch.Generator().manual_seed(0))
+    # Half of a cell is its neighbour's on one side; none is that of the one below.
+    latents = latents + latents.roll(1, -1)
+    labels = torch.zeros(80, *grid, dtype=torch.int64)
+    prior = collected(latents, labels)
+    prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
+    path = save_prior(prior, tmp_path / "p.safetensors")
+    told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
+    assert told == pytest.approx((0.5 + 0) / 2, abs=0.05)
+    assert f"correlation of neighbouring cells {told:.3f}\n" in succeeds(capsys, "inspect", path)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 16])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dev.fuzz.limits import memory_limit
 from prior_tools import (
     PALETTES,
+    Grain,
     Prior,
     PriorAccumulator,
     PriorError,
@@ -26,6 +27,7 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.grain import shapes
 from prior_tools.grain_estimate import measure_grain
 from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
@@ -54,6 +56,18 @@ def alone(seed=0, images=6, **metadata) -> Prior:
 
 
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
+
+
+def grain_of(channels, grid):
+    """Of some correlation beside each cell."""
+    mixing, correlation = (torch.zeros(shape) for shape in shapes(grid, channels))
+    mixing.fill_diagonal_(1)
+    middle = correlation.shape[2] // 2
+    correlation[:, 0, middle - 1 : middle + 2] = torch.tensor([0.4, 1.0, 0.4])
+    correlation[:, 1, middle] = 0.3
+    return Grain(grid, mixing, correlation)
+
+
 FULL = {
     "downscale_factor": 8,
     "latent_format": "sd15",
@@ -65,6 +79,11 @@ FULL = {
     "resize_policy": "crop",
     "label_method": "nearest",
 }
+
+
+def grained(**metadata):
+    """One with a grain."""
+    return dataclasses.replace(make(**metadata), grain=grain_of(4, (3, 5)))
 
 
 def assert_equal(a: Prior, b: Prior) -> None:
@@ -114,6 +133,13 @@ def test_images_alone_have_the_grain_of_what_is_left_of_the_places_means(tmp_pat
     rewritten(path, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"})
     with pytest.raises(PriorError, match=r"lacks, or should not hold, .*grain_mixing"):
         load_prior(path)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 17])
+def test_a_grain_is_saved_exactly(tmp_path, channels):
+    prior = make(channels=channels)
+    prior = dataclasses.replace(prior, grain=grain_of(channels, (3, 5)))
+    assert_equal(load_prior(save_prior(prior, tmp_path / "p.safetensors")), prior)
 
 
 def test_equal_priors_are_equal_files(tmp_path):
@@ -266,6 +292,12 @@ def twice(path: Path) -> None:
     with_bytes(path, b'"dtype":"I64"', b'"dtype":"F64","dtype":"I64"')
 
 
+def lopsided(correlation):
+    correlation = correlation.clone()
+    correlation[:, 0, 0] = 0.5
+    return correlation
+
+
 DAMAGE = {
     "empty": (lambda p: p.write_bytes(b""), "not a complete safetensors file"),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "missing at its end"),
@@ -370,6 +402,36 @@ DAMAGE = {
         ),
         "the palette's colors holds '2000000000'",
     ),
+    "half a grain": (
+        lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"}),
+        "grain_mixing",
+    ),
+    "grain of other channels": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: torch.eye(3))),
+        "correlation of a grain of 3 channels on 5x3 cells",
+    ),
+    "grain of another grid": (
+        lambda p: rewritten(
+            p, with_tensor("grain_correlation", lambda t: t[:, :-1, 1:-1].contiguous())
+        ),
+        "correlation of a grain of 4 channels on 5x3 cells",
+    ),
+    "nan in the grain": (
+        lambda p: rewritten(p, with_tensor("grain_correlation", lambda t: t / 0)),
+        "correlation of a grain holds NaN",
+    ),
+    "grain of doubles": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: t.double())),
+        "mixing of a grain is no float32",
+    ),
+    "strong grain": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: t * 0.9)),
+        "a variance of 1",
+    ),
+    "lopsided grain": (
+        lambda p: rewritten(p, with_tensor("grain_correlation", lopsided)),
+        "not symmetric",
+    ),
     "vae": (
         lambda p: with_metadata(p, vae={**VAE.to_json(), "scales": []}),
         "scales and projections of the VAE",
@@ -380,7 +442,7 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     damage, says = DAMAGE[kind]
-    path = save_prior(make(**FULL), tmp_path / "streets.safetensors")
+    path = save_prior(grained(**FULL), tmp_path / "streets.safetensors")
     damage(path)
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
@@ -456,7 +518,7 @@ def test_classes_are_not_written_as_of_images_alone(tmp_path):
     ],
 )
 def test_what_would_not_load_is_not_written(tmp_path, name, change, says):
-    prior = make(**FULL)
+    prior = grained(**FULL)
     path = save_prior(prior, tmp_path / "streets.safetensors")
     before = path.read_bytes()
     wrong = dataclasses.replace(prior, **{name: change(getattr(prior, name))})

@@ -90,6 +90,7 @@ function facts(card) {
     say("cells", { size: `${columns}x${rows}` }),
     say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
+    say(card.grain ? "grain" : "noGrain"),
   ];
   if (card.held_out) {
     const { images, best, explained } = card.held_out;
