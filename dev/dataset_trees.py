@@ -347,7 +347,7 @@ WRITERS = {
     "mapillary-vistas-v2": write_vistas,
     "bdd100k": write_bdd,
     "kitti": write_kitti,
-    "pascal-voc": write_voc,
+    "voc": write_voc,
     "masks": write_masks,
     "pairs": write_two_folders,
 }

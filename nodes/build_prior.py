@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
+from ..prior_tools import BuildOptions, Layout, Palette, Prior, PriorError, build_prior
 from ..prior_tools.building.options import ON_ERROR
 from ..prior_tools.datasets.dataset import PairDataset
 from ..prior_tools.datasets.images import (
@@ -17,7 +18,9 @@ from ..prior_tools.datasets.images import (
     find_images,
     label_folders_among,
 )
-from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
+from ..prior_tools.datasets.label_files import pictures_of
+from ..prior_tools.datasets.layouts import layout_of_folders, recognise_dataset
+from ..prior_tools.datasets.pairs import choose_subset, same_files
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
@@ -74,7 +77,8 @@ class BuildPrior(io.ComfyNode):
                     placeholder="my_dataset/images",
                     tooltip="Folder of images, inside ComfyUI's input folder or a folder "
                     "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read "
-                    "as well.",
+                    "as well. With labels empty, the folder of a whole dataset that is known, such "
+                    "as Cityscapes.",
                 ),
                 io.String.Input(
                     "labels",
@@ -182,6 +186,14 @@ class BuildPrior(io.ComfyNode):
                     tooltip="What to do with files that cannot be read or have no partner.",
                 ),
                 overwrite_input(),
+                io.String.Input(
+                    "split",
+                    default="train",
+                    optional=True,
+                    **ADVANCED,
+                    tooltip="Of a whole dataset, that is where labels is empty: train, val, or "
+                    "the name of the split's folder or list.",
+                ),
             ],
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
@@ -212,6 +224,7 @@ class BuildPrior(io.ComfyNode):
         images: str | None = None,
         labels: str | None = None,
         palette: str | None = None,
+        split: str = "train",
         **_: object,
     ) -> str:
         """Changes when a file of the dataset or the palette does: the prior is then built again."""
@@ -220,8 +233,15 @@ class BuildPrior(io.ComfyNode):
             if palette == NO_LABELS:
                 files = [image.path for image in _images(images or "")]
             else:
-                pairs, _unpaired = _pairs(images or "", labels or "")
-                files = [path for pair in pairs for path in (pair.image, pair.label)]
+                layout = _layout(images or "", labels or "", palette_named(palette or ""), split)
+                files = [
+                    path
+                    for pair in layout.pairs
+                    for path in (pair.image, *pictures_of(pair.label, layout.rules))
+                ]
+                if layout.form:
+                    for pair in layout.pairs:
+                        digest.update(layout.form.told(pair.label).encode())
             for path in files:
                 state = path.stat()
                 line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
@@ -251,6 +271,7 @@ class BuildPrior(io.ComfyNode):
         ignore_ids: str = "",
         on_error: str = "stop",
         overwrite: bool = False,
+        split: str = "train",
     ) -> io.NodeOutput:
         # All that can be wrong without reading a picture is said before the first one is encoded.
         path = check_new(filename, overwrite)
@@ -261,7 +282,7 @@ class BuildPrior(io.ComfyNode):
                 f"{width}x{height} pixels are not whole latent cells; expected multiples of "
                 f"{factor} for this VAE"
             )
-        unpaired = None
+        name, unpaired = images.strip(), None
         dataset: ImageDataset | PairDataset
         if palette == NO_LABELS:
             _check_no_labels(labels, ignore_ids)
@@ -269,12 +290,15 @@ class BuildPrior(io.ComfyNode):
             if among := label_folders_among(dataset.images):
                 notify(among, "pictures that may be label maps")
         else:
-            colors = palette_named(palette)
-            ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
-            pairs, unpaired = _pairs(images, labels)
+            layout = _layout(images, labels, palette_named(palette), split)
+            unpaired = layout.unpaired
+            if not labels.strip():
+                name = f"{name} {layout.split}".strip()
             if unpaired and on_error == "stop":
                 raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
-            dataset = PairDataset(pairs, (width, height), colors, resize, ignored)
+            if ignore_ids.strip():
+                layout = replace(layout, ignore_ids=parse_ids(ignore_ids, "ignore_ids"))
+            dataset = layout.dataset((width, height), resize)
         dataset = dataset.subset(choose_subset(len(dataset), max_images, seed))
 
         files = {dataset.name(i): dataset.files(i)[0] for i in range(len(dataset))}
@@ -293,7 +317,7 @@ class BuildPrior(io.ComfyNode):
             tallied=tallies.append,
             latent_format=latent_format,
             vae=vae_fingerprint(vae),
-            dataset_name=images.strip(),
+            dataset_name=name,
         )
         save_new(prior, path, overwrite)
         if unpaired:
@@ -327,11 +351,22 @@ def _check_no_labels(labels: str, ignore_ids: str) -> None:
             )
 
 
-def _pairs(images: str, labels: str) -> tuple[list[Pair], Unpaired]:
-    """See `find_pairs`; PriorError if something of the folders lies outside the allowed roots."""
-    return find_pairs(
-        dataset_folder(images, "image"), dataset_folder(labels, "label"), inside_roots()
-    )
+def _layout(images: str, labels: str, palette: Palette, split: str) -> Layout:
+    """The pairs of two folders, or of a dataset whose folder is named alone.
+
+    PriorError if something of them lies outside the allowed roots.
+    """
+    folder, check = dataset_folder(images, "image"), inside_roots()
+    if labels.strip():
+        return layout_of_folders(folder, dataset_folder(labels, "label"), palette, check)
+    try:
+        return recognise_dataset(folder, split.strip() or "train", palette, check)
+    except PriorError as error:
+        # Where folders lie on the host is not for everyone who has its graph.
+        told = str(error).replace(str(folder), images.strip())
+        raise PriorError(
+            f"{told}. For images without label maps choose palette {NO_LABELS}"
+        ) from error
 
 
 def _picture(prior: Prior, vae: Any, title: str) -> Tensor:

@@ -38,7 +38,8 @@ from .building.options import BuildOptions
 from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
 from .datasets.images import ImageDataset, ImageFile, find_images
-from .datasets.layouts import LAYOUTS, Layout, find_dataset
+from .datasets.layout import Layout
+from .datasets.layouts import LAYOUTS, find_dataset
 from .datasets.pairs import Pair, find_pairs
 from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments, soft_moments
 from .errors import PriorError

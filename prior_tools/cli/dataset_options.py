@@ -174,8 +174,8 @@ def _of_dataset(args: argparse.Namespace) -> NamedLabels:
         warn(f"left out, without a partner: {layout.unpaired}")
     labels = {pair.name: pair.label for pair in layout.pairs}
     images = {pair.name: pair.image for pair in layout.pairs}
-    # Of pairs nothing but a palette says what they hold.
-    told = layout.name != _PAIRS or args.palette is not None
+    # Of pairs nothing but a palette says what they hold: one that is named, or lies beside them.
+    told = layout.name != _PAIRS or args.palette is not None or not layout.palette.is_grey
     title = f"{layout.name} {layout.split}".strip()
     where = args.list if args.list else _root(args, layout.name)
     listed = bool(args.list)

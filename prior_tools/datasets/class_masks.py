@@ -115,7 +115,8 @@ def find_class_masks(
     files = files_by_name(images, "image", check)
     masks = _mask_files(folder, check)
     if masks.studio:
-        found, strays = _of_label_studio(masks, files, (folder, folder.parent, root), check)
+        beside = (folder, folder.parent) if folder != root else (folder,)
+        found, strays = _of_label_studio(masks, files, (*beside, root), check)
     else:
         found, strays = _by_name(masks.plain, files, palette)
     if not found:

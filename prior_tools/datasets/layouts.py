@@ -17,15 +17,15 @@ from .ade20k_full import find_ade20k_full
 from .cityscapes import find_cityscapes
 from .class_masks import MASKS, find_class_masks
 from .coco_panoptic import find_coco_panoptic
-from .folder_contents import check_root
+from .folder_contents import check_root, holds
 from .layout import Found, Layout
 from .pair_lists import find_listed
 from .pairs import Check, files_by_name, find_pairs, paired
-from .pascal_voc import find_voc, voc_splits
+from .pascal_voc import find_voc, voc_folders
 from .trees import TREES, Sides
 from .two_folders import Places, find_two_folders
 
-_VOC = "pascal-voc"
+_VOC = "voc"
 _PAIRS = "pairs"
 
 LAYOUTS = (*TREES, _VOC, MASKS, _PAIRS)
@@ -102,16 +102,62 @@ def find_dataset(
     return found.layout(layout, used, own)
 
 
-def splits_of(layout: str, root: Path) -> list[str]:
-    """The splits of a dataset with folders of its own that are complete in a folder."""
-    if layout == _VOC:
-        return voc_splits(root)
-    return TREES[layout].present(root) if layout in TREES else []
-
-
 def recognised(root: Path) -> list[str]:
     """The layouts of which at least a split is complete in a folder."""
-    return [layout for layout in LAYOUTS if splits_of(layout, root)]
+    found = [layout for layout, tree in TREES.items() if tree.present(root)]
+    return [*found, _VOC] if voc_folders(root) else found
+
+
+def layout_of_folders(
+    images: Path, labels: Path, palette: Palette, check: Check | None = None
+) -> Layout:
+    """The pairs of two folders with equal names, as "pairs"; see `find_pairs`."""
+    pairs, unpaired = find_pairs(images, labels, check)
+    return Found(pairs, unpaired, palette, "ids or colors").layout(_PAIRS, "", None)
+
+
+def recognise_dataset(
+    root: Path, split: str, palette: Palette, check: Check | None = None
+) -> Layout:
+    """The one dataset in a folder whose classes are named as the palette's.
+
+    Raises PriorError if no dataset, several, or one of other classes is there.
+    """
+    names = recognised(root)
+    if not names:
+        raise PriorError(
+            f"{holds(root)}: no dataset that is known by its folders. Name the folder of images "
+            f"and the folder of labels, or that of a dataset: {', '.join((*TREES, _VOC))}"
+        )
+    found, errors = [], []
+    for name in names:
+        try:
+            layout = find_dataset(name, root, split, check=check)
+        except PriorError as error:
+            errors.append(error)
+            continue
+        counts = layout.palette.names == palette.names
+        if counts or (
+            layout.id_map is CITYSCAPES_TRAIN_IDS
+            and palette.names == get_palette("cityscapes_label_ids").names
+        ):
+            found.append(layout.with_palette(palette))
+        else:
+            errors.append(
+                PriorError(
+                    f"{root} holds {name}, whose classes are those of palette "
+                    f"'{layout.palette.name}', and not of '{palette.name}'; choose a palette with "
+                    "its classes"
+                )
+            )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise PriorError(
+            f"{root} holds {' and '.join(layout.name for layout in found)}; name the folder of "
+            "images and the folder of labels of one"
+        )
+    raise errors[0] if len(errors) == 1 else PriorError(". ".join(map(str, errors)))
 
 
 def _check_given(layout: str, places: Places, listed: bool) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import PriorError
-from ..labels.palettes import get_palette
 from ..text_file import read_text
 from .layout import Found
 from .names import composed, path_in
 from .pairs import Check, Pair, Unpaired
+from .two_folders import palette_of_folder
 
 _HEADINGS = (
     {"image", "images", "img", "image_path", "filename"},
@@ -49,8 +49,7 @@ def find_listed(path: Path, root: Path, check: Check | None = None) -> Found:
     if not rows:
         raise PriorError(f"{what} lists no pairs; expected lines of an image and its label")
     pairs = _named(rows, what)
-    palette = get_palette("grey_ids")
-    return Found(pairs, Unpaired((), ()), palette, "ids or colors")
+    return Found(pairs, Unpaired((), ()), palette_of_folder(root, check), "ids or colors")
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:

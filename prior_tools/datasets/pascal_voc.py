@@ -24,6 +24,8 @@ _LABELS, _MORE_LABELS, _LABELME_LABELS = (
     "SegmentationClassPNG",
 )
 _NAMES = "class_names.txt"
+# Below a root, what the challenges' archives unpack.
+_YEARS = ("VOC[0-9]*", "VOCdevkit/VOC[0-9]*")
 _SOURCE = "VOCtrainval_11-May-2012.tar or another of its years; the folder with JPEGImages in it"
 
 # Of borders, and what labelme ignores.
@@ -43,11 +45,23 @@ def voc_splits(root: Path) -> list[str]:
     return [name for name in names if name[0] != "." and name != "test"]
 
 
+def voc_folders(root: Path) -> list[Path]:
+    """The folders with splits: the root itself, else VOC2012 and the like below it."""
+    if voc_splits(root):
+        return [root]
+    return [path for way in _YEARS for path in sorted(root.glob(way)) if voc_splits(path)]
+
+
 def find_voc(root: Path, split: str, check: Check | None) -> tuple[Found, str]:
     """The pairs of a split, and the split's name, "" where there are none.
 
     Raises PriorError if a folder or the list is missing, or no image has a label.
     """
+    folders = voc_folders(root)
+    if len(folders) > 1:
+        names = listing([folder.relative_to(root).as_posix() for folder in folders])
+        raise PriorError(f"PASCAL VOC: {root} holds {names}; give one of these as root")
+    root = folders[0] if folders else root
     splits = voc_splits(root)
     if not splits:
         raise _missing(root)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PriorError, listing
-from ..labels.palettes import get_palette
+from ..labels.palette_files import read_palette_file
+from ..labels.palettes import Palette, get_palette
 from .folder_contents import holds, near, subfolders
 from .layout import Found
 from .names import path_in
@@ -19,6 +20,9 @@ from .pairs import (
     find_pairs,
     paired,
 )
+
+# Beside the two folders, the classes that the label maps count.
+PALETTE_FILE = "palette.json"
 
 # What folders of splits are called.
 _SPLITS = ("train", "val", "test")
@@ -62,8 +66,17 @@ def find_two_folders(
             pairs, unpaired = find_pairs(images, labels, check)
     except PriorError as error:
         raise PriorError(f"{images} and {labels}: {error}") from error
-    palette = get_palette("grey_ids")
-    return Found(pairs, unpaired, palette, "ids or colors"), used
+    return Found(pairs, unpaired, palette_of_folder(root, check), "ids or colors"), used
+
+
+def palette_of_folder(root: Path, check: Check | None) -> Palette:
+    """That of palette.json, which export writes; else plain ids."""
+    path = root / PALETTE_FILE
+    if not path.is_file():
+        return get_palette("grey_ids")
+    if check:
+        check(PALETTE_FILE, str(path))
+    return read_palette_file(path)[0]
 
 
 def folders_of_split(
