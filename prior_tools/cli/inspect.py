@@ -181,7 +181,7 @@ def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> 
         "latents": f"{facts['latent_channels']} channels, {facts['latent_format']}",
         "VAE": facts["vae"],
         **of_labels,
-        "grain": "none, draws are of white noise; `grain` adds it"
+        "grain": "none, draws are of white noise"
         if facts["grain"] is None
         else f"correlation of neighbouring cells {facts['grain']:.3f}",
         "mean": _numbers(facts["spatial_mean"]),
