@@ -360,7 +360,7 @@ from prior_tools import BuildOptions, build_prior
 from prior_tools.datasets.dataset import LabelledImage
 
 class Noise:
-    ignored, metadata = (), {}
+    labelled, ignored, metadata = True, (), {}
     def __len__(self): return 24
     def name(self, index): return str(index)
     def __getitem__(self, index):
