@@ -21,6 +21,7 @@ CARD = ".scp-prior-card:visible"
 
 DEMO = "scp_diff_demo.safetensors"
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
+ALONE = "card_alone.safetensors"
 
 
 def write_prior(
@@ -44,6 +45,10 @@ def priors(street) -> Path:
     names = {1: "<b>wall</b>", 2: "<img src=x onerror='window.harmed = true'>"}
     flux = {"channels": 16, "latent_format": "flux"}
     write_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
+    state = PriorAccumulator(4, (6, 12))
+    state.update(torch.randn(20, 4, 6, 12), torch.full((20, 6, 12), -1))
+    told = {"label_method": None, "dataset_name": "dusk", "latent_format": "sd15"}
+    save_prior(state.finalize(**told), folder / ALONE)
     (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
     return folder
 
@@ -147,6 +152,22 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
     page.mouse.click(1200, 900)
     page.evaluate("app.extensionManager.command.execute('Comfy.Undo')")
     expect(card).to_contain_text("1200 images")
+
+
+def test_a_prior_of_images_alone_says_so_and_shows_its_mean(
+    page, load, set_widget, assert_inside_their_nodes, screenshot
+):
+    load(ALONE)
+    card = page.locator(CARD)
+    for text in ("dusk", "20 images", "12x6 cells", "Of images alone: no classes"):
+        expect(card).to_contain_text(text)
+    expect(card).not_to_contain_text("0 classes")
+    expect(card.locator("li")).to_have_count(0)
+    assert sizes_of_pictures(page) == [[12, 6]]
+    assert_inside_their_nodes()
+    screenshot("alone")
+    set_widget("SCP_LoadPrior", "prior_name", DEMO)
+    expect(card).to_contain_text("15 classes")
 
 
 def test_it_follows_a_choice_from_the_list(page, frontend, load):
