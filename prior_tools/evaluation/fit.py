@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..draw import prior_moments, soft_moments
 from ..errors import PriorError
-from ..held_out import HELD_OUT_MODES, KNOWS_NOTHING, HeldOut, ModeFit
+from ..held_out import HELD_OUT_MODES, KNOWS_NOTHING, ROUNDED, HeldOut, ModeFit
 from ..labels.soft import SoftLabels
 from ..pooled import pooled_prior
 from ..prior import Prior
@@ -200,13 +200,18 @@ class Fit:
     @property
     def verdict(self) -> str:
         """Which mode fits these images best, and whether that is clear."""
-        first, second = sorted(self.modes, key=lambda mode: self.modes[mode][0].value)[:2]
+        nll = {mode: round(found[0].value, ROUNDED) for mode, found in self.modes.items()}
+        first = self.held_out.best
+        others = [mode for mode in nll if nll[mode] > nll[first]]
+        if not others:
+            return f"all modes foretell these images alike: NLL {nll[first]:.3f}"
+        second = min(others, key=nll.__getitem__)
         ahead = (self.modes[second][0] - self.modes[first][0]).interval
         clear = ahead is not None and ahead.low > 0
         by = "clearly" if clear else "not clearly"
         return (
             f"{first} foretells these images best, {by} better than {second}: NLL "
-            f"{self.modes[first][0].value:.3f} against {self.modes[second][0].value:.3f}"
+            f"{nll[first]:.3f} against {nll[second]:.3f}"
         )
 
     @property

@@ -10,6 +10,7 @@ import torch
 from prior_tools import (
     BuildCancelled,
     BuildOptions,
+    HeldOut,
     LabelledDataset,
     LabelledImage,
     PriorError,
@@ -269,6 +270,6 @@ def test_figures_are_stored_shown_and_not_merged(tmp_path, capsys):
     assert main(["inspect", str(path)]) == 0
     assert str(held_out) in capsys.readouterr().out
     assert main(["inspect", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["held_out"] == held_out.to_json()
+    assert HeldOut.from_json(json.loads(capsys.readouterr().out)["held_out"]) == held_out
     assert merge_priors([prior]).metadata.held_out == held_out
     assert merge_priors([prior, prior]).metadata.held_out is None
