@@ -207,7 +207,7 @@ class JointPriorNoise(io.ComfyNode):
 
 def _warnings(prior: Prior, labels: Tensor, tally: LabelTally, mode: str) -> list[tuple[str, str]]:
     """What of the label maps the prior does not know: kind and text."""
-    if mode in ("spatial", "normal"):
+    if mode in ("spatial", "normal") or not prior.labelled:
         return []
     found, warnings = coverage(prior, labels), []
     if found.unseen > _WORTH_SAYING:

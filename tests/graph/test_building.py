@@ -193,6 +193,7 @@ def test_images_alone_are_built_drawn_and_sampled(server, add_build, latents, al
         "prior": built,
         "label_image": graph.add("LoadImage", image=server.upload_image(picture, "any.png")),
         "mode": "spatial",
+        "noise": "grain",
         "deviation": 0.0,
         "seed": 5,
         "batch_size": 2,
