@@ -126,6 +126,24 @@ def uninterrupted(command, tmp_path_factory) -> Path:
     return out
 
 
+def test_images_alone_are_built_killed_and_resumed_to_the_places_moments(
+    command, tmp_path, scenes, uninterrupted
+):
+    out = tmp_path / "alone.safetensors"
+    argv = command(out, "--checkpoint-every", "0", root=scenes / "images")
+    argv[argv.index("pairs")] = "images"
+    at = argv.index("--palette")
+    del argv[at : at + 2]
+    stopped_at(argv, out.with_name(out.name + ".checkpoint"), 11, signal.SIGKILL)
+    said = run(argv).stdout
+    assert f"used {COUNT} images; no label maps, so the prior is for mode spatial" in said
+    alone, whole = load_prior(out), load_prior(uninterrupted)
+    assert not alone.labelled and alone.metadata.dataset_name == "images"
+    assert torch.equal(alone.spatial_mean, whole.spatial_mean)
+    assert torch.equal(alone.spatial_std, whole.spatial_std)
+    assert alone.grain is not None and out.stat().st_size < uninterrupted.stat().st_size
+
+
 def test_killed_in_three_places_it_gives_bit_for_bit_what_an_uninterrupted_run_gives(
     command, tmp_path, uninterrupted
 ):
