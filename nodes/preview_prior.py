@@ -59,7 +59,7 @@ class PreviewPrior(io.ComfyNode):
                     optional=True,
                     **ADVANCED,
                     tooltip="Scales the random part of the draw; 0 shows the mean alone. Its noise "
-                    "is grain, as in Joint Prior Noise, or white where the prior has none.",
+                    "is grain, as in Joint Prior Noise, or white if the prior has no grain.",
                 ),
                 io.Int.Input(
                     "seed",
