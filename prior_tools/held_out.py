@@ -89,7 +89,16 @@ class HeldOut:
         >>> HeldOut(2, {}).to_json()
         {'images': 2, 'modes': {}}
         """
-        return {"images": self.images, "modes": {m: asdict(fit) for m, fit in self.modes.items()}}
+        return {
+            "images": self.images,
+            "modes": {
+                mode: {
+                    name: list(value) if isinstance(value, tuple) else value
+                    for name, value in asdict(fit).items()
+                }
+                for mode, fit in self.modes.items()
+            },
+        }
 
     @staticmethod
     def from_json(value: object) -> HeldOut:

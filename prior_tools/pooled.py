@@ -17,6 +17,9 @@ from .prior import Prior
 # Beyond these a strength is as good as none, or as all.
 _LEAST, _MOST = 1e-6, 1e6
 
+# Cells of all classes that each class's strength is told by beside its own.
+BORROWED = 10
+
 
 def pooled_prior(prior: Prior) -> Prior:
     """The prior with pooled moments of each class at each cell in place of the paper's joint ones.
@@ -89,13 +92,12 @@ def strengths_of(prior: Prior) -> Strengths:
     With within-cell variance W and variance T of the cells' true means, images say as much of a
     cell as its class does when there are W / T of them. T is what the cells' means differ beyond
     the W / n that n images explain. A class without a cell of two images takes the ratio of all
-    classes; so does one whose cells differ by less than their images explain.
+    classes, and each is drawn to it as if it had BORROWED cells more.
     """
     zeros = torch.zeros(prior.latent_channels, dtype=torch.float64)
     classes = [_Cells.of(prior, row) for row in range(len(prior.class_ids))]
     everything = sum(classes, _Cells(*(zeros for _ in fields(_Cells))))
-    of_all = everything.strength()
-    cells = torch.stack([each.strength(of_all) for each in classes] or [zeros])
+    cells = torch.stack([each.strength(everything) for each in classes] or [zeros])
     return Strengths(cells, _class_strength(prior))
 
 
@@ -155,7 +157,7 @@ class _Cells:
             free=free * every,
             within=squares.sum(1),
             between=(n * (mean - own).square()).sum(1),
-            taken=(len(at) - 1) * every,
+            taken=max(0, len(at) - 1) * every,
             size=(images - n.square().sum() / images.clamp(min=1)) * every,
         )
 
@@ -165,13 +167,21 @@ class _Cells:
     def _sums(self) -> tuple[Tensor, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
 
-    def strength(self, otherwise: Tensor | None = None) -> Tensor:
-        """Within-cell variance over that between cells; `otherwise` where neither can be told."""
-        within = self.within / self.free.clamp(min=1)
-        between = (self.between - self.taken * within) / self.size.clamp(min=1e-12)
-        told = (self.free > 0) & (self.size > 0) & (between > 0)
+    def strength(self, of_all: _Cells) -> Tensor:
+        """Within-cell variance over that between cells, as if the class had some more of all's.
+
+        None of a class's own can be told where no cell has two images, and little where few have.
+        """
+        within_all = of_all.within / of_all.free.clamp(min=1)
+        between_all = (of_all.between - of_all.taken * within_all) / of_all.size.clamp(min=1e-12)
+        between_all = between_all.clamp(min=0)
+        within = (self.within + BORROWED * within_all) / (self.free + BORROWED)
+        # In images, as `size` is.
+        more = BORROWED * (self.size / self.taken.clamp(min=1)).clamp(min=1)
+        own = self.between - self.taken * within
+        between = (own + more * between_all) / (self.size + more)
         found = (within / between.clamp(min=1e-300)).clamp(_LEAST, _MOST)
-        return torch.where(told, found, _MOST if otherwise is None else otherwise)
+        return torch.where(between > 0, found, _MOST)
 
 
 def _class_strength(prior: Prior) -> Tensor:

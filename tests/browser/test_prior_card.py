@@ -12,7 +12,8 @@ import torch
 from playwright.sync_api import Page, expect
 
 from dev.locales import LOCALES
-from prior_tools import PALETTES, PriorAccumulator, save_prior
+from prior_tools import PALETTES, HeldOut, ModeFit, PriorAccumulator, save_prior
+from prior_tools.held_out import HELD_OUT_MODES
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
@@ -41,7 +42,9 @@ def write_prior(
 def priors(street) -> Path:
     """The server's folder of priors with some to choose from."""
     folder = street.base / "models" / "scp_priors"
-    write_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets")
+    fits = {mode: ModeFit(1.0, None, 0.754, None, 1.0) for mode in HELD_OUT_MODES}
+    told = HeldOut(256, fits)
+    write_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets", held_out=told)
     names = {1: "<b>wall</b>", 2: "<img src=x onerror='window.harmed = true'>"}
     flux = {"channels": 16, "latent_format": "flux"}
     write_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
@@ -139,7 +142,8 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
 
     set_widget("SCP_LoadPrior", "prior_name", WIDE)
     expect(card).to_contain_text("Wide streets")
-    for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels"):
+    held_out = "256 held out: spatial foretells them best, 75%"
+    for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels", held_out):
         expect(card).to_contain_text(text)
     assert sizes_of_pictures(page) == [[64, 48], [64, 48]]
     assert_inside_their_nodes()

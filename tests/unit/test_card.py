@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from prior_tools import PALETTES, Palette, PriorAccumulator
+from prior_tools import PALETTES, HeldOut, ModeFit, Palette, PriorAccumulator
+from prior_tools.held_out import HELD_OUT_MODES
 from prior_tools.picture import describe_prior, prior_card, small_pictures
 
 CITYSCAPES = PALETTES["cityscapes"]
@@ -65,6 +66,14 @@ def test_what_is_not_known_has_a_stand_in():
     assert card["pixels"] == [24, 16]
     assert [row["name"] for row in card["classes"]] == ["class 10", "class 0", "class 13"]
     assert len({row["color"] for row in card["classes"]}) == 3
+
+
+def test_it_tells_what_images_that_were_held_out_say():
+    assert prior_card(make(halves()))["held_out"] is None
+    fits = {mode: ModeFit(1.0, None, 0.25, None, 1.0) for mode in HELD_OUT_MODES}
+    fits["joint"] = ModeFit(0.5, (0.4, 0.6), 0.75, (0.7, 0.8), 1.0)
+    card = prior_card(make(halves(), held_out=HeldOut(12, fits)))
+    assert card["held_out"] == {"images": 12, "best": "joint", "explained": 0.75}
 
 
 def test_the_pictures_have_a_pixel_a_cell_and_the_classes_colors():
