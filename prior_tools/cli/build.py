@@ -266,9 +266,9 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         # Names on Linux are bytes, which need not be text.
         names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
     options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
-    options += ("holdout",)
     return {
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
+        "holdout": str(args.holdout),
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),

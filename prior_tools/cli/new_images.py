@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class NewImages:
             warn(f"{len(self.left_out)} images left out: {listing(self.left_out, 5)}")
 
 
-def _check_names(prior: Prior, names: dict[int, str]) -> None:
+def _check_names(prior: Prior, names: Mapping[int, str]) -> None:
     """PriorError if the dataset's ids mean other classes than the prior's."""
     own = prior.metadata.class_names
     for class_id in sorted(own.keys() & names.keys()):
