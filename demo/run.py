@@ -130,11 +130,11 @@ def _rows(streets: list[Street]) -> list[list[tuple[str, np.ndarray, str]]]:
 def _footer(shown: list[int], settings: Settings) -> str:
     first, second = shown
     return (
-        f"Framed, and enlarged below: where the prior's result follows the label map in most "
-        "pixels more.\n"
-        f"Of {len(LABEL_MAPS)} label maps that no model has seen, the two with the median gain in "
-        f"mIoU: {first} and {second}. Seed {settings.seed}, {settings.sampler}, {settings.steps} "
-        f"steps, guidance {settings.cfg:g}."
+        "mIoU: how well a segmentation net finds the label map in the result, at best 1. Framed, "
+        "and enlarged below: where the prior gains most pixels.\n"
+        f"Of {len(LABEL_MAPS)} label maps that neither model nor prior has seen, the two with the "
+        f"median gain in mIoU: {first} and {second}. Equal seeds ({settings.seed}), "
+        f"{settings.sampler}, {settings.steps} steps, guidance {settings.cfg:g}."
     )
 
 

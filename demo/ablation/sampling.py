@@ -16,7 +16,7 @@ from demo.start_graph import StartGraph
 from dev.graph import Graph
 from dev.server import ComfyServer, execution_seconds
 from prior_tools.atomic import write_bytes
-from prior_tools.cli import main as prior_tools
+from prior_tools.cli import main as command_line
 from prior_tools.evaluation.files import read_generated
 from prior_tools.generating.animated_png import animated_png
 from prior_tools.generating.workflow_file import Prompt
@@ -92,7 +92,7 @@ def make(
         "--batch": BATCH,
     }
     options = [str(part) for option in arguments.items() for part in option]
-    if code := prior_tools(["generate", *options, "--server", *servers]):
+    if code := command_line(["generate", *options, "--server", *servers]):
         raise SystemExit(code)
 
 
