@@ -10,16 +10,17 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ..datasets.label_files import read_label_file, survey
+from ..datasets.names import MIRRORED
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import is_lossy, open_picture, opened_head, upright, upright_size
-from ..errors import PriorError
+from ..errors import PriorError, listing
 from ..labels.color_tables import is_made_visible
 from ..labels.reading import (
     LabelRules,
@@ -43,6 +44,7 @@ class LabelMap:
         rules: how it is read; it is sent in the colors of their palette. None sends what it shows,
             and ids in a file of one channel as grey levels.
         has_colors: whether it is of more than one channel.
+        mirrored: whether its left and right are exchanged; see `with_mirrored`.
     """
 
     stem: str
@@ -51,6 +53,7 @@ class LabelMap:
     sha256: str
     rules: LabelRules | None = None
     has_colors: bool = True
+    mirrored: bool = False
 
 
 def find_label_maps(
@@ -76,6 +79,30 @@ def find_label_maps(
     return found, tally
 
 
+def with_mirrored(label_maps: Sequence[LabelMap]) -> list[LabelMap]:
+    """The label maps and each of them mirrored, `a_mirrored` beside `a`, by ascending stem.
+
+    Raises PriorError if there are files of these names.
+    """
+    mirrored = [
+        replace(one, stem=one.stem + MIRRORED, name=_mirrored_name(one.name), mirrored=True)
+        for one in label_maps
+    ]
+    taken = {one.stem for one in label_maps} & {one.stem for one in mirrored}
+    if taken:
+        raise PriorError(
+            f"--mirror gives mirrored label maps names that end in {MIRRORED}, and there are files "
+            f"of {len(taken)} such names: {listing(sorted(taken), 3)}; rename them, or leave out "
+            "--mirror"
+        )
+    return sorted([*label_maps, *mirrored], key=lambda one: one.stem)
+
+
+def _mirrored_name(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}{MIRRORED}{dot}{suffix}"
+
+
 def shape_of(label_map: LabelMap) -> tuple[int, int, int]:
     """(height, width, channels) of what is sent; 4 channels if LoadImage makes a mask of one.
 
@@ -92,7 +119,8 @@ def upload_name(label_maps: Sequence[LabelMap]) -> str:
     """A file name made of the content of `upload_data`."""
     parts = []
     for label_map in label_maps:
-        parts.append(f"{label_map.sha256} {_told(label_map.rules)}")
+        mirrored = MIRRORED * label_map.mirrored
+        parts.append(f"{label_map.sha256} {_told(label_map.rules)}{mirrored}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".png"
 
 
@@ -119,6 +147,11 @@ def upload_data(label_maps: Sequence[LabelMap]) -> bytes:
 
 def _pixels(label_map: LabelMap) -> np.ndarray:
     """uint8 [H, W, 3 or 4]."""
+    pixels = _pixels_of_file(label_map)
+    return np.ascontiguousarray(pixels[:, ::-1]) if label_map.mirrored else pixels
+
+
+def _pixels_of_file(label_map: LabelMap) -> np.ndarray:
     if rules := label_map.rules:
         reading = read_label_file(label_map.path, rules, label_map.name)
         painted: np.ndarray = rules.palette.paint(reading.ids).numpy()

@@ -640,7 +640,7 @@ def test_warnings_are_counted_over_all_images_that_are_there(tmp_path):
     again = Manifest(tmp_path, {})
     again.add(job_of("c", "d"), [b"image", b"image"], [unlabelled[2]])
     again.add(job_of("e"), [b"image"], [])
-    records.record_warnings(tmp_path, again.warnings)
+    records.record_summary(tmp_path, again.warnings)
     assert json.loads((tmp_path / records.RUN_NAME).read_text())["warnings"] == [
         {
             "node": "Draw",
