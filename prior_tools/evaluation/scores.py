@@ -204,8 +204,8 @@ def _score(data: object) -> ImageScore:
     miou = line["miou"]
     if miou is not None and not (isinstance(miou, float) and 0 <= miou <= 1):
         raise ValueError(f"miou is {miou!r:.40}, expected 0..1")
-    hashes = (text(line[name], name) for name in ("sha256", "label_sha256"))
-    return ImageScore(text(line["image"], "image"), *hashes, miou, pixels)
+    image, sha256, label = (text(line[name], name) for name in ("image", "sha256", "label_sha256"))
+    return ImageScore(image, sha256, label, miou, pixels)
 
 
 def _seen_path(folder: Path, image: str) -> Path:

@@ -1,8 +1,8 @@
 """How many images of each label map make classes more even.
 
 Label maps are drawn one after the other, each time the one whose classes are lacking most in what
-was drawn so far: a greedy ascent of sum(w log g), which is greatest where the shares g of the classes in what
-is drawn are the wanted ones w, or as near as these label maps come to them.
+was drawn so far. That is a greedy ascent of sum(w log g), which is greatest where the shares g of
+the classes in what is drawn are the wanted ones w, or as near as these label maps come to them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ SQUARE_ROOTS = "sqrt"
 _MOST = 4
 # What a draw of a label map costs its next ones, so that label maps that are alike take turns.
 _TURNS = 0.02
+# Of many label maps those that are wanted most are drawn together, so many times in each round.
+_STEPS = 100
 
 
 def class_shares(label_maps: Sequence[LabelMap]) -> tuple[list[int], np.ndarray]:
@@ -97,13 +99,18 @@ def balanced_counts(shares: np.ndarray, wanted: np.ndarray, total: int) -> np.nd
     counts = np.ones(number, np.int64)
     drawn = shares.sum(0)
     weight = shares.sum(1)
-    for made in range(number, total):
+    made = number
+    while made < total:
         have = drawn / drawn.sum()
         gain = shares @ (wanted / have) - weight - _TURNS * counts * (number / made)
         gain[(counts >= max(2, _MOST * made / number)) | (weight == 0)] = -np.inf
-        best = int(gain.argmax())
+        best = np.argsort(-gain, kind="stable")[: max(1, number // _STEPS)][: total - made]
+        best = best[np.isfinite(gain[best])]
+        if not len(best):
+            best = counts.argmin()[None]
         counts[best] += 1
-        drawn += shares[best]
+        drawn += shares[best].sum(0)
+        made += len(best)
     return counts
 
 
