@@ -107,7 +107,7 @@ def balanced_counts(shares: np.ndarray, wanted: np.ndarray, total: int) -> np.nd
         best = np.argsort(-gain, kind="stable")[: max(1, number // _STEPS)][: total - made]
         best = best[np.isfinite(gain[best])]
         if not len(best):
-            best = counts.argmin()[None]
+            best = np.array([counts.argmin()])
         counts[best] += 1
         drawn += shares[best].sum(0)
         made += len(best)
