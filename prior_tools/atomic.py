@@ -50,33 +50,37 @@ def _temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         temporary.unlink(missing_ok=True)
 
 
-def _flush(file: BinaryIO) -> None:
+def _flush(file: BinaryIO, sync: bool = True) -> None:
     """To the disk, and closed: a file that is open cannot be moved on Windows."""
     file.flush()
-    os.fsync(file.fileno())
+    if sync:
+        os.fsync(file.fileno())
     file.close()
 
 
 @contextmanager
-def new_file(path: Path | str) -> Iterator[BinaryIO]:
+def new_file(path: Path | str, sync: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` in one step at the end; on any error it is gone.
 
     An old file is replaced. Raises OSError with `path` as its file name.
+
+    sync: whether it is on the disk at the end; else a loss of power within a minute may leave it
+    empty, and the caller finds that out.
     """
     path = Path(path)
     _make_folder(path.parent)
     with _errors_name(path), _temporary_beside(path) as (temporary, file):
         yield file
-        _flush(file)
+        _flush(file, sync)
         temporary.replace(path)
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
+def write_bytes(path: Path | str, data: bytes, sync: bool = True) -> None:
     """Write `data` to `path`, replacing it in one step; on any error an old file stays.
 
-    Raises OSError with `path` as its file name.
+    Raises OSError with `path` as its file name. `sync`: see `new_file`.
     """
-    with new_file(path) as file:
+    with new_file(path, sync) as file:
         file.write(data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,9 @@ def run(args: argparse.Namespace) -> int:
             args.link,
         )
         _write(writer, choice.items, journal, args.shards)
+        if hasattr(os, "sync"):
+            # All at once: file by file takes ten times as long.
+            os.sync()
         form.finish(args.out, journal.lines, classes)
         counts = Counts.of(journal.lines())
         chosen_by = {

@@ -1,7 +1,8 @@
 """What an export is, and what of it is done: the files by which it goes on, and a reader finds out.
 
 `export.json` is written first and says what the export is. `manifest.jsonl` has a line for each
-image whose files are there; a line that a kill cut off is dropped, and its image made again.
+image whose files are there; a line that a kill cut off is dropped, and its image made again, as is
+one whose files are not as long as they were: they were not yet on the disk at a loss of power.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Journal:
         for number, line in enumerate(self._raw(), 1):
             found = number
             if line.endswith(b"\n"):
-                name, files = self._names(line, number)
-                if name not in self.done and all((folder / file).is_file() for file in files):
+                name, sizes = self._sizes(line, number)
+                if name not in self.done and self._are_there(sizes):
                     self.done.add(name)
                     wanted.append(number)
         if len(wanted) != found:
@@ -117,10 +118,18 @@ class Journal:
             with self._path.open("rb") as file:
                 yield from file
 
-    def _names(self, line: bytes, number: int) -> tuple[str, list[str]]:
+    def _are_there(self, sizes: Mapping[str, int]) -> bool:
+        try:
+            return all((self._folder / file).stat().st_size == n for file, n in sizes.items())
+        except OSError:
+            return False
+
+    def _sizes(self, line: bytes, number: int) -> tuple[str, dict[str, int]]:
+        """An image's name, and the size of each of its files."""
         try:
             entry = parsed(line)
-            return text(entry["image"], "image"), listed(entry["files"], "files")
+            files, sizes = (listed(entry[name], name) for name in ("files", "bytes"))
+            return text(entry["image"], "image"), dict(zip(files, sizes, strict=True))
         except (ValueError, KeyError, TypeError) as error:
             raise PriorError(
                 f"line {number} of {self._path} is no line of a manifest ({error}); remove it"

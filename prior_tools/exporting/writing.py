@@ -43,7 +43,7 @@ class Made:
     """An image's files, not yet written.
 
     Attributes:
-        line: of the manifest, but for "files".
+        line: of the manifest, but for "files" and "bytes".
         picture: see `PictureFile`.
         labels: path -> content of its label files.
     """
@@ -115,8 +115,10 @@ class Writer:
         image = self.form.image(item) + made.picture.suffix
         _put(item.image.image, self.out / image, made.picture.data, self.links)
         for path, data in made.labels.items():
-            write_bytes(self.out / path, data)
-        return {"files": [image, *made.labels], **made.line}
+            write_bytes(self.out / path, data, sync=False)
+        files = [image, *made.labels]
+        sizes = [(self.out / file).stat().st_size for file in files]
+        return {"files": files, "bytes": sizes, **made.line}
 
     def _seen(self, item: Item) -> tuple[Tensor | None, tuple[int, ...]]:
         """See `fitted`."""
@@ -165,7 +167,7 @@ def write_shards(
             for item, made in zip(shard, results, strict=True):
                 data = made.picture.data
                 key = writer.form.image(item)
-                line = {"files": [name], "key": key, **made.line}
+                line = {"key": key, **made.line}
                 told = {k: line[k] for k in ("image", "label_map", "mirrored", "seed", "miou")}
                 members = {
                     key + made.picture.suffix: item.image.image.read_bytes()
@@ -178,7 +180,8 @@ def write_shards(
                     _add_member(archive, member, content)
                 lines.append(line)
                 progress(1)
-        journal.add(lines)
+        files = {"files": [name], "bytes": [(writer.out / name).stat().st_size]}
+        journal.add([{**files, **line} for line in lines])
 
 
 def shards(items: Sequence[Item], most: int) -> list[tuple[str, list[Item]]]:
@@ -209,9 +212,9 @@ def _in_threads(function: Callable[[Item], Any], items: Any) -> Iterator[Iterato
 def _put(source: Path, path: Path, data: bytes | None, link: bool) -> None:
     """Write `data`, or the file `source` as it is: linked, where that is asked for and can be."""
     if data is not None:
-        write_bytes(path, data)
+        write_bytes(path, data, sync=False)
     elif not link:
-        with source.open("rb") as file, new_file(path) as copy:
+        with source.open("rb") as file, new_file(path, sync=False) as copy:
             shutil.copyfileobj(file, copy)
     elif not (path.exists() and path.samefile(source)):
         path.parent.mkdir(parents=True, exist_ok=True)
