@@ -525,7 +525,8 @@ def test_mirrored_label_maps_are_sent_with_left_and_right_exchanged(tmp_path, pa
             assert np.array_equal(pixels, want[:, ::-1] if label_map.mirrored else want)
     assert len({upload_name([m]) for m in both}) == 4
     # Those that are not mirrored have the images that they have without.
-    assert {*plan(plain, 2, 1, 7)} <= {*plan(both, 2, 1, 7)}
+    alone, together = plan(plain, 2, 1, 7), plan(both, 2, 1, 7)
+    assert [job for job in together if job in alone] == alone
 
 
 def test_a_label_map_that_is_named_as_a_mirrored_one_is_refused(tmp_path):
@@ -563,8 +564,8 @@ def test_rare_classes_come_nearer_to_what_is_wanted_and_equal_maps_take_turns():
     for wanted in (roots, np.full(8, 1 / 8)):
         got = balanced_counts(shares, wanted, 1200) @ shares
         got /= got.sum()
-        # Nearer in all classes, and well on the way.
-        assert (np.abs(got - wanted) < np.abs(now - wanted)).all()
+        # More of all that there is too little of, and well on the way.
+        assert (got > now)[wanted > now].all()
         assert np.abs(got - wanted).sum() < 0.6 * np.abs(now - wanted).sum()
     # Where nothing is to be changed all are drawn alike, and of equal ones each as often.
     counts = balanced_counts(np.tile(base, (50, 1)), base / base.sum(), 200)
