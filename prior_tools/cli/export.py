@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from ..labels.palettes import Palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..name_lengths import check_names
+from .dataset_options import add_labels, named_labels
 from .output import say, tell, warn
-from .palettes import add_palette, read_palette
+from .palettes import add_palette
 from .table import aligned
 
 
@@ -54,11 +56,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
     )
-    data.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    add_labels(data, "that the images were made of")
     data.add_argument(
         "--partial", action="store_true", help="leave out label maps without generated images"
     )
-    add_palette(data, "of the label maps; required")
+    add_palette(data, "of the label maps (default: the dataset's own; pairs have none)")
     data.add_argument(
         "--id-map",
         metavar="MAP",
@@ -111,15 +113,26 @@ def run(args: argparse.Namespace) -> int:
     """Write what is missing, then the card."""
     form = FORMS[args.format]
     _check(args, form)
-    palette = read_palette(args.palette)
-    over = form.takes_over(palette)
-    id_map = get_id_map(args.id_map) if args.id_map is not None and over else None
+    # What the map is of depends on the palette.
+    named = named_labels(argparse.Namespace(**{**vars(args), "id_map": None}))
+    if named.rules is None:
+        raise PriorError("export needs --palette, which export --help lists")
+    named.check_output(args.out)
+    rules, over = named.rules, form.takes_over(named.rules.palette)
+    if args.id_map is not None and over:
+        rules = replace(rules, id_map=get_id_map(args.id_map))
+    palette = rules.palette
+    if palette.is_grey and form.name == "cityscapes":
+        raise PriorError(
+            f"palette {palette.name} does not say whether ids are trainIds or labelIds; choose "
+            "--palette cityscapes or cityscapes_label_ids"
+        )
     classes, dropped_classes = form.classes(palette, None if over else args.id_map)
-    images = match_generated(args.generated, args.labels, args.partial)
+    images = match_generated(args.generated, named.labels, args.partial)
     items = listed(images, args.generated, args.val)
     scores = read_scores(args.scores) if args.scores else None
     choice = choose(items, scores, args.keep, args.least)
-    rules, tally = _surveyed(images, palette, id_map)
+    rules, tally = _surveyed(images, rules)
     silent = {*palette.ignore_ids, *dropped_classes}
     classes.check(tally.classes, form.name, silent)
     provenance = read_provenance(args.generated)
@@ -161,16 +174,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, form: Form) -> None:
     """Raise PriorError for options that contradict each other, before any work."""
-    if args.palette is None:
-        raise PriorError("export needs --palette, which export --help lists")
-    if args.palette == "grey_ids" and form.name == "cityscapes":
-        raise PriorError(
-            "--palette grey_ids does not say whether ids are trainIds or labelIds; choose "
-            "cityscapes or cityscapes_label_ids"
-        )
     if args.out.exists() and not args.out.is_dir():
         raise PriorError(f"--out {args.out} is a file; expected a folder")
-    for option in ("generated", "labels", "scores"):
+    for option in ("generated", "scores"):
         folder = getattr(args, option)
         if folder and args.out.resolve().is_relative_to(folder.resolve()):
             raise PriorError(f"--out lies in --{option}; choose a folder of its own")
@@ -182,12 +188,10 @@ def _check(args: argparse.Namespace, form: Form) -> None:
         raise PriorError("--ignore-disagreement needs --scores, which evaluate --scores writes")
 
 
-def _surveyed(
-    images: Sequence[GeneratedImage], palette: Palette, id_map: Mapping[int, int] | None
-) -> tuple[LabelRules, LabelTally]:
+def _surveyed(images: Sequence[GeneratedImage], rules: LabelRules) -> tuple[LabelRules, LabelTally]:
     """All label files are looked through, so that nothing is written of what cannot be."""
     files = sorted({(image.label.name, image.label) for image in images})
-    return survey(files, LabelRules(palette, palette.ignore_ids, id_map), most=len(files))
+    return survey(files, rules, most=len(files))
 
 
 def _check_places(items: Sequence[Item], form: Form) -> None:

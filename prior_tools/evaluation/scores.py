@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from ..atomic import new_file, write_bytes
+from ..datasets.label_files import label_hash
 from ..datasets.picture_files import open_picture
 from ..errors import PriorError
 from ..json_values import integer, items, parsed, table, text
 from ..labels.id_pictures import ids_as_png
-from ..labels.reading import values_of
+from ..labels.reading import LabelRules, values_of
 from .files import GeneratedImage
 from .model_files import hash_file
 from .segmentation import class_iou, mean_iou, pixel_accuracy
@@ -122,6 +123,7 @@ def write_scores(
     images: list[GeneratedImage],
     generated: Path,
     counts: Tensor,
+    rules: LabelRules,
     first_class: int,
     head: Mapping[str, Any],
 ) -> None:
@@ -130,6 +132,7 @@ def write_scores(
     Args:
         generated: the folder that the images lie in.
         counts: int64 [N, 3, K], see `class_counts`; first_class: id of the first of K.
+        rules: how the label maps were read.
         head: "segmenter", "palette", "ignored_ids", "id_map" and "class_names" of the evaluation.
     """
     labels: dict[Path, str] = {}
@@ -138,7 +141,7 @@ def write_scores(
         for image, counted in zip(images, counts, strict=True):
             if image.label not in labels:
                 # Images of one label map are neighbors.
-                labels = {image.label: hash_file(image.label)}
+                labels = {image.label: label_hash(image.label, rules)}
             iou = class_iou(counted).tolist()
             present = counted[1].nonzero().flatten().tolist()
             line = {

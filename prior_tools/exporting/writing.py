@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from ..atomic import new_file, write_bytes
+from ..datasets.label_files import label_hash
 from ..errors import PriorError
 from ..evaluation.model_files import hash_file
 from ..evaluation.scores import Scores
@@ -127,8 +128,11 @@ class Writer:
         return self.scores.seen(item.name), self.scores.ignored_ids
 
     def _check_unchanged(self, item: Item, image: str, label: str) -> None:
-        for path, sha256 in ((item.image.image, image), (item.image.label, label)):
-            if hash_file(path) != sha256:
+        for path, before, now in (
+            (item.image.image, image, hash_file(item.image.image)),
+            (item.image.label, label, label_hash(item.image.label, self.rules)),
+        ):
+            if now != before:
                 raise PriorError(f"{path.name} has changed since it was evaluated; evaluate anew")
 
 

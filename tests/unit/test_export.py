@@ -17,6 +17,7 @@ from PIL import Image
 from prior_tools import PALETTES, PriorError, find_dataset
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
+from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.evaluation.files import GeneratedImage, match_generated
 from prior_tools.evaluation.scores import ImageScore, Scores
 from prior_tools.exporting.choosing import choose
@@ -24,7 +25,6 @@ from prior_tools.exporting.forms import FORMS
 from prior_tools.exporting.items import listed
 from prior_tools.exporting.writing import shards
 from prior_tools.labels.geometry import fit_labels
-from prior_tools.labels.palette_files import load_palette
 from prior_tools.labels.reading import LabelRules
 
 # The label maps are of another shape than the images, and larger.
@@ -190,21 +190,28 @@ def test_images_are_those_that_were_generated(exported, form):
 
 @pytest.mark.parametrize(
     ("form", "layout", "inner"),
-    [("cityscapes", "cityscapes", ""), ("ade20k", "ade20k", ""), ("pairs", "pairs", "")],
+    [
+        ("cityscapes", "cityscapes", ""),
+        ("ade20k", "ade20k", ""),
+        ("coco-panoptic", "coco-panoptic", ""),
+        ("voc", "pascal-voc", "VOCdevkit/VOC2012"),
+        ("pairs", "pairs", ""),
+    ],
 )
 def test_the_trees_are_those_that_a_build_reads(exported, form, layout, inner):
     root, out = exported(form)
     lines = {line["files"][0]: line for line in manifest(out)}
     for split in ("train", "val"):
         found = find_dataset(layout, out / inner, split)
-        if layout == "pairs":
-            found = found.with_palette(load_palette(out / "palette.json"))
         assert found.pairs and not found.unpaired
         for pair in found.pairs:
             line = lines.pop(pair.image.relative_to(out).as_posix())
             assert line["split"] == split
-            rules = LabelRules(found.palette, found.ignore_ids, found.id_map)
-            ids = read_label_file(pair.label, rules).ids
+            ids = read_label_file(pair.label, found.rules).ids
+            if layout == "coco-panoptic":
+                # By the categories of its JSON, which count from 1.
+                assert found.palette.names[1] == "person"
+                ids = torch.where(ids > 0, ids - 1, -1)
             ids = torch.where(torch.isin(ids, torch.tensor(found.ignore_ids)), -1, ids).numpy()
             assert np.array_equal(ids, wanted(root, SOURCES[form][0], line))
     assert not lines
@@ -580,7 +587,9 @@ def test_shards_hold_each_image_once_whole_and_mixed(tmp_path, number):
     assert len(sizes["train"]) == number and max(sizes["train"]) - min(sizes["train"]) <= 1
     assert max(sizes["val"]) <= max(sizes["train"])
     # Neighbors are of several label maps.
-    items = listed(match_generated(root / "images", root / "labels"), root / "images", 0)
+    items = listed(
+        match_generated(root / "images", label_maps_in(root / "labels")), root / "images", 0
+    )
     ((_, mixed),) = shards(items, 100)
     assert [item.name for item in mixed] != [item.name for item in items]
 
