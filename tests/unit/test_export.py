@@ -194,7 +194,7 @@ def test_images_are_those_that_were_generated(exported, form):
         ("cityscapes", "cityscapes", ""),
         ("ade20k", "ade20k", ""),
         ("coco-panoptic", "coco-panoptic", ""),
-        ("voc", "pascal-voc", "VOCdevkit/VOC2012"),
+        ("voc", "voc", "VOCdevkit/VOC2012"),
         ("pairs", "pairs", ""),
     ],
 )
@@ -215,6 +215,23 @@ def test_the_trees_are_those_that_a_build_reads(exported, form, layout, inner):
             ids = torch.where(torch.isin(ids, torch.tensor(found.ignore_ids)), -1, ids).numpy()
             assert np.array_equal(ids, wanted(root, SOURCES[form][0], line))
     assert not lines
+
+
+def test_label_maps_of_a_dataset_are_named_by_its_layout(exported, tmp_path):
+    _, root = exported("cityscapes")
+    layout = find_dataset("cityscapes", root, "train")
+    for pair in layout.pairs:
+        path = tmp_path / f"images/{pair.name}_00.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pair.image, path)
+    argv = ["export", "--generated", f"{tmp_path}/images", "--out", f"{tmp_path}/out"]
+    argv += ["--dataset", "cityscapes", "--root", str(root), "--split", "train"]
+    assert main([*argv, "--format", "pairs"]) == 0
+    lines = {line["label_map"]: line for line in manifest(tmp_path / "out")}
+    assert lines.keys() == {pair.name for pair in layout.pairs}
+    for pair in layout.pairs:
+        ids = np.array(Image.open(tmp_path / "out" / lines[pair.name]["files"][1]))
+        assert np.array_equal(ids, read_label_file(pair.label, layout.rules).ids.numpy())
 
 
 def test_cityscapes_files_agree_and_are_named_as_its_own(exported):
