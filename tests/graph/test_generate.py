@@ -644,7 +644,7 @@ def warned_graph(street) -> Graph:
     graph = Graph()
     label = graph.add("LoadImage", title="Label map", image="none.png")
     prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", title="Draw", prior=prior, label_image=label, **draw)
     seed = graph.add("PrimitiveInt", title="Seed", value=0)
     noisy = graph.add("LatentBlend", samples1=latent, samples2=latent, blend_factor=0.5)
@@ -699,7 +699,7 @@ def test_a_node_that_runs_over_a_list_tells_the_warnings_of_all_of_it(server, st
     for other in others:
         first = graph.add("ImageBatch", image1=first, image2=other)
     each = graph.add("RebatchImages", images=first, batch_size=1)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", prior=prior, label_image=each, **draw)
     graph.add("SaveLatent", samples=latent, filename_prefix="generate/list")
     told = server.run(graph.prompt)["outputs"][latent.id]["scp_warnings"]
