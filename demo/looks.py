@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.panels import compose
+from demo.panels import BACKGROUND, compose
 from demo.start_graph import WEIGHTS, Settings, Start, StartGraph
 from demo.training.images import Scenes, draw_scenes
 from demo.training.sources import Streets
@@ -185,7 +185,7 @@ def sheet_by_mu(
         for number, image in enumerate(stock):
             row = [("stock start" if number == 0 else "", image, "")]
             for mu in mus:
-                caption = f"{look}, μ {mu:g}" if number == 0 else ""
+                caption = f"{look}, mu {mu:g}" if number == 0 else ""
                 row.append((caption, results[look, mode, mu][number], ""))
             rows.append(row)
     return compose(rows, footer)
@@ -241,16 +241,17 @@ def main(argv: list[str] | None = None) -> None:
         sheet = sheet_by_mu(mode, stock, results, f"{mode} priors. {footer}")
         Image.fromarray(sheet).save(args.out / f"{mode}.png")
     shown = min(args.mus, key=lambda mu: abs(mu - SHOWN_MU))
+    blank = np.broadcast_to(np.array(BACKGROUND, np.uint8), maps[0].shape)
     rows = [
-        [("", np.full_like(maps[0], 30), ""), *(("label map", image, "") for image in maps)],
-        [("", np.full_like(maps[0], 30), ""), *(("stock start", image, "") for image in stock)],
+        [("", blank, ""), *(("label map", image, "") for image in maps)],
+        [("", blank, ""), *(("stock start", image, "") for image in stock)],
     ]
     for look, images in folders.items():
         made = results[look, "spatial", shown]
         rows.append(
             [(f"one of {len(images)} images", images[0], ""), *((look, i, "") for i in made)]
         )
-    sheet = compose(rows, f"Priors of images alone, spatial, μ {shown:g}. {footer}")
+    sheet = compose(rows, f"Priors of images alone, spatial, mu {shown:g}. {footer}")
     Image.fromarray(sheet).save(args.out / "looks.png")
     say(f"wrote {args.out}")
     print(

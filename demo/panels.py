@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND, _TEXT, _FAINT = (30, 31, 34), (232, 233, 236), (158, 161, 168)
+BACKGROUND, _TEXT, _FAINT = (30, 31, 34), (232, 233, 236), (158, 161, 168)
 _GAP, _HEAD = 14, 26
 
 
@@ -24,7 +24,7 @@ def compose(rows: list[list[tuple[str, np.ndarray, str]]], footer: str) -> np.nd
             columns * (width + _GAP) + _GAP,
             sum(heads) + len(rows) * (height + _GAP) + _GAP + 22,
         ),
-        _BACKGROUND,
+        BACKGROUND,
     )
     draw = ImageDraw.Draw(sheet)
     y = _GAP
