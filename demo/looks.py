@@ -238,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     table = figures(folders, stock, results)
     (args.out / "figures.md").write_text(f"{table}\n\n{footer}\n", encoding="utf-8")
     for mode in PALETTE_OF:
-        sheet = sheet_by_mu(mode, stock, results, f"{mode} priors. {footer}")
+        sheet = sheet_by_mu(mode, stock, results, f"{mode} priors.\n{footer}")
         Image.fromarray(sheet).save(args.out / f"{mode}.png")
     shown = min(args.mus, key=lambda mu: abs(mu - SHOWN_MU))
     blank = np.broadcast_to(np.array(BACKGROUND, np.uint8), maps[0].shape)
@@ -251,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append(
             [(f"one of {len(images)} images", images[0], ""), *((look, i, "") for i in made)]
         )
-    sheet = compose(rows, f"Priors of images alone, spatial, mu {shown:g}. {footer}")
+    sheet = compose(rows, f"Priors of images alone, spatial, mu {shown:g}.\n{footer}")
     Image.fromarray(sheet).save(args.out / "looks.png")
     say(f"wrote {args.out}")
     print(

@@ -40,7 +40,7 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     both known. From half of the grid's side on it goes over into the mean of all such distant
     pairs, which is what an image has as a whole, such as its light. Correlations of different
     channels at a lag are taken for the same in both directions, and fields for independent once
-    the channels are turned so that what they share is least (joint diagonalisation: Cardoso and
+    the channels are turned so that what they share is least (joint diagonalization: Cardoso and
     Souloumiac, 1996). What no field can have, because it has a power below zero, is taken out.
 
     Raises PriorError for tensors of another shape or type, or values that are not finite.
@@ -86,9 +86,8 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     averaging = _Averaging(torus, lags, pairs)
     lagged = torch.zeros(count, count, *lag_shape, dtype=torch.float64)
     for first in range(count):
-        for second_one in range(first, count):
-            lagged[first, second_one] = averaging(together[first, second_one])
-            lagged[second_one, first] = lagged[first, second_one]
+        for other in range(first, count):
+            lagged[first, other] = lagged[other, first] = averaging(together[first, other])
     far = averaging.far(lagged)
     values, vectors = torch.linalg.eigh(far)
     far = (vectors * values.clamp(0, 1)) @ vectors.T
@@ -168,21 +167,24 @@ class _Averaging:
         self._pairs = self._at_lags(power.double()).round()
         down, across = (torch.tensor(known, dtype=torch.float64) / known[-1] for known in lags)
         across = torch.cat([across[1:].flip(0), across])
-        self._taper = _taper(down)[:, None] * _taper(across)
-        far = (down[:, None] > _TAPER_FROM) | (across > _TAPER_FROM)
+        self._taper = _taper(down)[:, None] * _taper(across) * (self._pairs > 0)
+        far = (down[:, None] > _TAPER_FROM) | (across.abs() > _TAPER_FROM)
         # Lags down stand for those upwards as well.
         self._far = self._pairs * far * torch.where(down > 0, 2, 1)[:, None]
 
     def __call__(self, power: Tensor) -> Tensor:
-        """[Ty, Tx // 2 + 1], summed over images, to [Y, 2 * X - 1]; 0 where there is no pair."""
-        return self._at_lags(power.double()) / self._pairs.clamp(min=1) * (self._pairs > 0)
+        """[Ty, Tx // 2 + 1], summed over images, to [Y, 2 * X - 1]."""
+        return self._at_lags(power.double()) / self._pairs.clamp(min=1)
 
     def far(self, products: Tensor) -> Tensor:
         """Means of products [..., Y, 2 * X - 1] over all pairs that lie far apart."""
         return (products * self._far).sum((-2, -1)) / self._far.sum().clamp(min=1)
 
     def tapered(self, products: Tensor, far: Tensor) -> Tensor:
-        """Products [..., Y, 2 * X - 1] that become those `far` [...] towards the last lags."""
+        """Products [..., Y, 2 * X - 1] that become those `far` [...] towards the last lags.
+
+        So they are where no pair lies so far apart.
+        """
         far = far[..., None, None]
         return far + (products - far) * self._taper
 
@@ -232,7 +234,7 @@ def _joint_diagonalization(matrices: Tensor) -> Tensor:
         for p in range(size):
             for q in range(p + 1, size):
                 difference, shared = matrices[p, p] - matrices[q, q], 2 * matrices[p, q]
-                # Half the angle of the direction in which (difference, shared) has its spread.
+                # Four times the turn that leaves least of `shared`.
                 a = float((difference.square() - shared.square()).sum())
                 b = float(2 * (difference * shared).sum())
                 angle = math.atan2(b, a) / 4 if a or b else 0.0

@@ -14,6 +14,7 @@ from ..errors import PriorError, printable, reason
 from . import (
     build,
     evaluate,
+    export,
     find_palette,
     generate,
     grain,
@@ -33,6 +34,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "evaluate": evaluate,
+    "export": export,
     "palette": find_palette,
 }
 

@@ -39,6 +39,7 @@ FLOORS = (
     {"evaluation"},
     {"building"},
     {"generating"},
+    {"exporting"},
     {"cli"},
 )
 # What is only assembled from all others.
