@@ -72,6 +72,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="leave out label maps without generated images, or without images of the baseline",
     )
+    add_label_rules(data)
+    add_models(parser)
+
+    out = parser.add_argument_group("results")
+    out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
+    out.add_argument("--overwrite", action="store_true", help="replace the JSON if it is there")
+    out.add_argument(
+        "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
+    )
+    out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
+    out.add_argument("--seed", type=int, default=0, help="of the intervals")
+
+
+def add_label_rules(data: argparse._ActionsContainer) -> None:
+    """Add what says how label maps are read."""
     add_palette(data, "of the label maps")
     data.add_argument(
         "--ignore",
@@ -85,6 +100,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "0=-1,1-150=0, or a file of them",
     )
 
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the models that measure, and where they run."""
     models = parser.add_argument_group("models")
     models.add_argument(
         "--inception",
@@ -115,19 +133,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     models.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:N, mps")
     models.add_argument("--batch-size", type=int, default=16, metavar="N", help="images at once")
 
-    out = parser.add_argument_group("results")
-    out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
-    out.add_argument("--overwrite", action="store_true", help="replace the JSON if it is there")
-    out.add_argument(
-        "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
-    )
-    out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
-    out.add_argument("--seed", type=int, default=0, help="of the intervals")
-
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
+    evaluation, inception, segmenter = measure(args)
+    _print(evaluation, args, inception, segmenter)
+    if args.json:
+        write_json(args.json, as_data(evaluation, args, inception, segmenter), args.overwrite)
+        tell(f"wrote {args.json}")
+    return 0
+
+
+def measure(
+    args: argparse.Namespace,
+) -> tuple[Evaluation, InceptionFeatures | None, Segmenter | None]:
+    """All figures that the models which are named allow, and these models."""
     evaluation = Evaluation.of_folders(
         args.generated,
         args.labels,
@@ -141,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
     if args.segmenter:
         id_map = None if args.id_map is None else get_id_map(args.id_map)
         evaluation.survey_labels(read_palette(args.palette), _ignored(args), id_map)
-    inception, segmenter = _models(args)
+    inception, segmenter = load_models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
@@ -153,15 +174,20 @@ def run(args: argparse.Namespace) -> int:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
         evaluation.measure_segmentation(segmenter)
-    _print(evaluation, args, inception, segmenter)
-    if args.json:
-        write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
-        tell(f"wrote {args.json}")
-    return 0
+    return evaluation, inception, segmenter
 
 
 def _check(args: argparse.Namespace) -> None:
     """Raise PriorError for options that contradict each other, before any work."""
+    check_models(args)
+    if args.json and args.json.is_dir():
+        raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
+    if args.json and args.json.exists() and not args.overwrite:
+        raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
+
+
+def check_models(args: argparse.Namespace) -> None:
+    """Raise PriorError if nothing can be measured, or not with these options."""
     if not args.inception and not args.segmenter:
         raise PriorError(
             "there is no model to measure with; add --inception for FID, KID and diversity, or "
@@ -174,13 +200,10 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, name) < least:
             option = name.replace("_", "-")
             raise PriorError(f"--{option} is {getattr(args, name)}; expected at least {least}")
-    if args.json and args.json.is_dir():
-        raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
-    if args.json and args.json.exists() and not args.overwrite:
-        raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
 
 
-def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:
+def load_models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:
+    """The models that are named. Raises PriorError for those that cannot be used."""
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
@@ -267,7 +290,7 @@ def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
     return None if args.ignore is None else parse_ids(args.ignore, "--ignore")
 
 
-def _data(
+def as_data(
     evaluation: Evaluation,
     args: argparse.Namespace,
     inception: InceptionFeatures | None,

@@ -69,6 +69,8 @@ class Evaluation:
         figures: in the order in which they were measured.
         skipped: figure -> why it is missing.
         classes: IoU of each class that the labels hold.
+        counts: of the pixels of each image, int64 [N, 3, K], see `class_counts`; None where
+            nothing was measured against label maps.
         real_images: how many there are.
         rules: how label maps are read; None where nothing was measured against them.
         labels: what the label maps hold.
@@ -88,6 +90,7 @@ class Evaluation:
     figures: list[Figure] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     classes: list[dict[str, Any]] = field(default_factory=list)
+    counts: Tensor | None = None
     real_images: int = 0
     rules: LabelRules | None = None
     labels: LabelTally = field(default_factory=LabelTally)
@@ -226,7 +229,7 @@ class Evaluation:
         self.other_shape = sorted(names)
         if not any(int(c[1].sum()) for c in counts):
             raise PriorError("no pixel of the label maps counts; are all classes ignored?")
-        stacked = torch.stack(counts)
+        self.counts = stacked = torch.stack(counts)
         self.figures += segmentation_figures(stacked, self.maps, self.draws, self.seed)
         self.classes = _classes(stacked.sum(0), segmenter, rules.palette)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +54,17 @@ class LabelMap:
 
 
 def find_label_maps(
-    folder: Path, rules: LabelRules | None = None
+    folder: Path, rules: LabelRules | None = None, only: Container[str] | None = None
 ) -> tuple[list[LabelMap], LabelTally]:
     """The picture files below a folder by ascending stem, and what they hold by the rules.
+
+    only: stems of those that are wanted; None takes all.
 
     Raises PriorError if there are none, if two differ in the suffix only (their images would have
     the same name), and for files that cannot be read by the rules, see `survey`.
     """
     files = sorted(files_by_name(folder, "label").items())
+    files = [(stem, path) for stem, path in files if only is None or stem in only]
     tally = LabelTally()
     if rules:
         named = [(stem + path.suffix, path) for stem, path in files]
