@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..errors import PriorError, printable, reason
-from . import build, evaluate, find_palette, generate, import_published, inspect, merge
+from . import build, compare, evaluate, find_palette, generate, import_published, inspect, merge
 
 # Command -> its module, in the order of the help text.
 COMMANDS = {
@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": inspect,
     "generate": generate,
     "evaluate": evaluate,
+    "compare": compare,
     "palette": find_palette,
 }
 

@@ -33,6 +33,9 @@ _FITS = {
     "exact": "real images: of that size, or refused",
 }
 
+# None for one that is not given.
+Models = tuple[InceptionFeatures | None, Segmenter | None]
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `evaluate` to the command line."""
@@ -137,7 +140,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
-    evaluation, inception, segmenter = measure(args)
+    evaluation, (inception, segmenter) = measure(args)
     _print(evaluation, args, inception, segmenter)
     if args.json:
         write_json(args.json, as_data(evaluation, args, inception, segmenter), args.overwrite)
@@ -145,10 +148,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(
-    args: argparse.Namespace,
-) -> tuple[Evaluation, InceptionFeatures | None, Segmenter | None]:
-    """All figures that the models which are named allow, and these models."""
+def measure(args: argparse.Namespace, models: Models | None = None) -> tuple[Evaluation, Models]:
+    """All figures that the models which are named allow, and these models.
+
+    models: where they are loaded already.
+    """
     evaluation = Evaluation.of_folders(
         args.generated,
         args.labels,
@@ -162,7 +166,7 @@ def measure(
     if args.segmenter:
         id_map = None if args.id_map is None else get_id_map(args.id_map)
         evaluation.survey_labels(read_palette(args.palette), _ignored(args), id_map)
-    inception, segmenter = load_models(args)
+    inception, segmenter = models = models or load_models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
@@ -174,7 +178,7 @@ def measure(
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
         evaluation.measure_segmentation(segmenter)
-    return evaluation, inception, segmenter
+    return evaluation, models
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -202,7 +206,7 @@ def check_models(args: argparse.Namespace) -> None:
             raise PriorError(f"--{option} is {getattr(args, name)}; expected at least {least}")
 
 
-def load_models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:
+def load_models(args: argparse.Namespace) -> Models:
     """The models that are named. Raises PriorError for those that cannot be used."""
     try:
         torch.empty(0, device=args.device)

@@ -35,6 +35,7 @@ FLOORS = (
     {"datasets", "published"},
     {"building"},
     {"evaluation", "generating"},
+    {"comparing"},
     {"cli"},
 )
 # What is only assembled from all others.
