@@ -66,8 +66,11 @@ def with_shown(prompt: Prompt, output: str | None, object_info: Mapping[str, Any
     Raises PriorError if the workflow has no such start, or if it is not clear which is meant.
     """
     outputs = _Outputs(prompt, object_info)
-    _one_noise(prompt, prompt if output is None else _needed(prompt, find_node(prompt, output)))
-    image = _found(outputs) if output is None else _named(outputs, output)
+    if output is None:
+        _one_noise(prompt, prompt)
+        image = _found(outputs)
+    else:
+        image = _named(outputs, output)
     needed = _needed(prompt, image[0])
     _one_noise(prompt, needed)
     _one_sampler(prompt, needed)
