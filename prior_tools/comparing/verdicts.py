@@ -59,7 +59,7 @@ def reasons(maps: int, segmenter: bool, inception: bool) -> dict[str, str]:
 
     maps: number of label maps. segmenter, inception: whether these models are given.
     """
-    found = {}
+    found: dict[str, str] = {}
     if not segmenter:
         found |= dict.fromkeys(
             ("mIoU", "pixel accuracy"), "needs a segmentation model (--segmenter)"
