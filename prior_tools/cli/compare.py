@@ -57,6 +57,9 @@ QUICK = 24
 # Label maps of either end in the contact sheet, and without a segmenter, which tells the ends.
 _EACH, _WITHOUT = 6, 8
 
+# Of fewer label maps a bootstrap's interval is too narrow.
+_ENOUGH = 20
+
 _STOCK, _PRIOR = "stock", "prior"
 REPORT, SHEET, FIGURES = "report.html", "contact_sheet.jpg", "figures.json"
 _CACHE = "real_features.safetensors"
@@ -298,7 +301,7 @@ def _judge(
         summary=summary(rows),
         rows=rows,
         skipped=skipped,
-        verdicts=verdicts(rows, skipped),
+        verdicts=verdicts(rows),
         groups=groups,
         chosen=chosen,
         gains=found,
@@ -370,6 +373,11 @@ def _warnings(args: argparse.Namespace, inputs: _Inputs, evaluation: Evaluation)
         found.append(
             f"Only {len(inputs.label_maps)} of {inputs.of_all} label maps were taken: a quick look."
         )
+    if len(inputs.label_maps) < _ENOUGH:
+        found.append(
+            f"{len(inputs.label_maps)} label maps are few: intervals of fewer than {_ENOUGH} are "
+            "mostly too narrow, so that more seems clear than is."
+        )
     for name in (_STOCK, _PRIOR):
         for count in Manifest(args.out / name, {}).warnings.summary():
             found.append(
@@ -414,8 +422,8 @@ def _settings(
         f"same with both starts; listed in {_STOCK}/manifest.jsonl and {_PRIOR}/manifest.jsonl"
     )
     for what, files in models.items():
-        hashes = ", ".join(f"{name} {sha256[:16]}" for name, sha256 in files.sha256.items())
-        found[what] = f"{files.name} (SHA-256 of {hashes})"
+        hashes = ", ".join(f"{sha256[:16]} of {name}" for name, sha256 in files.sha256.items())
+        found[what] = f"{files.name}; SHA-256 {hashes}"
     used = {**host, **{k: v for k, v in versions().items() if v}}
     found["Versions"] = ", ".join(f"{name} {version}" for name, version in used.items())
     found["Report of"] = datetime.now(timezone.utc).isoformat(timespec="minutes")

@@ -27,7 +27,7 @@ th, td { padding: .35rem .8rem; text-align: left; vertical-align: top;
          border-bottom: 1px solid #ddd; }
 .figures td:nth-child(n+2):nth-child(-n+4), .figures th:nth-child(n+2):nth-child(-n+4),
 .figures td:last-child, .figures th:last-child { text-align: right; white-space: nowrap; }
-.figures .missing td { text-align: left; white-space: normal; color: #666; }
+.figures .missing td:nth-child(n+1) { text-align: left; white-space: normal; color: #666; }
 .better { color: #1d6b3a; font-weight: 600; } .worse { color: #a33a12; font-weight: 600; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 0; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem; margin-bottom: 1rem; }
@@ -93,7 +93,9 @@ def html_page(report: Report) -> str:
         f'<p class="answer">{_text(report.summary)}</p>',
         _what_was_compared(report),
         _figures(report),
-        _in_words(report.verdicts),
+        _list("What is clear", report.verdicts.clear),
+        _list("What is not clear", report.verdicts.unclear),
+        _meanings(report.rows),
         _all_gains(report.gains),
         _sheet(report),
         _list("Keep in mind", report.warnings),
@@ -119,7 +121,6 @@ def _what_was_compared(report: Report) -> str:
 
 
 def _figures(report: Report) -> str:
-    names = [*(row[0] for row in report.rows), *report.skipped]
     lines = ["<h2>Figures</h2>", '<table class="figures">', _row("th", HEADING)]
     for row in report.rows:
         word = f'<td class="{_text(row[4].split()[0])}">{_text(row[4])}</td>'
@@ -137,24 +138,14 @@ def _figures(report: Report) -> str:
         "label map by label map, so what is hard or easy in one cancels, and its interval is "
         "mostly narrower than those of the two values. It is called clear where its interval "
         "leaves out zero.</p>",
-        "<dl>",
-        *(f"<dt>{_text(n)}</dt><dd>{_text(MEANINGS[n])}</dd>" for n in names if n in MEANINGS),
-        "</dl>",
     ]
     return "\n".join(lines)
 
 
-def _in_words(verdicts: Verdicts) -> str:
-    return "\n".join(
-        filter(
-            None,
-            [
-                _list("What is clear", verdicts.clear),
-                _list("What is not clear", verdicts.unclear),
-                _list("What was not measured", verdicts.missing),
-            ],
-        )
-    )
+def _meanings(rows: Sequence[Sequence[str]]) -> str:
+    known = [row[0] for row in rows if row[0] in MEANINGS]
+    terms = [f"<dt>{_text(name)}</dt><dd>{_text(MEANINGS[name])}</dd>" for name in known]
+    return "\n".join(["<h2>What the figures mean</h2>", "<dl>", *terms, "</dl>"]) if terms else ""
 
 
 def _all_gains(gains: Sequence[Gain]) -> str:

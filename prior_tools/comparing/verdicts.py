@@ -31,15 +31,21 @@ MEANINGS = {
 _BETTER_OR_WORSE = ("better", "worse")
 _MORE_OR_LESS = ("more", "less")
 _UNCLEAR, _EQUAL, _UNKNOWN = "not clear", "equal", "-"
+_SUMMARY = {
+    **{word: f"{word.capitalize()} with the prior's start" for word in _BETTER_OR_WORSE},
+    **{word: f"{word.capitalize()} with the prior's start" for word in _MORE_OR_LESS},
+    _EQUAL: "Equal with both starts",
+    _UNCLEAR: "Not clear, since the difference may be chance",
+    _UNKNOWN: "Too few label maps to tell",
+}
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Sentences: what is clear, what is not, and what was not measured."""
+    """Sentences: what is clear, and what is not."""
 
     clear: list[str]
     unclear: list[str]
-    missing: list[str]
 
 
 def table(evaluation: Evaluation) -> list[list[str]]:
@@ -74,11 +80,8 @@ def reasons(maps: int, segmenter: bool, inception: bool) -> dict[str, str]:
     return found
 
 
-def verdicts(rows: Sequence[Sequence[str]], skipped: dict[str, str]) -> Verdicts:
-    """What the table says.
-
-    rows: see `table`. skipped: figure -> why it is missing.
-    """
+def verdicts(rows: Sequence[Sequence[str]]) -> Verdicts:
+    """What the table says. rows: see `table`."""
     clear, unclear = [], []
     for name, stock, prior, difference, word, _ in rows:
         both = f"{prior} with the prior's start, {stock} with the stock start"
@@ -98,15 +101,13 @@ def verdicts(rows: Sequence[Sequence[str]], skipped: dict[str, str]) -> Verdicts
             )
         else:
             unclear.append(f"{name}: {both}. There are too few label maps to tell what is chance.")
-    return Verdicts(clear, unclear, [f"{name}: {why}." for name, why in skipped.items()])
+    return Verdicts(clear, unclear)
 
 
 def summary(rows: Sequence[Sequence[str]]) -> str:
     """The answer in a line."""
-    said = {row[4]: [r[0] for r in rows if r[4] == row[4]] for row in rows}
-    order = (*_BETTER_OR_WORSE, *_MORE_OR_LESS, _EQUAL, _UNCLEAR, _UNKNOWN)
-    parts = [f"{_WORDS.get(word, word)}: {', '.join(said[word])}" for word in order if word in said]
-    return f"With the prior's start, {'; '.join(parts)}." if parts else "Nothing was measured."
-
-
-_WORDS = {_UNKNOWN: "too few label maps to tell"}
+    parts = []
+    for word, said in _SUMMARY.items():
+        if names := [row[0] for row in rows if row[4] == word]:
+            parts.append(f"{said}: {', '.join(names)}.")
+    return " ".join(parts) or "Nothing was measured."

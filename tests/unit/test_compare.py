@@ -345,16 +345,15 @@ def row(name, word):
 def test_every_figure_is_told_once_with_its_numbers():
     rows = [row(f"figure {word}", word) for word in ("better", "worse", "more", "less", "equal")]
     rows += [row("figure not clear", "not clear"), row("figure few", "-")]
-    skipped = {"FID": "needs more"}
-    found = verdicts(rows, skipped)
+    found = verdicts(rows)
     assert [s.partition(":")[0].split(" is ")[0] for s in found.clear] == [r[0] for r in rows[:5]]
     assert [s.partition(":")[0] for s in found.unclear] == [r[0] for r in rows[5:]]
     assert all(ROW[1] in s and ROW[2] in s for s in found.clear + found.unclear)
     assert ROW[3] in found.unclear[0] and "chance" in found.unclear[0]
-    assert found.missing == ["FID: needs more."]
     said = summary(rows)
     assert all(said.count(r[0]) == 1 for r in rows)
-    assert "better: figure better" in said and "not clear: figure not clear" in said
+    assert "Better with the prior's start: figure better." in said
+    assert "Not clear, since the difference may be chance: figure not clear." in said
 
 
 def test_fid_and_kid_need_label_maps_and_every_figure_its_model():
@@ -469,7 +468,7 @@ def report(strip) -> Report:
         summary=summary(rows),
         rows=rows,
         skipped=skipped,
-        verdicts=verdicts(rows, skipped),
+        verdicts=verdicts(rows),
         groups=[("Gained most", [strip, bad]), ("Lost most", [])],
         chosen="The ends.",
         gains=[Gain("a", 0.1, 0.4), Gain(EVIL, 0.4, 0.2), Gain("c", 0.2, 0.2)],
@@ -511,6 +510,6 @@ def test_the_report_holds_every_number_of_the_table_and_every_picture(report, st
     for said in (report.summary, report.counts, report.change, *report.verdicts.unclear, "None."):
         assert said in text
     assert "Of 3 label maps 1 gained and 1 lost" in text
-    assert all(text.count(MEANINGS[name]) == 1 for name in ("mIoU", "pixel accuracy", "FID"))
-    assert MEANINGS["diversity"] not in text
+    assert all(text.count(MEANINGS[name]) == 1 for name in ("mIoU", "pixel accuracy"))
+    assert MEANINGS["FID"] not in text
     assert [t for t, _ in page.tags if t == "figcaption"] == ["figcaption"] * 2 * len(COLUMNS)
