@@ -95,10 +95,10 @@ def html_page(report: Report) -> str:
         _figures(report),
         _list("What is clear", report.verdicts.clear),
         _list("What is not clear", report.verdicts.unclear),
+        _list("Keep in mind", report.warnings),
         _meanings(report.rows),
         _all_gains(report.gains),
         _sheet(report),
-        _list("Keep in mind", report.warnings),
         _list("How each figure was found", report.notes),
         _settings(report.settings),
         "</body></html>",
@@ -160,22 +160,23 @@ def _all_gains(gains: Sequence[Gain]) -> str:
         f"by {middle:+.3f}. A bar is a label map: its mIoU with the prior's start "
         "less that with the stock start, over its own classes."
     )
-    top = max(abs(gain.value) for gain in gains) or 1.0
-    width, middle_y = _PLOT_WIDTH / len(gains), _PLOT_HEIGHT / 2
+    most, least = max(gains[0].value, 0.0), min(gains[-1].value, 0.0)
+    scale = _PLOT_HEIGHT / (most - least or 1.0)
+    width, zero = _PLOT_WIDTH / len(gains), most * scale
     bars = {"#2b6ca3": "", "#c65d1e": ""}
     for i, gain in enumerate(gains):
-        height = -gain.value / top * middle_y
+        height = -gain.value * scale
         bars["#2b6ca3" if gain.value > 0 else "#c65d1e"] += (
-            f"M{i * width:.2f} {middle_y:g}v{height:.2f}h{width * 0.8:.2f}v{-height:.2f}z"
+            f"M{i * width:.2f} {zero:.2f}v{height:.2f}h{width * 0.8:.2f}v{-height:.2f}z"
         )
     paths = "".join(f'<path fill="{color}" d="{d}"/>' for color, d in bars.items() if d)
     return "\n".join(
         [
             "<h2>Label map by label map</h2>",
-            f"<p>{text} The longest bar is {top:.3f}.</p>",
+            f"<p>{text} The longest bar is {max(most, -least):.3f}.</p>",
             f'<svg viewBox="0 0 {_PLOT_WIDTH:g} {_PLOT_HEIGHT:g}" preserveAspectRatio="none" '
             f'role="img" aria-label="Bars above and below zero, see the text">{paths}'
-            f'<path stroke="#888" d="M0 {middle_y:g}h{_PLOT_WIDTH:g}"/></svg>',
+            f'<path stroke="#888" d="M0 {zero:.2f}h{_PLOT_WIDTH:g}"/></svg>',
         ]
     )
 

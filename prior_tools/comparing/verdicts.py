@@ -86,11 +86,13 @@ def verdicts(rows: Sequence[Sequence[str]]) -> Verdicts:
     for name, stock, prior, difference, word, _ in rows:
         both = f"{prior} with the prior's start, {stock} with the stock start"
         if word in _BETTER_OR_WORSE:
-            clear.append(f"{name} is {word} with the prior's start: {both}.")
+            clear.append(
+                f"{name} is {word} with the prior's start: {both}, a difference of {difference}."
+            )
         elif word in _MORE_OR_LESS:
             clear.append(
-                f"{name} is {word} with the prior's start: {both}. That is neither better nor "
-                "worse by itself."
+                f"{name} is {word} with the prior's start: {both}, a difference of {difference}. "
+                "That is neither better nor worse by itself."
             )
         elif word == _EQUAL:
             clear.append(f"{name} is equal: {both}.")
