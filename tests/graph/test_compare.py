@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from demo.scenes import write_dataset
@@ -29,6 +30,13 @@ TEMPLATE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 SIZE = (288, 144)
 STEPS = 2
 QUICK = 4
+
+
+class Features(torch.nn.Module):
+    """2048 of each image, as an Inception network gives."""
+
+    def forward(self, x):
+        return x.mean((1, 2, 3))[:, None].repeat(1, 2048)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +155,15 @@ def test_it_is_stopped_and_goes_on_and_reports_what_evaluate_finds(server, stree
         assert all(f">{cell}</td>" in report for cell in cells)
     with Image.open(out / "contact_sheet.jpg") as sheet:
         assert sheet.width > 4 * SIZE[0] and sheet.height > len(ours["gains"]) * SIZE[1]
+
+    # Without a segmenter, what is left is measured of the same images.
+    torch.jit.script(Features()).save(str(tmp_path / "features.pt"))
+    other = [*argv[: -len(judging)], "--inception", tmp_path / "features.pt"]
+    said = run([*map(str, other), "--trust-torchscript"]).stdout
+    assert said.startswith("left out: mIoU, pixel accuracy: needs a segmentation model")
+    assert "left out: diversity: not available: one image per map" in said
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert report.count("<img") == 4 * QUICK and "Lost most" not in report
 
     # Nothing is made again, and another seed is another comparison.
     run(argv)
