@@ -158,7 +158,7 @@ def test_it_is_stopped_and_goes_on_and_reports_what_evaluate_finds(server, stree
 
     # Without a segmenter, what is left is measured of the same images.
     torch.jit.script(Features()).save(str(tmp_path / "features.pt"))
-    other = [*argv[: -len(judging)], "--inception", tmp_path / "features.pt"]
+    other = [*argv[:-3], "--inception", tmp_path / "features.pt"]
     said = run([*map(str, other), "--trust-torchscript"]).stdout
     assert said.startswith("left out: mIoU, pixel accuracy: needs a segmentation model")
     assert "left out: diversity: not available: one image per map" in said
