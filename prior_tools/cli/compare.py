@@ -6,7 +6,7 @@ import argparse
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..name_lengths import check_names
 from . import evaluate, generate
+from .dataset_options import NamedLabels, add_labels, named_labels
 from .output import say, tell, warn
 from .table import aligned
 
@@ -76,9 +77,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "Killed or stopped, it goes on where it was when started again.",
     )
     parser.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="its JSON")
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    add_labels(parser, "to compare on")
     parser.add_argument(
-        "--real", type=Path, required=True, metavar="DIR", help="real images of the label maps"
+        "--real",
+        type=Path,
+        metavar="DIR",
+        help="real images of the label maps (default: those of --dataset)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="for images, figures and the report"
@@ -110,14 +114,19 @@ class _Inputs:
         label_maps: chosen ones; of_all: how many there are.
         tally: what they hold by the rules.
         real: real image of each name.
-        rules: of the label maps, None without a palette.
+        named: all label maps.
     """
 
     label_maps: list[LabelMap]
     of_all: int
     tally: LabelTally
     real: Mapping[str, Path]
-    rules: LabelRules | None
+    named: NamedLabels
+
+    @property
+    def rules(self) -> LabelRules | None:
+        """How label maps are read; None where nothing says what they hold."""
+        return self.named.rules
 
     def counts(self, per_map: int) -> str:
         """On how many label maps and seeds, in words."""
@@ -156,24 +165,33 @@ def run(args: argparse.Namespace) -> int:
 def _check_folders(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         raise PriorError(f"--out {args.out} is a file; expected a folder")
-    for option in ("labels", "real"):
-        if args.out.resolve().is_relative_to(getattr(args, option).resolve()):
-            raise PriorError(f"--out lies in --{option}, so its images would be taken for those")
+    if args.real and args.out.resolve().is_relative_to(args.real.resolve()):
+        raise PriorError("--out lies in --real, so its images would be taken for those")
 
 
 def _inputs(args: argparse.Namespace) -> _Inputs:
     """The label maps to compare on, and their real images."""
-    files = files_by_name(args.labels, "label map")
+    named = named_labels(args)
+    named.check_output(args.out)
+    if args.segmenter and named.rules is None:
+        raise PriorError(evaluate.NEEDS_PALETTE)
+    files = named.labels
     names = sorted(files) if args.quick is None else choose(files, args.quick)
     _say_skipped(_skipped(args, len(names)))
-    real = files_by_name(args.real, "real image")
+    real = files_by_name(args.real, "real image") if args.real else named.images
+    if not real:
+        raise PriorError(
+            "there are no real images to set beside the label maps; name their folder by --real, "
+            "or a dataset by --dataset, --root and --split"
+        )
     alone = [name for name in names if name not in real]
     if len(alone) == len(names):
         alike = look_alikes(names, real)
         raise PriorError(
-            f"no label map in {args.labels} has a real image of its name in {args.real}: there are "
-            f"{listing(names, 3)}, and {listing(sorted(real), 3)}{alike and '; '}{alike}. Expected "
-            "names that are equal but for the suffix, such as labels/0001.png and real/0001.jpg"
+            f"no label map in {named.title} has a real image of its name in {args.real}: there "
+            f"are {listing(names, 3)}, and {listing(sorted(real), 3)}{alike and '; '}{alike}. "
+            "Expected names that are equal but for the suffix, such as labels/0001.png and "
+            "real/0001.jpg"
         )
     if alone:
         warn(f"{len(alone)} label maps have no real image of their name: {listing(alone, 3)}")
@@ -184,10 +202,10 @@ def _inputs(args: argparse.Namespace) -> _Inputs:
             f"real image {real[name].name}",
             upright_size(real[name], "real image"),
         )
-    rules = generate.rules_of(args)
-    label_maps, tally = find_label_maps(args.labels, rules, set(names))
-    generate.say_labels(label_maps, tally, rules)
-    return _Inputs(label_maps, len(files), tally, real, rules)
+    chosen = {name: files[name] for name in names}
+    label_maps, tally = find_label_maps(chosen, named.rules)
+    generate.say_labels(label_maps, tally, named.rules)
+    return _Inputs(label_maps, len(files), tally, real, named)
 
 
 def _skipped(args: argparse.Namespace, maps: int) -> dict[str, str]:
@@ -267,17 +285,19 @@ def _judge(
 ) -> int:
     """Measure the images that are there, print the table and write the report."""
     skipped = _skipped(args, len(inputs.label_maps))
+    with_real = "FID" not in skipped
+    named = inputs.named if with_real else replace(inputs.named, images={})
     given = {
         **vars(args),
         "generated": args.out / _PRIOR,
         "baseline": args.out / _STOCK,
         "partial": args.quick is not None,
-        "real": None if "FID" in skipped else args.real,
+        "real": args.real if with_real else None,
         "cache": args.out / _CACHE,
         "seed": 0,
     }
     judging = argparse.Namespace(**given)
-    evaluation, (inception, segmenter) = evaluate.measure(judging, models)
+    evaluation, (inception, segmenter) = evaluate.measure(judging, named, models)
     skipped = {**{k: v for k, v in evaluation.skipped.items() if k not in skipped}, **skipped}
     rows = table(evaluation)
     found = _gains(evaluation)
@@ -311,7 +331,7 @@ def _judge(
             args, inputs, starts, host, {k: m.files for k, m in used.items() if m is not None}
         ),
     )
-    data = evaluate.as_data(evaluation, judging, inception, segmenter)
+    data = evaluate.as_data(evaluation, judging, named, inception, segmenter)
     data |= {"skipped": skipped, "gains": [asdict(gain) for gain in found]}
     write_json(args.out / FIGURES, data, overwrite=True)
     write_bytes(args.out / SHEET, jpeg(contact_sheet(groups)))
@@ -414,9 +434,12 @@ def _settings(
     found["Stock start"] = f"{starts.mode} = normal, {starts.mu} = 1"
     found["Images of"] = f"node {starts.image}"
     found["Models"] = "; ".join(named_files(prompt)) or "none that the workflow names as files"
-    palette = f", palette {args.palette}" if args.palette else ""
-    found["Label maps"] = f"{len(inputs.label_maps)} of {inputs.of_all} in {args.labels}{palette}"
-    found["Real images"] = f"{len(inputs.real)} in {args.real}"
+    rules = inputs.rules
+    palette = f", palette {rules.palette.name}" if rules else ""
+    found["Label maps"] = (
+        f"{len(inputs.label_maps)} of {inputs.of_all} of {inputs.named.title}{palette}"
+    )
+    found["Real images"] = f"{len(inputs.real)} of {args.real or inputs.named.title}"
     found["Seeds"] = (
         f"{args.per_map} for each label map, made of its name and the run's seed {args.seed}; the "
         f"same with both starts; listed in {_STOCK}/manifest.jsonl and {_PRIOR}/manifest.jsonl"

@@ -400,7 +400,7 @@ def strip(tmp_path) -> Strip:
     Image.fromarray(ids * 100).save(tmp_path / "labels" / "a.png")
     for name, level in (("real", 10), ("stock", 20), ("prior", 30)):
         Image.new("RGB", (64, 32), (level, 200, 40)).save(tmp_path / f"{name}.png")
-    ((label_map,), _) = find_label_maps(tmp_path / "labels")
+    ((label_map,), _) = find_label_maps({"a": tmp_path / "labels" / "a.png"})
     paths = [tmp_path / f"{name}.png" for name in ("real", "stock", "prior")]
     return read_strip(label_map, *paths, "what it gained")
 
