@@ -23,6 +23,7 @@ class Start:
     prior: str = "joint"
     mu: float = 0.8
     deviation: float = 1.0
+    noise: str = "grain"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class StartGraph:
             prior=self.prior,
             label_image=self.labels,
             mode=start.prior,
+            noise=start.noise,
             deviation=start.deviation,
             seed=settings.seed,
             batch_size=1,

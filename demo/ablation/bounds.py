@@ -8,7 +8,7 @@ import torch
 from demo.ablation.measuring import Judge, Value, figures_of, values
 from demo.ablation.subject import Subject
 from demo.training import nets
-from demo.training.autoencoder import as_floats
+from demo.training.images import as_floats
 from demo.training.setting import LATENT_SCALE
 from demo.training.stages import Stages
 from prior_tools import load_prior

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from demo.ablation import report
 from demo.ablation.bounds import bounds, leaks
 from demo.ablation.measuring import Judge, Measured, measure
-from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, rows
+from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, paper, rows
 from demo.ablation.sampling import Sampler, made, sample_all, tasks, time_rows
 from demo.ablation.subject import Subject
-from demo.start_graph import Settings, Start
+from demo.start_graph import Settings
 from demo.training.command import WORK, source_of
 from dev.comfyui import CACHE, REPOSITORY, ensure_comfyui
 from dev.server import ComfyServer
@@ -204,7 +204,7 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     if subject.source.ours:
         columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
     for row in main:
-        if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
+        if row.start in (FULL, paper("normal", MU), JOINT, paper("joint", MU, 0.0)):
             columns.append((row.name, made(row, row.seeds[0], folder)[shown]))
     path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
     footer = f"Seed {main[0].seeds[0]} in all columns; label maps that no training has seen."

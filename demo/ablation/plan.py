@@ -8,8 +8,15 @@ from dataclasses import dataclass, replace
 from demo.start_graph import Settings, Start
 
 MU = 0.8
-FULL = Start("normal", mu=1.0)
-JOINT = Start("joint", mu=MU)
+
+
+def paper(prior: str, mu: float, deviation: float = 1.0) -> Start:
+    """A start as in the paper, of white noise."""
+    return Start(prior, mu, deviation, "white")
+
+
+FULL = paper("normal", 1.0)
+JOINT = paper("joint", MU)
 PRIORS = ("spatial", "categorical", "joint", "mixture")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 GUIDANCES = (1.0, 4.0)
@@ -47,7 +54,8 @@ class Row:
         """A folder's name that tells all that decides an image but label map and seed."""
         start, settings = self.start, self.settings
         return (
-            f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-{settings.sampler}-"
+            f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-"
+            f"{start.noise}-{settings.sampler}-"
             f"{settings.scheduler}-{settings.steps}-cfg{settings.cfg:g}-{self.model}-{self.images}"
         )
 
@@ -72,9 +80,9 @@ def rows(maps: int, few: int, seeds: tuple[int, ...], settings: Settings) -> lis
     """
     main = [
         ("normal from sigma_max", FULL),
-        (f"normal cut at {MU:g} T", Start("normal", MU)),
-        *((prior, Start(prior, MU)) for prior in PRIORS),
-        *((f"{prior}, mean alone", Start(prior, MU, 0.0)) for prior in PRIORS),
+        (f"normal cut at {MU:g} T", paper("normal", MU)),
+        *((prior, paper(prior, MU)) for prior in PRIORS),
+        *((f"{prior}, mean alone", paper(prior, MU, 0.0)) for prior in PRIORS),
     ]
     plan = [Row("main", name, start, settings, seeds, maps) for name, start in main]
 
@@ -84,11 +92,11 @@ def rows(maps: int, few: int, seeds: tuple[int, ...], settings: Settings) -> lis
     # Each table holds the stock start that it is compared with; equal rows are made once.
     add("mu", "normal from sigma_max", FULL)
     for prior in PRIORS:
-        add("mu", f"{prior} from sigma_max", Start(prior, 1.0))
-        add("mu", f"{prior} from sigma_max, mean alone", Start(prior, 1.0, 0.0))
+        add("mu", f"{prior} from sigma_max", paper(prior, 1.0))
+        add("mu", f"{prior} from sigma_max, mean alone", paper(prior, 1.0, 0.0))
     for mu in CURVE:
         for prior in ("normal", "joint"):
-            add("mu", f"{prior} at {mu:g} T", Start(prior, mu))
+            add("mu", f"{prior} at {mu:g} T", paper(prior, mu))
     for start, name in ((FULL, "normal from sigma_max"), (JOINT, f"joint at {MU:g} T")):
         for sampler in SAMPLERS:
             add("sampler", f"{sampler}: {name}", start, replace(settings, sampler=sampler))
@@ -96,11 +104,11 @@ def rows(maps: int, few: int, seeds: tuple[int, ...], settings: Settings) -> lis
             add("guidance", f"{cfg:g}: {name}", start, replace(settings, cfg=cfg))
         add("control", name, start, model="general")
         add("schedule", name, start, model="sd")
-    mean = Start("joint", MU, 0.0)
+    mean = paper("joint", MU, 0.0)
     add("control", f"joint at {MU:g} T, mean alone", mean, model="general")
     add("schedule", f"joint at {MU:g} T, mean alone", mean, model="sd")
-    add("schedule", f"normal cut at {MU:g} T", Start("normal", MU), model="sd")
-    add("schedule", "joint from sigma_max", Start("joint", 1.0), model="sd")
+    add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
+    add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
     add("images", "normal from sigma_max", FULL)
     for count in IMAGES_OF_PRIOR:
         add("images", f"joint of {count} images", JOINT, images=count)

@@ -7,30 +7,40 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from demo.training import nets
+from demo.training.images import as_floats
+from demo.training.likeness import Critic, balance, difference, seen_difference
 from demo.training.loop import Plan, train
+from demo.training.segmenter import Segmenter
 from demo.training.setting import LATENT_SCALE
 
-STEPS, BATCH, CROP, RATE = 1300, 6, 64, 1.5e-3
+BATCH, CROP = 8, 96
+# First encoder and decoder; then the decoder alone, against a critic.
+STEPS, RATE = 6000, 1e-3
+SHARP_STEPS, SHARP_RATE = 5000, 4e-4
 # Of the latents' unit deviation: what the decoder learns to overlook, and a sampler to leave.
 NOISE = 0.05
+SEEN = 0.5
+# Of the gradient that the other losses have.
+CRITIC = 0.5
 
 
 def train_autoencoder(
-    images: np.ndarray, folder: Path, steps: int = STEPS, bfloat16: bool = False
+    images: np.ndarray, eyes: Segmenter, folder: Path, steps: int = STEPS, bfloat16: bool = False
 ) -> nn.Module:
-    """Train on crops of images uint8 [N, H, W, 3]; whole frames cost seven times as much."""
+    """Train on crops of images uint8 [N, H, W, 3]; whole frames cost four times as much.
+
+    eyes: see `likeness.seen_difference`.
+    """
     net = nets.autoencoder().to(memory_format=torch.channels_last)
 
     def loss(generator: torch.Generator) -> Tensor:
         wanted = _crops(images, generator)
         latents = net.taesd_encoder(wanted)
-        noise = torch.randn(latents.shape, generator=generator)
-        given = net.taesd_decoder(latents + NOISE * noise)
-        return _difference(given, wanted) + 0.002 * latents.square().mean()
+        given = net.taesd_decoder(_disturbed(latents, generator))
+        return _lost(eyes, given, wanted) + 0.002 * latents.float().square().mean()
 
     train(net, Plan("autoencoder", steps, RATE, loss, bfloat16=bfloat16), folder)
     deviation = _deviation(net, images)
@@ -39,19 +49,43 @@ def train_autoencoder(
     return net
 
 
-def encode_all(net: nn.Module, images: np.ndarray, batch: int = 16) -> Tensor:
+def sharpen_decoder(
+    net: nn.Module,
+    images: np.ndarray,
+    eyes: Segmenter,
+    folder: Path,
+    steps: int = SHARP_STEPS,
+    bfloat16: bool = False,
+) -> nn.Module:
+    """Train the decoder of `net` on, against a critic; what latents are made stays as it is."""
+    torch.manual_seed(0)
+    decoder, critic = net.taesd_decoder.requires_grad_(True), Critic()
+    both = nn.ModuleDict({"decoder": decoder, "critic": critic})
+    both.to(memory_format=torch.channels_last)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        wanted = _crops(images, generator)
+        with torch.no_grad():
+            latents = net.taesd_encoder(wanted)
+        given = decoder(_disturbed(latents, generator))
+        lost, doubted = _lost(eyes, given, wanted), critic.of_painter(given)
+        share = CRITIC * balance(lost, doubted, decoder[-1].weight)
+        return lost + share * doubted + critic.own(given, wanted)
+
+    train(both, Plan("decoder", steps, SHARP_RATE, loss, bfloat16=bfloat16), folder)
+    return net
+
+
+def encode_all(
+    net: nn.Module, images: np.ndarray, batch: int = 16, bfloat16: bool = False
+) -> Tensor:
     """Latents float32 [N, 4, h, w] in the diffusion model's units."""
     latents = []
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         for at in tqdm(range(0, len(images), batch), "latents", unit="batch"):
-            latents.append(nets.encode(net, as_floats(images[at : at + batch])))
+            latents.append(nets.encode(net, as_floats(images[at : at + batch])).float())
     # Contiguous and no inference tensor: it is saved, and trained on.
     return torch.cat(latents).contiguous().clone(memory_format=torch.contiguous_format)
-
-
-def as_floats(images: np.ndarray) -> Tensor:
-    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1).float() / 255
 
 
 def _crops(images: np.ndarray, generator: torch.Generator) -> Tensor:
@@ -69,16 +103,13 @@ def _crops(images: np.ndarray, generator: torch.Generator) -> Tensor:
     ).contiguous(memory_format=torch.channels_last)
 
 
-def _difference(given: Tensor, wanted: Tensor) -> Tensor:
-    """Absolute differences at four scales, and of neighbouring pixels' contrast at two."""
-    off = given - wanted
-    total = torch.zeros(())
-    for scale in range(4):
-        total = total + off.abs().mean()
-        if scale < 2:
-            total = total + 0.5 * (off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean())
-        off = F.avg_pool2d(off, 2)
-    return total
+def _disturbed(latents: Tensor, generator: torch.Generator) -> Tensor:
+    return latents + NOISE * torch.randn(latents.shape, generator=generator)
+
+
+def _lost(eyes: Segmenter, given: Tensor, wanted: Tensor) -> Tensor:
+    given = given.float()
+    return difference(given, wanted) + SEEN * seen_difference(eyes, given, wanted)
 
 
 def _deviation(net: nn.Module, images: np.ndarray) -> float:

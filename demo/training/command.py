@@ -15,7 +15,7 @@ from torch import nn
 from demo.training import companions, segmenter
 from demo.training.setting import LEAK
 from demo.training.sources import Camvid, Source, Streets
-from demo.training.stages import Stages
+from demo.training.stages import AUTOENCODER, Stages
 from demo.training.weights_file import write_weights
 from dev.comfyui import CACHE, REPOSITORY
 from prior_tools import save_prior
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
 def _write(stages: Stages, control: nn.Module, name: str, path: Path) -> None:
     source, bars = stages.source, stages.alpha_bars
     images, latents = source.diverse.images[:200], stages.diverse_latents[:200]
-    trained = ("autoencoder", "unet" + stages.suffix, name + stages.suffix)
+    trained = (*AUTOENCODER, "unet" + stages.suffix, name + stages.suffix)
     notes = {
         "made_by": "python -m demo.training",
         "date": datetime.date.today().isoformat(),

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from demo.training.autoencoder import as_floats
+from demo.training.images import as_floats
 from demo.training.setting import DOWNSCALE, LATENT_SCALE
 from demo.training.sources import Source
 from dev.comfyui import ensure_comfyui

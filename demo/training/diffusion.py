@@ -12,8 +12,8 @@ from demo.training import nets
 from demo.training.loop import Plan, train
 from demo.training.setting import CONTEXT, STEPS
 
-UNET_STEPS, CONTROL_STEPS = 4000, 2600
-BATCH, UNET_RATE, CONTROL_RATE = 8, 5e-4, 4e-4
+UNET_STEPS, CONTROL_STEPS = 6500, 3500
+BATCH, UNET_RATE, CONTROL_RATE = 16, 6e-4, 4e-4
 # A hint, which takes as long as the rest of the ControlNet, serves this many times and noises.
 PER_HINT = 2
 # Of the loss at low noise, which counts for most steps and least for what is seen.
@@ -91,7 +91,7 @@ class _Batches:
         """
         picked = torch.randint(len(self.latents), (BATCH // each,), generator=generator)
         picked = picked.repeat_interleave(each)
-        # One time of each eighth, in any order: less chance in the loss.
+        # One time of each sixteenth, in any order: less chance in the loss.
         order = torch.randperm(BATCH, generator=generator)
         spread = (order + torch.rand(BATCH, generator=generator)) / BATCH
         t = (spread * STEPS).long().clamp(max=STEPS - 1)

@@ -1,4 +1,4 @@
-"""Scenes to train on, drawn once and kept."""
+"""Scenes to train on, drawn once and kept, and as a model takes them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from demo.scenes import generate_scene
@@ -62,6 +64,11 @@ def draw_scenes(
     return Scenes(
         *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "labels"))
     )
+
+
+def as_floats(images: np.ndarray) -> Tensor:
+    """uint8 [N, H, W, 3] to float32 [N, 3, H, W] in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1).float() / 255
 
 
 def _draw(task: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

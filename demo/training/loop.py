@@ -52,7 +52,7 @@ def train(net: nn.Module, plan: Plan, folder: Path) -> nn.Module:
     parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
     mean = {n: p.detach().clone() for n, p in parameters.items()}
     adam = torch.optim.AdamW(
-        parameters.values(), lr=plan.rate, weight_decay=1e-2, betas=(0.9, 0.99)
+        parameters.values(), lr=plan.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
     )
     done, seconds = _load(path, plan, parameters, mean, adam)
     started = saved = time.monotonic()

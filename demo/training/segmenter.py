@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from demo.training.autoencoder import as_floats
+from demo.training.images import as_floats
 from demo.training.loop import Plan, train
 from prior_tools.atomic import write_bytes
 
-STEPS, BATCH, RATE = 1200, 8, 2e-3
+STEPS, BATCH, RATE = 2600, 8, 2e-3
+EYES_STEPS = 1500
 IGNORED = 255
-WIDTHS = (16, 32, 56, 72)
+WIDTHS = (24, 48, 80, 112)
 
 
 class Segmenter(nn.Module):
@@ -39,16 +40,20 @@ class Segmenter(nn.Module):
         self.last = nn.ConvTranspose2d(WIDTHS[0], classes, 2, 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        h = self.first(images * 2 - 1)
-        skips = []
-        for level in self.down:
-            skips.append(h)
-            h = level(h)
-        h = self.middle(h)
+        *skips, h = self.features(images)
         for level in self.up[::-1]:
             h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = level(torch.cat([h, skips.pop()], 1))
         return self.last(h)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What it sees at a half, a quarter, an eighth and a sixteenth of the size."""
+        h = self.first(images * 2 - 1)
+        seen = []
+        for level in self.down:
+            seen.append(h)
+            h = level(h)
+        return [*seen, self.middle(h)]
 
 
 class _Block(nn.Module):
@@ -76,7 +81,8 @@ def train_segmenter(
     folder: Path,
     name: str = "segmenter",
     steps: int = STEPS,
-) -> nn.Module:
+    bfloat16: bool = False,
+) -> Segmenter:
     """Train on images uint8 [N, H, W, 3] and labels uint8 [N, H, W]; 255 is left out."""
     torch.manual_seed(0)
     net = Segmenter(classes).to(memory_format=torch.channels_last)
@@ -87,9 +93,10 @@ def train_segmenter(
         if torch.rand((), generator=generator) < 0.5:
             given, wanted = given.flip(-1), wanted.flip(-1)
         scores = net(_worn(given, generator))
-        return F.cross_entropy(scores, wanted, ignore_index=IGNORED)
+        return F.cross_entropy(scores.float(), wanted, ignore_index=IGNORED)
 
-    return train(net, Plan(name, steps, RATE, loss), folder)
+    train(net, Plan(name, steps, RATE, loss, bfloat16=bfloat16), folder)
+    return net
 
 
 def save_segmenter(net: nn.Module, path: Path) -> None:

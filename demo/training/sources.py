@@ -17,8 +17,8 @@ from prior_tools import get_palette
 from prior_tools.labels.palettes import Palette
 
 # (Look, first seed, number of scenes); no scene is in two sets.
-DIVERSE = ("any", 0, 2400)
-STREETS = ("golden", 100_000, 1200)
+DIVERSE = ("any", 0, 6000)
+STREETS = ("golden", 100_000, 2400)
 UNSEEN = ("golden", 500_000, 240)
 # The drawn streets' classes (Cityscapes' training ids) as those of CamVid's eleven that hold the
 # same things: walls are building, lights are sign, terrain is tree, lorries are car.

@@ -17,6 +17,9 @@ from demo.training.sources import Source
 from demo.training.weights_file import read_net, read_notes
 from prior_tools.schedule import stable_diffusion_alpha_bar
 
+# The trainings that the autoencoder takes.
+AUTOENCODER = ("eyes", "autoencoder", "decoder")
+
 
 class Stages:
     """The models of a source; all that is unfinished or made before lies in the source's cache.
@@ -44,22 +47,30 @@ class Stages:
         )
 
     @cached_property
+    def encoder(self) -> nn.Module:
+        """The autoencoder whose latents are final and whose decoder is not yet sharp."""
+        images = self.source.diverse.images
+        return autoencoder.train_autoencoder(images, self.eyes, self.cache, bfloat16=self.bfloat16)
+
+    @cached_property
     def autoencoder(self) -> nn.Module:
         """Trained on crops of the diverse set."""
         if self.base is not None:
             return read_net(self.base, "autoencoder", nets.autoencoder())
         images = self.source.diverse.images
-        return autoencoder.train_autoencoder(images, self.cache, bfloat16=self.bfloat16)
+        return autoencoder.sharpen_decoder(
+            self.encoder, images, self.eyes, self.cache, bfloat16=self.bfloat16
+        )
 
     @cached_property
     def diverse_latents(self) -> Tensor:
         """[N, 4, h, w] in the diffusion model's units."""
-        return self._latents(self.source.diverse, "latents-diverse")
+        return self._latents(self.source.diverse, "latents-diverse", self.bfloat16)
 
     @cached_property
     def dataset_latents(self) -> Tensor:
-        """[N, 4, h, w] in the diffusion model's units."""
-        return self._latents(self.source.dataset, "latents-dataset")
+        """[N, 4, h, w] in the diffusion model's units, exact: the prior is of them."""
+        return self._latents(self.source.dataset, "latents-dataset", False)
 
     @cached_property
     def unet(self) -> nn.Module:
@@ -91,12 +102,33 @@ class Stages:
         """Trained on real images of the dataset and their labels."""
         dataset = self.source.dataset
         return segmenter.train_segmenter(
-            dataset.images, dataset.labels, self.source.classes, self.cache
+            dataset.images,
+            dataset.labels,
+            self.source.classes,
+            self.cache,
+            bfloat16=self.bfloat16,
+        )
+
+    @cached_property
+    def eyes(self) -> segmenter.Segmenter:
+        """A segmenter whose features tell the autoencoder what it lost.
+
+        Not the one that judges: pictures made to please the judge would prove nothing.
+        """
+        diverse = self.source.diverse
+        return segmenter.train_segmenter(
+            diverse.images,
+            diverse.labels,
+            self.source.classes,
+            self.cache,
+            "eyes",
+            segmenter.EYES_STEPS,
+            self.bfloat16,
         )
 
     def note(self, name: str) -> dict[str, object]:
         """Steps, seconds and loss of a finished training."""
-        taken = ("autoencoder",) if self.suffix else ("autoencoder", "unet")
+        taken = AUTOENCODER if self.suffix else (*AUTOENCODER, "unet")
         if self.base is not None and name in taken:
             return {"taken_from": self.base.name, **read_notes(self.base)["training"][name]}
         with safe_open(self.cache / f"{name}.safetensors", "pt") as file:
@@ -113,9 +145,9 @@ class Stages:
             bfloat16=self.bfloat16,
         )
 
-    def _latents(self, scenes: Scenes, name: str) -> Tensor:
+    def _latents(self, scenes: Scenes, name: str, bfloat16: bool) -> Tensor:
         path = self.cache / f"{name}.safetensors"
         if not path.exists():
-            latents = autoencoder.encode_all(self.autoencoder, scenes.images)
+            latents = autoencoder.encode_all(self.autoencoder, scenes.images, bfloat16=bfloat16)
             save_file({"latents": latents}, path)
         return load_file(path)["latents"]

@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 
 from ..errors import PriorError, printable, reason
-from . import build, compare, evaluate, find_palette, generate, import_published, inspect, merge
+from . import (
+    build,
+    compare,
+    evaluate,
+    find_palette,
+    generate,
+    grain,
+    import_published,
+    inspect,
+    merge,
+    score,
+)
 
 # Command -> its module, in the order of the help text.
 COMMANDS = {
@@ -19,6 +30,8 @@ COMMANDS = {
     "import": import_published,
     "merge": merge,
     "inspect": inspect,
+    "grain": grain,
+    "score": score,
     "generate": generate,
     "evaluate": evaluate,
     "compare": compare,

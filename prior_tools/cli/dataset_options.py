@@ -24,10 +24,16 @@ SPLIT = "train"
 _PAIRS = "pairs"
 
 
-def add_dataset(group: argparse._ActionsContainer) -> None:
-    """Add --dataset, --root and --split, and what says more of pairs."""
+def add_dataset(group: argparse._ActionsContainer, other: str = "", what: str = "") -> None:
+    """Add --dataset, --root and --split, and what says more of pairs.
+
+    other: a choice of --dataset beside the layouts, where a command has one; what: it is, in words.
+    """
     group.add_argument(
-        "--dataset", choices=LAYOUTS, help="how it lies on disk; docs/command_line.md lists them"
+        "--dataset",
+        choices=(*LAYOUTS, other) if other else LAYOUTS,
+        help="how it lies on disk; docs/command_line.md lists them"
+        + f"; {other}: {what}" * bool(other),
     )
     group.add_argument(
         "--root",

@@ -59,8 +59,8 @@ def find_voc(root: Path, split: str, check: Check | None) -> tuple[Found, str]:
     """
     folders = voc_folders(root)
     if len(folders) > 1:
-        names = listing([folder.relative_to(root).as_posix() for folder in folders])
-        raise PriorError(f"PASCAL VOC: {root} holds {names}; give one of these as root")
+        years = listing([folder.relative_to(root).as_posix() for folder in folders])
+        raise PriorError(f"PASCAL VOC: {root} holds {years}; give one of these as root")
     root = folders[0] if folders else root
     splits = voc_splits(root)
     if not splits:
@@ -107,7 +107,7 @@ def find_voc(root: Path, split: str, check: Check | None) -> tuple[Found, str]:
 
 
 def _label_folder(root: Path, split: str) -> Path | None:
-    names = (_LABELS, _LABELME_LABELS, _MORE_LABELS)
+    names: tuple[str, ...] = (_LABELS, _LABELME_LABELS, _MORE_LABELS)
     if split.endswith("aug"):
         names = (_MORE_LABELS, *names)
     # Older releases of labelme have arrays in the first folder, and pictures in the second.

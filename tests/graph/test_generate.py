@@ -23,12 +23,15 @@ import trustme
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
+from dev.dataset_trees import WRITERS, find_tree
 from dev.gate import Gate, passing_on
 from dev.graph import Graph
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools import PALETTES
 from prior_tools.cli import main
+from prior_tools.datasets.label_files import read_label_file
+from prior_tools.evaluation.files import match_generated
 from prior_tools.generating.jobs import image_seed
 from prior_tools.labels.palette_colors import bit_color
 
@@ -607,7 +610,7 @@ def warned_graph(street) -> Graph:
     graph = Graph()
     label = graph.add("LoadImage", title="Label map", image="none.png")
     prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", title="Draw", prior=prior, label_image=label, **draw)
     seed = graph.add("PrimitiveInt", title="Seed", value=0)
     noisy = graph.add("LatentBlend", samples1=latent, samples2=latent, blend_factor=0.5)
@@ -662,7 +665,7 @@ def test_a_node_that_runs_over_a_list_tells_the_warnings_of_all_of_it(server, st
     for other in others:
         first = graph.add("ImageBatch", image1=first, image2=other)
     each = graph.add("RebatchImages", images=first, batch_size=1)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", prior=prior, label_image=each, **draw)
     graph.add("SaveLatent", samples=latent, filename_prefix="generate/list")
     told = server.run(graph.prompt)["outputs"][latent.id]["scp_warnings"]
@@ -697,3 +700,21 @@ def test_the_prior_the_controlnet_and_the_sampler_in_batches(
     assert all(entry["settings"] == {"Sampler.mu": 0.6} for entry in found)
     pictures = {np.asarray(Image.open(out / e["file"])).tobytes() for e in found}
     assert len(pictures) == 6
+
+
+@pytest.mark.parametrize("layout", ["cityscapes", "voc", "coco-panoptic"])
+def test_a_dataset_goes_through_a_server_once_an_image_and_is_found_again(server, tmp_path, layout):
+    root = WRITERS[layout](tmp_path / "data")
+    graph = Graph()
+    label = graph.add("LoadImage", title="Label map", image="none.png")
+    graph.add("PrimitiveInt", title="Seed", value=1)
+    graph.add("SaveImage", title="Save", images=label, filename_prefix="generate/whole")
+    workflow, out = tmp_path / "workflow.json", tmp_path / "out"
+    workflow.write_text(json.dumps(graph.prompt))
+    argv = ["generate", "--workflow", workflow, "--out", out, "--server", server.url]
+    assert main([str(a) for a in (*argv, "--dataset", layout, "--root", root)]) == 0
+    found = find_tree(layout, root)
+    images = match_generated(out, {pair.name: pair.label for pair in found.pairs})
+    for pair, image in zip(found.pairs, images, strict=True):
+        painted = found.palette.paint(read_label_file(pair.label, found.rules).ids)
+        assert np.array_equal(np.array(Image.open(image.image)), painted.numpy())

@@ -6,9 +6,9 @@ import torch
 
 from demo.ablation import bounds, report
 from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure, values
-from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
+from demo.ablation.plan import FULL, JOINT, Row, baseline_of, paper, rows
 from demo.ablation.sampling import sample_all, tasks
-from demo.start_graph import Settings, Start
+from demo.start_graph import Settings
 from demo.training.setting import LEAK
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
@@ -25,9 +25,9 @@ def plan():
 
 def test_the_plan_has_every_start_and_each_priors_mean_alone(plan):
     main = {row.start for row in plan if row.table == "main"}
-    assert {FULL, Start("normal", 0.8)} <= main
+    assert {FULL, paper("normal", 0.8)} <= main
     for prior in ("spatial", "categorical", "joint", "mixture"):
-        assert {Start(prior, 0.8), Start(prior, 0.8, 0.0)} <= main
+        assert {paper(prior, 0.8), paper(prior, 0.8, 0.0)} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
         assert (row.maps, len(row.seeds)) == ((200, 3) if row.table == "main" else (104, 1))

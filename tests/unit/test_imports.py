@@ -30,12 +30,15 @@ FLOORS = (
         "vae_pictures",
         "whole_numbers",
         "helper_threads",
+        "held_out",
     },
     {"labels"},
-    {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
+    {"prior", "accumulator", "grain", "grain_estimate", "merge", "prior_file", "draw", "picture"}
+    | {"pooled"},
     {"datasets", "published"},
+    {"evaluation"},
     {"building"},
-    {"evaluation", "generating"},
+    {"generating"},
     {"comparing"},
     {"cli"},
 )
