@@ -15,6 +15,7 @@ from . import (
     build,
     compare,
     evaluate,
+    export,
     find_palette,
     generate,
     grain,
@@ -35,6 +36,7 @@ COMMANDS = {
     "generate": generate,
     "evaluate": evaluate,
     "compare": compare,
+    "export": export,
     "palette": find_palette,
 }
 

@@ -103,7 +103,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     generate.add_sampling(parser)
     evaluate.add_models(parser)
     # As `evaluate` has them by default, so that it finds the same figures in the same folders.
-    parser.set_defaults(real_fit="resize", draws=DRAWS)
+    parser.set_defaults(real_fit="resize", draws=DRAWS, scores=None)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import PriorError, listing, printable
+from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
 from ..generating.jobs import Job, plan
-from ..generating.label_maps import LabelMap, find_label_maps
+from ..generating.label_maps import LabelMap, find_label_maps, with_mirrored
 from ..generating.manifest import (
     MANIFEST_NAME,
     RUN_NAME,
@@ -23,7 +24,7 @@ from ..generating.manifest import (
     begin_or_go_on,
     describe_run,
     only_one,
-    record_warnings,
+    record_summary,
     remove_leftovers,
 )
 from ..generating.node_warnings import WarningCounts
@@ -46,6 +47,7 @@ from ..name_lengths import check_names
 from .dataset_options import add_labels, named_labels
 from .output import say, tell, warn
 from .palettes import add_palette
+from .table import aligned
 
 STOPPED = 1
 CANCELLED = 130
@@ -80,6 +82,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=positive, default=1, metavar="K", help="images of each")
     add_sampling(parser)
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="also each label map with left and right exchanged, named as it and _mirrored",
+    )
+    parser.add_argument(
+        "--balance",
+        nargs="?",
+        const=SQUARE_ROOTS,
+        metavar="SHARES",
+        help="of --per-map images in the mean more of label maps that hold rare classes, of each "
+        "at least one: class shares become square roots (the default), or CLASS=SHARE,... of "
+        "pixels; needs --palette",
+    )
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +160,37 @@ def say_labels(label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRu
         warn(text)
 
 
+def _balance(
+    args: argparse.Namespace, label_maps: Sequence[LabelMap], rules: LabelRules | None
+) -> Balance | None:
+    """What --balance asks for; None where it is not given."""
+    if args.balance is None:
+        return None
+    if rules is None:
+        raise PriorError("--balance needs --palette, by which classes are known")
+    if args.per_map < 2:
+        raise PriorError(
+            "--balance needs --per-map 2 or more: of each label map one image is made, and the "
+            "others where they are wanted"
+        )
+    if args.batch > 1:
+        raise PriorError(
+            "--balance goes with --batch 1 only: of the label maps of a prompt equally many "
+            "images are made"
+        )
+    return Balance.of(args.balance, label_maps, rules.palette)
+
+
+def _print_balance(table: Sequence[Mapping[str, float | int]], names: Mapping[int, str]) -> None:
+    rows = [["class", "in label maps", "wanted", "got"]]
+    for row in table:
+        shares = [f"{row[name]:.2%}" for name in ("in_label_maps", "wanted", "got")]
+        class_id = int(row["id"])
+        rows.append([f"{class_id} {printable(names.get(class_id, ''))}".strip(), *shares])
+    print("\n".join(aligned(rows, words=(0,))))
+    print()
+
+
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     if args.out.exists() and not args.out.is_dir():
@@ -154,7 +201,11 @@ def run(args: argparse.Namespace) -> int:
     rules = named.rules
     label_maps, tally = find_label_maps(named.labels, rules)
     say_labels(label_maps, tally, rules)
-    jobs = plan(label_maps, args.per_map, args.batch, args.seed)
+    if args.mirror:
+        label_maps = with_mirrored(label_maps)
+    balance = _balance(args, label_maps, rules)
+    counts = balance.counts(args.per_map) if balance else None
+    jobs = plan(label_maps, args.per_map, args.batch, args.seed, counts)
     check_names(args.out, [name for job in jobs for name in job.files])
     clients = clients_of(args)
     object_info = reach(clients)
@@ -167,7 +218,7 @@ def run(args: argparse.Namespace) -> int:
         object_info,
     )
     run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
-    return make(args, args.out, jobs, clients, workflow, run_data)
+    return make(args, args.out, jobs, clients, workflow, run_data, balance=balance, rules=rules)
 
 
 def make(
@@ -178,10 +229,13 @@ def make(
     workflow: PreparedWorkflow,
     run_data: dict[str, Any],
     what: str | None = None,
+    balance: Balance | None = None,
+    rules: LabelRules | None = None,
 ) -> int:
     """Make the images of a run that are missing in `out`, sum up, and return the exit code.
 
-    run_data: see `describe_run`. what: is made, for the bar.
+    run_data: see `describe_run`. what: is made, for the bar. balance: what was asked for, of label
+    maps read by `rules`.
     """
     files = [name for job in jobs for name in job.files]
     out.mkdir(parents=True, exist_ok=True)
@@ -206,12 +260,15 @@ def make(
                 tell=_tell,
             )
         made = len(manifest.done.intersection(files))
+        table = balance.table(jobs, manifest.done) if balance else None
         try:
-            record_warnings(out, manifest.warnings)
+            record_summary(out, manifest.warnings, table)
         except OSError as error:
             # The images are there, and so are their lines, of which the next command counts.
-            warn(f"{RUN_NAME} does not hold the latest warnings: {error}")
+            warn(f"{RUN_NAME} does not hold the latest summary: {error}")
     code = _summarize(args.command, out, failure, made, len(files))
+    if table and rules:
+        _print_balance(table, rules.palette.names)
     _warn(manifest.warnings, len(manifest.done))
     return code
 

@@ -7,6 +7,7 @@ the seed decides, so that an image shows which label map and which seed it was m
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -330,6 +331,39 @@ def test_in_a_batch_each_image_is_of_its_own_label_map(server, command, few, tmp
         first = next(e for e in same if e["index_in_batch"] == 0)
         assert entry["seed"] == image_seed(0, first["label_map"][:-4], entry["k"])
         assert [e["index_in_batch"] for e in same] == list(range(len(same)))
+
+
+def test_mirrored_and_balanced_images_are_made_summed_up_and_exported(server, command, tmp_path):
+    folder, out = tmp_path / "labels", tmp_path / "out"
+    folder.mkdir()
+    for name, classes in (("a", (3, 3, 3, 8)), ("b", (3, 3, 0, 0)), ("c", (3, 0, 5, 5))):
+        ids = np.repeat(np.array([classes], np.uint8), SIDE // 4, axis=1).repeat(SIDE, axis=0)
+        Image.fromarray(ids).save(folder / f"{name}.png")
+    more = ("--palette", "camvid", "--per-map", "3", "--mirror", "--balance", "car=0.4")
+    said = run(command(seen_graph(), folder, out, server, more=more)).stdout
+    assert "made 18 images" in said and re.search(r"8 car +8\.\d+% +40\.00% +\d+\.\d+%", said)
+    counts = Counter(entry["label_map"] for entry in entries(out))
+    assert min(counts.values()) >= 1 and len(counts) == 6
+    assert counts["a.png"] == counts["a_mirrored.png"] == max(counts.values())
+    for entry in entries(out):
+        stem = entry["label_map"][:-4]
+        ids = np.asarray(Image.open(folder / f"{stem[0]}.png")).astype(np.int64)
+        ids = ids[:, ::-1].copy() if stem.endswith("_mirrored") else ids
+        want = 255 - PALETTES["camvid"].paint(torch.from_numpy(ids)).numpy().astype(int)
+        image = np.asarray(Image.open(out / entry["file"])).astype(int)[:, :SIDE]
+        assert np.abs(image - want).max() <= 1
+    rows = {row["id"]: row for row in json.loads((out / "generate.json").read_text())["balance"]}
+    assert rows[8]["wanted"] == 0.4 and rows[8]["in_label_maps"] < rows[8]["got"] < 0.4
+
+    words = ["--generated", str(out), "--labels", str(folder), "--palette", "camvid"]
+    words += ["--format", "pairs", "--out", str(tmp_path / "data")]
+    assert main(["export", *words]) == 0
+    data = json.loads((tmp_path / "data/dataset.json").read_text())
+    assert data["images"] == {"train": 18} and data["generator"]["seed"] == 0
+    lines = (tmp_path / "data" / MANIFEST).read_text().splitlines()
+    assert {(line["image"], line["seed"]) for line in map(json.loads, lines)} == {
+        (entry["file"], entry["seed"]) for entry in entries(out)
+    }
 
 
 def test_a_workflow_as_comfyui_saves_it(server, command, few, tmp_path):
