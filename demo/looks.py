@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.panels import compose
+from demo.panels import BACKGROUND, compose
 from demo.start_graph import WEIGHTS, Settings, Start, StartGraph
 from demo.training.images import Scenes, draw_scenes
 from demo.training.sources import Streets
@@ -41,6 +41,9 @@ FIRST_SEED = 600_000
 MUS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHOWN_MU = 0.8
 STOCK = Start("normal", mu=1.0)
+# Levels of 255: where the folder's mean color is no further from the stock start's, there is no
+# way of which to tell a share.
+LEAST_WAY = 10.0
 # By the mode of the draw: what Build SCP Prior is told of the label maps.
 PALETTE_OF = {"spatial": "none (images alone)", "joint": "cityscapes"}
 
@@ -51,18 +54,26 @@ class Moved:
 
     Attributes:
         brightness: mean level of the results, 0..255.
-        share: of the way from the stock start's mean color to the folder's, 1 where it is reached.
+        share: of the way from the stock start's mean color to the folder's, 1 where it is reached;
+            None where they are nearly the same.
     """
 
     brightness: float
-    share: float
+    share: float | None
 
     @staticmethod
     def of(results: np.ndarray, stock: np.ndarray, folder: np.ndarray) -> Moved:
         """Of images uint8 [N, H, W, 3]."""
         color, start, goal = (mean_color(images) for images in (results, stock, folder))
         way = goal - start
-        return Moved(float(color.mean()), float((color - start) @ way / max(way @ way, 1e-9)))
+        far = float(np.linalg.norm(way)) >= LEAST_WAY
+        return Moved(
+            float(color.mean()), float((color - start) @ way / (way @ way)) if far else None
+        )
+
+    def __str__(self) -> str:
+        share = "-" if self.share is None else f"{self.share:.0%}"
+        return f"{self.brightness:.0f} ({share})"
 
 
 def mean_color(images: np.ndarray) -> np.ndarray:
@@ -154,8 +165,7 @@ def figures(
     ]
     for look, folder in folders.items():
         for mode in PALETTE_OF:
-            moved = [Moved.of(results[look, mode, mu], stock, folder) for mu in mus]
-            cells = [f"{one.brightness:.0f} ({one.share:.0%})" for one in moved]
+            cells = [str(Moved.of(results[look, mode, mu], stock, folder)) for mu in mus]
             brightness = [f"{images.mean():.0f}" for images in (folder, stock)]
             lines.append("| " + " | ".join([look, *brightness, mode, *cells]) + " |")
     return "\n".join(lines)
@@ -175,7 +185,7 @@ def sheet_by_mu(
         for number, image in enumerate(stock):
             row = [("stock start" if number == 0 else "", image, "")]
             for mu in mus:
-                caption = f"{look}, μ {mu:g}" if number == 0 else ""
+                caption = f"{look}, mu {mu:g}" if number == 0 else ""
                 row.append((caption, results[look, mode, mu][number], ""))
             rows.append(row)
     return compose(rows, footer)
@@ -228,23 +238,25 @@ def main(argv: list[str] | None = None) -> None:
     table = figures(folders, stock, results)
     (args.out / "figures.md").write_text(f"{table}\n\n{footer}\n", encoding="utf-8")
     for mode in PALETTE_OF:
-        sheet = sheet_by_mu(mode, stock, results, f"{mode} priors. {footer}")
+        sheet = sheet_by_mu(mode, stock, results, f"{mode} priors.\n{footer}")
         Image.fromarray(sheet).save(args.out / f"{mode}.png")
     shown = min(args.mus, key=lambda mu: abs(mu - SHOWN_MU))
+    blank = np.broadcast_to(np.array(BACKGROUND, np.uint8), maps[0].shape)
     rows = [
-        [("", np.full_like(maps[0], 30), ""), *(("label map", image, "") for image in maps)],
-        [("", np.full_like(maps[0], 30), ""), *(("stock start", image, "") for image in stock)],
+        [("", blank, ""), *(("label map", image, "") for image in maps)],
+        [("", blank, ""), *(("stock start", image, "") for image in stock)],
     ]
     for look, images in folders.items():
         made = results[look, "spatial", shown]
         rows.append(
             [(f"one of {len(images)} images", images[0], ""), *((look, i, "") for i in made)]
         )
-    sheet = compose(rows, f"Priors of images alone, spatial, μ {shown:g}. {footer}")
+    sheet = compose(rows, f"Priors of images alone, spatial, mu {shown:g}.\n{footer}")
     Image.fromarray(sheet).save(args.out / "looks.png")
     say(f"wrote {args.out}")
     print(
-        f"\nMean level of the images, 0 to 255 (share of the way to the folder's color):\n\n{table}"
+        "\nMean level, 0 to 255 (share of the way from the stock start's mean color to the "
+        f"folder's; - where these are nearly the same):\n\n{table}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND, _TEXT, _FAINT = (30, 31, 34), (232, 233, 236), (158, 161, 168)
+BACKGROUND, _TEXT, _FAINT = (30, 31, 34), (232, 233, 236), (158, 161, 168)
 _GAP = 14
 _LINE = 1.45
 
@@ -30,7 +30,7 @@ def compose(
             columns * (width + _GAP) + _GAP,
             sum(heads) + len(rows) * (height + _GAP) + _GAP + len(lines) * foot,
         ),
-        _BACKGROUND,
+        BACKGROUND,
     )
     draw = ImageDraw.Draw(sheet)
     y = _GAP

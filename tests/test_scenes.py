@@ -53,6 +53,7 @@ def test_images_have_moved_by_the_share_of_the_way_from_the_stock_starts_to_the_
     for results, share in ((stock, 0.0), (folder, 1.0), (grey(80, 90, 100), 0.5)):
         moved = Moved.of(results, stock, folder)
         assert moved.share == pytest.approx(share) and moved.brightness == results.mean()
+    assert Moved.of(results, stock, grey(121, 118, 122)).share is None
     # What goes aside of the way does not count.
     assert Moved.of(grey(120 + 60, 120 - 80, 120), stock, folder).share == pytest.approx(
         0, abs=0.01
