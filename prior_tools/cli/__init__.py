@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import PriorError, printable, reason
 from . import (
     build,
+    compare,
     evaluate,
     export,
     find_palette,
@@ -34,6 +35,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "evaluate": evaluate,
+    "compare": compare,
     "export": export,
     "palette": find_palette,
 }
