@@ -221,7 +221,7 @@ def main() -> None:
         write_dataset(base / "input" / "streets", _SCENES, *_SIZE)
         label = sorted((base / "input" / "streets" / "labels").iterdir())[_SHOWN_SCENE]
         shutil.copy(label, base / "input" / _FILE)
-        (demo,) = (REPOSITORY / "weights" / "priors").glob("*.safetensors")
+        demo = REPOSITORY / "weights" / "priors" / "scp_diff_demo.safetensors"
         joint = SHOTS["SCP_ImportPrior"].values["joint"]
         write_published(load_prior(demo), base / "input" / joint)
         with (
