@@ -12,7 +12,8 @@ from torch import Tensor
 from bench.options import Options
 from demo.scenes import write_dataset
 from prior_tools.datasets.dataset import PairDataset
-from prior_tools.datasets.layouts import Layout, find_dataset
+from prior_tools.datasets.layout import Layout
+from prior_tools.datasets.layouts import find_dataset
 from prior_tools.labels.geometry import resize_labels
 
 # CamVid's own size, so that both sets cost about the same to decode.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from ..prior_tools import BuildOptions, Prior, PriorError, build_prior
+from ..prior_tools import BuildOptions, Layout, Palette, Prior, PriorError, build_prior
 from ..prior_tools.building.build import ON_ERROR
-from ..prior_tools.datasets.dataset import PairDataset
-from ..prior_tools.datasets.pairs import Pair, Unpaired, choose_subset, find_pairs, same_files
+from ..prior_tools.datasets.label_files import pictures_of
+from ..prior_tools.datasets.layouts import layout_of_folders, recognise_dataset
+from ..prior_tools.datasets.pairs import choose_subset, same_files
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..prior_tools.labels.ids import parse_ids
@@ -66,7 +68,8 @@ class BuildPrior(io.ComfyNode):
                     placeholder="my_dataset/images",
                     tooltip="Folder of images, inside ComfyUI's input folder or a folder "
                     "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read "
-                    "as well.",
+                    "as well. With labels empty, the folder of a whole dataset that is known, such "
+                    "as Cityscapes.",
                 ),
                 io.String.Input(
                     "labels",
@@ -172,6 +175,14 @@ class BuildPrior(io.ComfyNode):
                     tooltip="What to do with files that cannot be read or have no partner.",
                 ),
                 overwrite_input(),
+                io.String.Input(
+                    "split",
+                    default="train",
+                    optional=True,
+                    **ADVANCED,
+                    tooltip="Of a whole dataset, that is where labels is empty: train, val, or "
+                    "the name of the split's folder or list.",
+                ),
             ],
             outputs=[
                 PriorType.Output("prior", display_name="prior", tooltip="The prior, also saved.")
@@ -202,17 +213,21 @@ class BuildPrior(io.ComfyNode):
         images: str | None = None,
         labels: str | None = None,
         palette: str | None = None,
+        split: str = "train",
         **_: object,
     ) -> str:
         """Changes when a file of the dataset or the palette does: the prior is then built again."""
         digest = hashlib.sha256(palette_state(palette).encode(errors="surrogateescape"))
         try:
-            pairs, _unpaired = _pairs(images or "", labels or "")
-            for path in (path for pair in pairs for path in (pair.image, pair.label)):
-                state = path.stat()
-                line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
-                # Names on Linux are bytes, which need not be text.
-                digest.update(line.encode(errors="surrogateescape"))
+            layout = _layout(images or "", labels or "", palette_named(palette or ""), split)
+            for pair in layout.pairs:
+                for path in (pair.image, *pictures_of(pair.label, layout.rules)):
+                    state = path.stat()
+                    line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
+                    # Names on Linux are bytes, which need not be text.
+                    digest.update(line.encode(errors="surrogateescape"))
+                if layout.form:
+                    digest.update(layout.form.told(pair.label).encode())
         except (PriorError, OSError) as error:
             digest.update(str(error).encode(errors="surrogateescape"))
         return digest.hexdigest()
@@ -237,6 +252,7 @@ class BuildPrior(io.ComfyNode):
         ignore_ids: str = "",
         on_error: str = "stop",
         overwrite: bool = False,
+        split: str = "train",
     ) -> io.NodeOutput:
         # All that can be wrong without reading a picture is said before the first one is encoded.
         path = check_new(filename, overwrite)
@@ -249,7 +265,8 @@ class BuildPrior(io.ComfyNode):
             )
         colors = palette_named(palette)
         ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
-        pairs, unpaired = _pairs(images, labels)
+        layout = _layout(images, labels, colors, split)
+        pairs, unpaired = layout.pairs, layout.unpaired
         if unpaired and on_error == "stop":
             raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
         pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
@@ -259,7 +276,9 @@ class BuildPrior(io.ComfyNode):
         left_out: list[str] = []
         tallies: list[LabelTally] = []
         show = progress_bar(len(pairs))
-        dataset = PairDataset(pairs, (width, height), colors, resize, ignored)
+        if ignored is not None:
+            layout = replace(layout, ignore_ids=ignored)
+        dataset = replace(layout, pairs=pairs).dataset((width, height), resize)
         prior = build_prior(
             dataset,
             vae_encoder(vae),
@@ -270,7 +289,7 @@ class BuildPrior(io.ComfyNode):
             tallied=tallies.append,
             latent_format=latent_format,
             vae=vae_fingerprint(vae),
-            dataset_name=images.strip(),
+            dataset_name=f"{images.strip()} {'' if labels.strip() else layout.split}".strip(),
         )
         save_new(prior, path, overwrite)
         if unpaired:
@@ -284,11 +303,19 @@ class BuildPrior(io.ComfyNode):
         return io.NodeOutput(prior, ui=preview)
 
 
-def _pairs(images: str, labels: str) -> tuple[list[Pair], Unpaired]:
-    """See `find_pairs`; PriorError if something of the folders lies outside the allowed roots."""
-    return find_pairs(
-        dataset_folder(images, "image"), dataset_folder(labels, "label"), inside_roots()
-    )
+def _layout(images: str, labels: str, palette: Palette, split: str) -> Layout:
+    """The pairs of two folders, or of a dataset whose folder is named alone.
+
+    PriorError if something of them lies outside the allowed roots.
+    """
+    folder, check = dataset_folder(images, "image"), inside_roots()
+    if labels.strip():
+        return layout_of_folders(folder, dataset_folder(labels, "label"), palette, check)
+    try:
+        return recognise_dataset(folder, split.strip() or "train", palette, check)
+    except PriorError as error:
+        # Where folders lie on the host is not for everyone who has its graph.
+        raise PriorError(str(error).replace(str(folder), images.strip())) from error
 
 
 def _picture(prior: Prior, vae: Any, title: str) -> Tensor:

@@ -18,6 +18,8 @@ PRIORS = "scp_priors"
 PALETTE_FILES = "scp_palettes"
 MODELS = "scp_demo_models"
 DATASETS = "scp_datasets"
+# The host's own, since 0.3.78 or so.
+HOST_DATASETS = "datasets"
 SUFFIX = ".safetensors"
 
 # Bytes; what nearly all file systems take.
@@ -174,8 +176,9 @@ def input_picture(name: str) -> Path:
 def dataset_roots() -> list[Path]:
     """The folders that datasets may lie in."""
     roots = [folder_paths.get_input_directory()]
-    if DATASETS in folder_paths.folder_names_and_paths:
-        roots += folder_paths.get_folder_paths(DATASETS)
+    for name in (DATASETS, HOST_DATASETS):
+        if name in folder_paths.folder_names_and_paths:
+            roots += folder_paths.get_folder_paths(name)
     return [Path(root).resolve() for root in roots]
 
 
@@ -204,7 +207,7 @@ def dataset_folder(text: str, what: str) -> Path:
             return path
     raise PriorError(
         f"the {what} folder {text!r} does not exist; looked in ComfyUI's input folder"
-        + (f" and in the folders registered as {DATASETS}" if len(roots) > 1 else "")
+        + (f" and in the folders registered as {_registered()}" if len(roots) > 1 else "")
     )
 
 
@@ -221,7 +224,7 @@ def dataset_file(text: str, what: str) -> Path:
     if not file.is_file():
         raise PriorError(
             f"there is no {what} file {text.strip()!r}; looked in ComfyUI's input folder and in "
-            f"the folders registered as {DATASETS}"
+            f"the folders registered as {_registered()}"
         )
     inside_roots()(path.name, str(file))
     return file
@@ -246,6 +249,11 @@ def inside_roots() -> Callable[[str, str], None]:
             )
 
     return check
+
+
+def _registered() -> str:
+    names = [n for n in (DATASETS, HOST_DATASETS) if n in folder_paths.folder_names_and_paths]
+    return " or ".join(names or [DATASETS])
 
 
 def _shown(folder: str) -> list[str]:

@@ -36,7 +36,8 @@ from .accumulator import PriorAccumulator
 from .building.build import BuildCancelled, BuildOptions, build_prior
 from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
-from .datasets.layouts import LAYOUTS, Layout, find_dataset
+from .datasets.layout import Layout
+from .datasets.layouts import LAYOUTS, find_dataset
 from .datasets.pairs import Pair, find_pairs
 from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments
 from .errors import PriorError

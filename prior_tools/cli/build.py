@@ -26,12 +26,13 @@ from ..building.build import (
 from ..building.checkpoint import Checkpoint
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
-from ..datasets.layouts import LAYOUTS, Layout, find_dataset
+from ..datasets.label_files import pictures_of
+from ..datasets.layout import Layout
 from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
 from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
-from ..labels.id_maps import ID_MAPS, get_id_map
+from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids
 from ..labels.tally import LabelTally
 from ..latent_formats import AUTO, CHOICES, LATENT_FORMATS, choose_format
@@ -39,9 +40,10 @@ from ..name_lengths import path_beside
 from ..prior import Prior
 from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
+from .dataset_options import add_dataset, read_layout
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
-from .palettes import add_palette, read_palette
+from .palettes import add_palette
 
 CANCELLED = 130
 
@@ -59,13 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "out among the processes.",
     )
     data = parser.add_argument_group("dataset")
-    data.add_argument("--dataset", choices=LAYOUTS, required=True, help="how it lies on disk")
-    data.add_argument(
-        "--root", type=Path, metavar="DIR", help="its folder; for pairs the default is this folder"
-    )
-    data.add_argument("--split", default="train", help="default: train")
-    data.add_argument("--images-dir", metavar="DIR", help="for pairs: images, relative to --root")
-    data.add_argument("--labels-dir", metavar="DIR", help="for pairs: labels, relative to --root")
+    add_dataset(data)
     data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
     data.add_argument("--seed", type=int, default=0, help="of the subset")
     add_palette(data, "of label files (default: the dataset's own)")
@@ -217,18 +213,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _layout(args: argparse.Namespace) -> Layout:
-    root = args.root
-    if root is None:
-        if args.dataset != "pairs":
-            raise PriorError(f"--root is missing; give the folder of the {args.dataset} dataset")
-        root = Path.cwd()
-    layout = find_dataset(
-        args.dataset, root, args.split, images=args.images_dir, labels=args.labels_dir
-    )
-    if args.palette:
-        layout = layout.with_palette(read_palette(args.palette))
-    if args.id_map is not None:
-        layout = layout.with_id_map(get_id_map(args.id_map))
+    layout = read_layout(args)
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
@@ -246,11 +231,16 @@ def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
 def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
     """All that the moments depend on beside the VAE, for the checkpoint."""
     names = hashlib.sha256()
+    form, told = layout.form, hashlib.sha256()
     for pair in layout.pairs:
         # Names on Linux are bytes, which need not be text.
         names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
-    options = ("dataset", "split", "limit", "seed", "size", "resize", "label_method", "batch_size")
+        if form:
+            told.update(f"{form.told(pair.label)}\n".encode())
+    options = ("limit", "seed", "size", "resize", "label_method", "batch_size")
     return {
+        "dataset": layout.name,
+        "split": layout.split,
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
@@ -258,6 +248,8 @@ def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[st
         "id map": _digest(layout.id_map),
         "number of images": str(len(layout.pairs)),
         "names of the images": names.hexdigest()[:12],
+        "endings of the label maps": args.label_suffix or "",
+        "classes that other files tell": told.hexdigest()[:12] if form else "",
         "number of ranks": str(ranks.size),
     }
 
@@ -270,7 +262,7 @@ class _UsedFiles:
     """What changes when a file of the first so many batches of a rank does."""
 
     def __init__(self, dataset: PairDataset, batch_size: int, ranks: Ranks) -> None:
-        self._pairs = dataset.pairs
+        self._pairs, self._rules = dataset.pairs, dataset.rules
         self._batch_size, self._ranks = batch_size, ranks
         self._begin()
 
@@ -283,7 +275,8 @@ class _UsedFiles:
         for batch in range(self._batches, batches):
             start = (batch * self._ranks.size + self._ranks.rank) * self._batch_size
             for pair in self._pairs[start : start + self._batch_size]:
-                self._digest.update(f"{_state(pair.image)} {_state(pair.label)}\n".encode())
+                files = (pair.image, *pictures_of(pair.label, self._rules))
+                self._digest.update(f"{' '.join(map(_state, files))}\n".encode())
         self._batches = batches
         return self._digest.hexdigest()[:12]
 

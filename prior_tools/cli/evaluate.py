@@ -22,10 +22,11 @@ from ..evaluation.pairing import Paired
 from ..evaluation.report import difference_rows, notes, rows, versions, write_json
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.findings import findings
-from ..labels.id_maps import ID_MAPS, get_id_map
+from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids
+from .dataset_options import NamedLabels, add_labels, named_labels
 from .output import say, tell, warn
-from .palettes import add_palette, read_palette
+from .palettes import add_palette
 from .table import aligned
 
 _FITS = {
@@ -51,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
     )
-    data.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    add_labels(data, "that the images were made of")
     data.add_argument(
         "--baseline",
         type=Path,
@@ -59,7 +60,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="other images of the same label maps, such as of the stock start, to compare with: "
         "differences are paired by label map",
     )
-    data.add_argument("--real", type=Path, metavar="DIR", help="real images, for FID and KID")
+    data.add_argument(
+        "--real",
+        type=Path,
+        metavar="DIR",
+        help="real images, for FID and KID (default: those of --dataset)",
+    )
     data.add_argument(
         "--real-fit",
         choices=_FITS,
@@ -72,7 +78,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="leave out label maps without generated images, or without images of the baseline",
     )
-    add_palette(data, "of the label maps")
+    add_palette(data, "of the label maps (default: the dataset's own; pairs have none)")
     data.add_argument(
         "--ignore",
         metavar="IDS",
@@ -128,9 +134,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
+    named = named_labels(args)
+    if args.segmenter and named.rules is None:
+        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
     evaluation = Evaluation.of_folders(
         args.generated,
-        args.labels,
+        named.labels,
         args.partial,
         args.baseline,
         batch_size=args.batch_size,
@@ -138,24 +147,23 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         progress=_bar,
     )
-    if args.segmenter:
-        id_map = None if args.id_map is None else get_id_map(args.id_map)
-        evaluation.survey_labels(read_palette(args.palette), _ignored(args), id_map)
+    if args.segmenter and (rules := named.rules):
+        evaluation.survey_labels(rules.palette, _ignored(args), rules.id_map, rules.form)
     inception, segmenter = _models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
-        real = files_by_name(args.real, "real image") if args.real else {}
+        real = files_by_name(args.real, "real image") if args.real else named.images
         if linked := same_files(real, "real images"):
             warn(linked)
-        evaluation.measure_distribution(inception, args.real, args.real_fit == "exact", args.cache)
+        evaluation.measure_distribution(inception, real, args.real_fit == "exact", args.cache)
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
     else:
         evaluation.measure_segmentation(segmenter)
     _print(evaluation, args, inception, segmenter)
     if args.json:
-        write_json(args.json, _data(evaluation, args, inception, segmenter), args.overwrite)
+        write_json(args.json, _data(evaluation, args, named, inception, segmenter), args.overwrite)
         tell(f"wrote {args.json}")
     return 0
 
@@ -167,8 +175,6 @@ def _check(args: argparse.Namespace) -> None:
             "there is no model to measure with; add --inception for FID, KID and diversity, or "
             "--segmenter for mIoU and accuracy"
         )
-    if args.segmenter and not args.palette:
-        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
     _ignored(args)
     for name, least in (("batch_size", 1), ("draws", 100), ("seed", 0)):
         if getattr(args, name) < least:
@@ -213,10 +219,10 @@ def _print(
         say(_FITS[args.real_fit])
     if inception is not None:
         say(f"inception {_named(inception.files)}: {inception.origin}")
-    if segmenter is not None:
+    if segmenter is not None and (rules := evaluation.rules):
         say(
             f"segmenter {_named(segmenter.files)}: its first score is class {segmenter.first_class}"
-            f"; labels in palette {args.palette}"
+            f"; labels in palette {args.palette or rules.palette.name}"
         )
     print()
     if baseline is None:
@@ -270,6 +276,7 @@ def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
 def _data(
     evaluation: Evaluation,
     args: argparse.Namespace,
+    named: NamedLabels,
     inception: InceptionFeatures | None,
     segmenter: Segmenter | None,
 ) -> dict[str, Any]:
@@ -284,14 +291,14 @@ def _data(
         "skipped": evaluation.skipped,
         "classes": evaluation.classes,
         "generated": str(args.generated),
-        "labels": str(args.labels),
-        "real": str(args.real) if args.real else None,
+        "labels": named.title,
+        "real": str(args.real) if args.real else named.title if named.images else None,
         "size": list(evaluation.size),
         "generated_images": len(evaluation.images),
         "label_maps": len(set(evaluation.maps)),
         "real_images": evaluation.real_images,
         "real_fit": args.real_fit,
-        "palette": args.palette,
+        "palette": args.palette or (rules.palette.name if rules else None),
         "ignored_ids": list(rules.ignore_ids) if rules else [],
         "id_map": args.id_map,
         "label_pixels": evaluation.labels.to_json() if rules else None,

@@ -38,12 +38,13 @@ from ..generating.server_access import (
 from ..generating.work import GenerationStopped
 from ..generating.workflow_file import as_prompt, read_workflow
 from ..labels.findings import findings
-from ..labels.id_maps import ID_MAPS, get_id_map
+from ..labels.id_maps import ID_MAPS
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..name_lengths import check_names
+from .dataset_options import add_labels, named_labels
 from .output import say, tell, warn
-from .palettes import add_palette, read_palette
+from .palettes import add_palette
 
 STOPPED = 1
 CANCELLED = 130
@@ -63,17 +64,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "ComfyUI servers. Killed or stopped, it goes on where it was when started again.",
     )
     parser.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="its JSON")
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label maps")
+    add_labels(parser, "to make images of")
     add_palette(
         parser,
-        "of label maps, which are read as build reads them and sent in its colors (default: as "
-        "they look, and those of one channel in grey)",
+        "of label maps, which are read as build reads them and sent in its colors (default: the "
+        "dataset's own; of a folder and of pairs as they look, and those of one channel in grey)",
     )
     parser.add_argument(
         "--id-map",
         metavar="MAP",
         help=f"class ids of label maps that count otherwise: {', '.join(ID_MAPS)}, entries such as "
-        "0=-1,1-150=0, or a file of them; needs --palette",
+        "0=-1,1-150=0, or a file of them; of a folder of label maps it needs --palette",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=_positive, default=1, metavar="K", help="images of each")
@@ -121,17 +122,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
-def _rules(args: argparse.Namespace) -> LabelRules | None:
-    """How label maps are read; None where no palette is named."""
-    if args.palette is None:
-        if args.id_map is not None:
-            raise PriorError("--id-map needs --palette, in whose colors the ids are sent")
-        return None
-    palette = read_palette(args.palette)
-    id_map = None if args.id_map is None else get_id_map(args.id_map)
-    return LabelRules(palette, palette.ignore_ids, id_map)
-
-
 def _say_labels(
     label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRules | None
 ) -> None:
@@ -152,10 +142,13 @@ def _say_labels(
 
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
-    _check_folders(args)
+    if args.out.exists() and not args.out.is_dir():
+        raise PriorError(f"--out {args.out} is a file; expected a folder")
     saved_workflow = read_workflow(args.workflow)
-    rules = _rules(args)
-    label_maps, tally = find_label_maps(args.labels, rules)
+    named = named_labels(args)
+    named.check_output(args.out)
+    rules = named.rules
+    label_maps, tally = find_label_maps(named.labels, rules)
     _say_labels(label_maps, tally, rules)
     jobs = plan(label_maps, args.per_map, args.batch, args.seed)
     files = [name for job in jobs for name in job.files]
@@ -203,13 +196,6 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _check_folders(args: argparse.Namespace) -> None:
-    if args.out.exists() and not args.out.is_dir():
-        raise PriorError(f"--out {args.out} is a file; expected a folder")
-    if args.out.resolve().is_relative_to(args.labels.resolve()):
-        raise PriorError("--out lies in --labels, so images would be taken for label maps")
-
-
 def _clients(args: argparse.Namespace) -> list[ComfyClient]:
     """One for each server; who names one twice means one."""
     urls = distinct_servers(args.server)
@@ -241,7 +227,7 @@ def _summarize(
     if isinstance(failure, GenerationStopped):
         text = printable(" ".join(str(failure).split()))
         print(f"generate: error: {text}", file=sys.stderr)
-        print(f"{made} of {total} images are made; {_GO_ON}", file=sys.stderr)
+        print(f"{made} of {total} images are made; once that is mended, {_GO_ON}", file=sys.stderr)
         return STOPPED
     if failure is not None:
         raise failure

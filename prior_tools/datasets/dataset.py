@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import PriorError
 from ..labels.findings import check_any_class
+from ..labels.forms import LabelForm
 from ..labels.geometry import RESIZE_POLICIES, crop_box
 from ..labels.palettes import Palette, get_palette
 from ..labels.reading import LabelRules
@@ -88,6 +89,7 @@ class PairDataset:
             nothing. None tells ids from colors file by file, as said under palette.
         grey_is_ids: whether grey files of three channels of which both can be said hold ids; the
             other files tell, see `surveyed`.
+        form: reads label maps that are no pictures of ids or colors; layouts know it.
 
     Raises PriorError for a size below one pixel, and for an unknown palette or way to resize.
 
@@ -104,6 +106,7 @@ class PairDataset:
     ignore_ids: tuple[int, ...] | None = None
     id_map: Mapping[int, int] | None = None
     grey_is_ids: bool = False
+    form: LabelForm | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_POLICIES:
@@ -153,7 +156,7 @@ class PairDataset:
         (11,)
         """
         palette = get_palette(self.palette)
-        return LabelRules(palette, self.ignored, self.id_map, self.grey_is_ids)
+        return LabelRules(palette, self.ignored, self.id_map, self.grey_is_ids, self.form)
 
     def surveyed(
         self,

@@ -19,6 +19,7 @@ from ..labels.reading import (
     LabelRules,
     read_label_picture,
     read_together,
+    read_values,
 )
 from ..labels.tally import LabelTally
 from .picture_files import is_lossy, open_frames, open_picture, upright
@@ -47,9 +48,16 @@ def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReadi
     the palette's.
     """
     name = name or path.name
+    if rules.form is not None:
+        return read_values(rules.form.values(path, name), f"label map {name}", rules)
     check_name(path, rules)
     picture = open_picture(path, "label map", name, exact=True)
     return read_label_picture(upright(picture), f"label map {name}", rules, is_lossy(picture, path))
+
+
+def pictures_of(path: Path, rules: LabelRules | None) -> Sequence[Path]:
+    """The pictures that make the label map at `path`: this one, but for forms of several."""
+    return (path,) if rules is None or rules.form is None else rules.form.files(path)
 
 
 def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelReading:

@@ -75,18 +75,23 @@ def find_pairs(
         files_by_name(Path(folder), what, check)
         for folder, what in ((images, "image"), (labels, "label"))
     )
-    both = sorted(image_files.keys() & label_files.keys())
-    unpaired = Unpaired(
-        tuple(sorted(image_files.keys() - label_files.keys())),
-        tuple(sorted(label_files.keys() - image_files.keys())),
-    )
-    if not both:
+    pairs, unpaired = paired(image_files, label_files)
+    if not pairs:
         raise PriorError(
             f"no image in {Path(images).name} has a label of the same name in "
             f"{Path(labels).name}; {unpaired}. A pair is two files whose names differ only in the "
             "suffix, such as images/0001.jpg and labels/0001.png"
         )
-    return [Pair(name, image_files[name], label_files[name]) for name in both], unpaired
+    return pairs, unpaired
+
+
+def paired(images: Mapping[str, Path], labels: Mapping[str, Path]) -> tuple[list[Pair], Unpaired]:
+    """Files by name, paired by it, and the names that only one side has."""
+    pairs = [Pair(n, images[n], labels[n]) for n in sorted(images.keys() & labels.keys())]
+    return pairs, Unpaired(
+        tuple(sorted(images.keys() - labels.keys())),
+        tuple(sorted(labels.keys() - images.keys())),
+    )
 
 
 def same_files(files: Mapping[str, Path], what: str) -> str:
@@ -215,22 +220,39 @@ def _told_apart(first: Path, second: Path) -> str:
     return " and ".join(ascii("/".join(path.parts[start:])) for path in (first, second))
 
 
-def files_by_name(folder: Path, what: str, check: Check | None = None) -> dict[str, Path]:
+def files_ending(
+    folder: Path, ending: str, what: str, check: Check | None = None
+) -> dict[str, Path]:
+    """Path inside the folder without the ending -> file, of files with this ending alone.
+
+    `what` the files are is for messages; `check`: see `visible_files`. Empty if there are none.
+    """
+    files: dict[str, str] = {}
+    for inside, path in visible_files(folder, check):
+        if inside.endswith(ending) and inside != ending:
+            add_file(files, inside.removesuffix(ending), path, what)
+    return {name: Path(path) for name, path in files.items()}
+
+
+def files_by_name(
+    folder: Path, what: str, check: Check | None = None, without: str = ""
+) -> dict[str, Path]:
     """Path inside the folder without suffix -> picture file, subfolders included.
 
-    `what` the pictures are is for messages; `check`: see `visible_files`. Raises PriorError if the
-    folder is missing or holds no pictures, or if two of them differ only in the suffix or in the
-    form of their letters.
+    `what` the pictures are is for messages; `check`: see `visible_files`; `without`: an ending of
+    names that are left out. Raises PriorError if the folder is missing or holds no pictures, or if
+    two of them differ only in the suffix or in the form of their letters.
     """
     if not folder.is_dir():
         raise PriorError(f"the {what} folder {folder.name!r} does not exist")
     files: dict[str, str] = {}
     for inside, path in visible_files(folder, check):
-        if is_picture(inside):
+        if is_picture(inside) and not (without and inside.endswith(without)):
             add_file(files, inside.rpartition(".")[0], path, what)
     if not files:
         raise PriorError(
-            f"the {what} folder {folder.name!r} holds no pictures; expected files ending in "
-            f"{', '.join(IMAGE_SUFFIXES)}"
+            f"the {what} folder {folder.name!r} holds no pictures"
+            + f" but those that end in {without!r}" * bool(without)
+            + f"; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
         )
     return {name: Path(path) for name, path in files.items()}

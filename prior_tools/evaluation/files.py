@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,11 +34,11 @@ class GeneratedImage:
 
 
 def match_generated(
-    generated: Path, labels: Path, partial: bool = False, what: str = "generated"
+    generated: Path, maps: Mapping[str, Path], partial: bool = False, what: str = "generated"
 ) -> list[GeneratedImage]:
     """The label map of each generated image, in the order of the maps.
 
-    `what` these images are is said in errors.
+    maps: name -> label file. `what` these images are is said in errors.
 
     An image is named as its label map, or that and a number: `a.png` has `a.png`, or `a_00.png`,
     `a_01.png` and so on. Names are paths inside the folder without suffix.
@@ -46,7 +47,6 @@ def match_generated(
     a label map has no image.
     """
     images = files_by_name(generated, f"{what} image")
-    maps = files_by_name(labels, "label map")
     numbered = {name: match[1] for name in images if (match := _NUMBERED.fullmatch(name))}
     found: dict[str, str] = {}
     # If one way of naming explains all files it is the one that was used; maps "a" and "a_01"
@@ -67,8 +67,8 @@ def match_generated(
         alike = look_alikes([*strays, *(numbered.get(name, name) for name in strays)], missing)
         raise PriorError(
             f"{len(strays)} of {len(images)} {what} images have no label map: "
-            f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map in "
-            f"{labels.name}, such as {min(maps)}_00.png or {min(maps)}.png"
+            f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map, such "
+            f"as {min(maps)}_00.png or {min(maps)}.png"
         )
     if missing and not partial:
         raise PriorError(
@@ -132,7 +132,7 @@ def read_labels(
     return replace(reading, ids=reading.ids[top:bottom, left:right]), (width, height)
 
 
-def hash_files(files: dict[str, Path]) -> str:
+def hash_files(files: Mapping[str, Path]) -> str:
     """64 hex digits over names and contents."""
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..datasets.label_files import check_shape, differs, survey
-from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import upright_size
 from ..errors import PriorError, listing
 from ..labels.findings import check_any_class
+from ..labels.forms import LabelForm
 from ..labels.palettes import Palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
@@ -100,13 +100,14 @@ class Evaluation:
     def of_folders(
         cls,
         generated: Path,
-        labels: Path,
+        labels: Mapping[str, Path],
         partial: bool = False,
         baseline: Path | None = None,
         **options: Any,
     ) -> Evaluation:
         """Match the files; see `match_generated`, and `pair` where there is a baseline.
 
+        labels: name -> label map.
         `options` are further attributes. Raises PriorError as these do, and if the images of the
         two folders are of different sizes.
         """
@@ -136,7 +137,7 @@ class Evaluation:
     def measure_distribution(
         self,
         inception: InceptionFeatures,
-        real: Path | None,
+        real: Mapping[str, Path],
         exact: bool = False,
         cache: Path | None = None,
     ) -> None:
@@ -144,16 +145,15 @@ class Evaluation:
 
         Args:
             inception: see `load_inception`.
-            real: folder of real images; without it FID and KID are skipped.
+            real: name -> real image; without any FID and KID are skipped.
             exact: refuse real images of another size instead of resizing them, see `read_real`.
             cache: file that keeps the features of the real images, see `load_features`.
         """
         # First: what is wrong with these files should not be found out after the slow part.
-        files = files_by_name(real, "real image") if real else {}
-        self._check_shapes(files)
+        self._check_shapes(real)
         found = None
-        if files:
-            found = RealImages(sorted(files), self._real_features(inception, files, exact, cache))
+        if real:
+            found = RealImages(sorted(real), self._real_features(inception, real, exact, cache))
         self._measure_distribution(inception, found)
         if self.baseline:
             self.baseline._measure_distribution(inception, found)
@@ -181,6 +181,7 @@ class Evaluation:
         palette: Palette,
         ignore_ids: Sequence[int] | None = None,
         id_map: Mapping[int, int] | None = None,
+        form: LabelForm | None = None,
     ) -> None:
         """Look through the label maps, to say what is wrong with them before a model is loaded.
 
@@ -188,12 +189,13 @@ class Evaluation:
             palette: of the label maps.
             ignore_ids: classes whose pixels do not count; None takes the palette's.
             id_map: value in the files -> class id.
+            form: reads label maps that are no pictures of ids or colors.
 
         Raises PriorError as `survey` does, and if no label map holds a class that counts.
         """
         ignored = palette.ignore_ids if ignore_ids is None else tuple(ignore_ids)
         files = sorted({(image.label.name, image.label) for image in self.images})
-        self.rules, tally = survey(files, LabelRules(palette, ignored, id_map))
+        self.rules, tally = survey(files, LabelRules(palette, ignored, id_map, form=form))
         if tally.files == len(files):
             check_any_class(tally, palette, ignored, "--ignore")
 
@@ -243,7 +245,7 @@ class Evaluation:
     def _real_features(
         self,
         inception: InceptionFeatures,
-        files: dict[str, Path],
+        files: Mapping[str, Path],
         exact: bool,
         cache: Path | None,
     ) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.label_files import read_label_file, survey
-from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import is_lossy, open_picture, opened_head, upright, upright_size
 from ..errors import PriorError
+from ..helper_threads import HelperThreads, InOrder
 from ..labels.color_tables import is_made_visible
 from ..labels.reading import (
     LabelRules,
@@ -30,6 +30,9 @@ from ..labels.reading import (
 from ..labels.tally import LabelTally
 from .animated_png import animated_png
 
+# Threads that look into label maps.
+_READERS = 4
+
 
 @dataclass(frozen=True)
 class LabelMap:
@@ -39,7 +42,8 @@ class LabelMap:
         stem: path inside the folder of label maps without the suffix, "/" between its parts.
         name: the same with the suffix.
         path: where it lies.
-        sha256: of the file, in hex.
+        sha256: of the file, in hex; of several files, or one whose classes another file tells, of
+            all that decides.
         rules: how it is read; it is sent in the colors of their palette. None sends what it shows,
             and ids in a file of one channel as grey levels.
         has_colors: whether it is of more than one channel.
@@ -54,14 +58,14 @@ class LabelMap:
 
 
 def find_label_maps(
-    folder: Path, rules: LabelRules | None = None
+    labels: Mapping[str, Path], rules: LabelRules | None = None
 ) -> tuple[list[LabelMap], LabelTally]:
-    """The picture files below a folder by ascending stem, and what they hold by the rules.
+    """Label files by ascending stem, and what they hold by the rules.
 
-    Raises PriorError if there are none, if two differ in the suffix only (their images would have
-    the same name), and for files that cannot be read by the rules, see `survey`.
+    labels: stem -> file. Raises PriorError for files that cannot be read by the rules, see
+    `survey`, or without rules that cannot be sent, see `upload_data`.
     """
-    files = sorted(files_by_name(folder, "label").items())
+    files = sorted(labels.items())
     tally = LabelTally()
     if rules:
         named = [(stem + path.suffix, path) for stem, path in files]
@@ -71,9 +75,38 @@ def find_label_maps(
         name, data = stem + path.suffix, path.read_bytes()
         with opened_head(path, f"label map {name}", data) as picture:
             has_colors = not is_of_one_channel(picture)
-        sha256 = hashlib.sha256(data).hexdigest()
-        found.append(LabelMap(stem, name, path, sha256, rules, has_colors))
+        found.append(LabelMap(stem, name, path, _hashed(path, data, rules), rules, has_colors))
+    if rules is None:
+        _check_all(found)
     return found, tally
+
+
+def _hashed(path: Path, data: bytes, rules: LabelRules | None) -> str:
+    digest = hashlib.sha256(data)
+    if rules and rules.form:
+        for file in rules.form.files(path):
+            digest.update(b"" if file == path else hashlib.sha256(file.read_bytes()).digest())
+        digest.update(rules.form.told(path).encode())
+    return digest.hexdigest()
+
+
+def _check_all(label_maps: Sequence[LabelMap]) -> None:
+    """Raise PriorError for the first that cannot be sent: after hours, it would end the run."""
+    threads = HelperThreads(_READERS, "scp-look")
+
+    def look(label_map: LabelMap) -> PriorError | None:
+        try:
+            _pixels(label_map)
+        except PriorError as error:
+            return error
+        return None
+
+    try:
+        for error in InOrder(threads, look, label_maps, 2 * _READERS, lambda: None):
+            if error is not None:
+                raise error
+    finally:
+        threads.end()
 
 
 def shape_of(label_map: LabelMap) -> tuple[int, int, int]:

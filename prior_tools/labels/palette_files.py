@@ -46,7 +46,7 @@ def read_palette_file(path: Path) -> tuple[Palette, list[str]]:
         listed = in_json(text) if text.lstrip()[:1] in ("{", "[") else in_lines(text)
         if listed is None:
             raise PriorError(f"{what} is not one that can be read; {NOT_RECOGNISED}")
-        return _palette(listed.name or path.stem, listed, what)
+        return palette_of(listed.name or path.stem, listed, what)
     except PriorError:
         raise
     except ValueError as error:
@@ -66,7 +66,12 @@ def palette_text(name: str, rows: Iterable[Row]) -> str:
     return f'{{\n  "name": {title},\n  "classes": [\n    {classes}\n  ]\n}}\n'
 
 
-def _palette(name: str, listed: Listed, what: str) -> tuple[Palette, list[str]]:
+def palette_of(name: str, listed: Listed, what: str) -> tuple[Palette, list[str]]:
+    """The palette of listed classes, and what there is to say; see `read_palette_file`.
+
+    what: where they are listed, for errors. Raises PriorError or ValueError where something is
+    wrong.
+    """
     rows = listed.rows
     if not rows:
         raise PriorError(f"{what} holds no classes")

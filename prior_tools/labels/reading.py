@@ -20,6 +20,7 @@ from torch import Tensor
 from ..errors import PriorError, listing
 from .color_tables import color_table, is_grey_reordered, is_made_visible
 from .colors import check_matched, decode_colors
+from .forms import LabelForm
 from .id_maps import are_label_ids
 from .ids import MAX_CLASS_ID
 from .palette_colors import Color
@@ -52,12 +53,14 @@ class LabelRules:
             None tells ids from colors file by file.
         grey_is_ids: what a grey picture is of which both can be said; the other files of a folder
             tell, see `survey`.
+        form: reads the values out of files that are no pictures of ids or colors.
     """
 
     palette: Palette
     ignore_ids: tuple[int, ...] = ()
     id_map: Mapping[int, int] | None = None
     grey_is_ids: bool = False
+    form: LabelForm | None = None
 
     def takes(self, value: int) -> bool:
         """Whether a value in a file can be a class id."""
@@ -103,6 +106,11 @@ def read_label_picture(
     if _holds_values(picture, rules):
         return _of_values(values_of(picture, name), name, rules, lossy)
     return read_levels(np.asarray(picture.convert("RGB")), name, rules, lossy)
+
+
+def read_values(values: np.ndarray, name: str, rules: LabelRules) -> LabelReading:
+    """The class ids of values int64 [H, W] that are ids; see `read_label_picture`."""
+    return _of_values(values, name, rules)
 
 
 def read_levels(

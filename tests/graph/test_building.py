@@ -15,10 +15,19 @@ from safetensors.torch import load_file
 from demo.scenes import write_dataset
 from dev import weights
 from dev.comfyui import REPOSITORY
+from dev.dataset_trees import write_cityscapes
 from dev.graph import Graph
 from dev.server import ComfyServer, ExecutionFailed, Interrupted, PromptRejected
 from dev.workspace import make_workspace
-from prior_tools import PALETTES, Prior, PriorAccumulator, load_prior, resize_labels, save_prior
+from prior_tools import (
+    PALETTES,
+    Prior,
+    PriorAccumulator,
+    find_dataset,
+    load_prior,
+    resize_labels,
+    save_prior,
+)
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import find_pairs
 
@@ -85,6 +94,22 @@ def test_generated_scenes_have_the_moments_of_the_vaes_latents(server, street):
     assert metadata.palette == PALETTES["cityscapes"]
     assert metadata.class_names[10] == "sky" and metadata.ignore_ids == (255,)
     assert metadata.vae.scales and prior.num_images == 12
+
+
+def test_a_dataset_is_built_by_its_folder_alone(server, build):
+    """Of its several label files the ids are read, and its labelIds become trainIds."""
+    root = write_cityscapes(server.base / "input" / "city", "val", kinds=("labelIds", "color"))
+    inputs = {"images": "city", "labels": "", "split": "val", "palette": "cityscapes"}
+    build("city", **inputs, width=120, height=64, filename="city", overwrite=True)
+    prior = load_prior(server.base / "models" / "scp_priors" / "city.safetensors")
+    layout = find_dataset("cityscapes", root, "val")
+    items = layout.dataset((120, 64))
+    state = PriorAccumulator(4, (8, 15), layout.ignore_ids)
+    for i in range(len(items)):
+        labels = resize_labels(items[i].labels[None], (8, 15))
+        state.update(box_mean_latents(as_floats(items[i].image)[None]), labels)
+    assert_close(prior, state.finalize())
+    assert prior.num_images == 4 and prior.metadata.dataset_name == "city val"
 
 
 def test_100_real_images_have_the_moments_of_the_vaes_latents(server, build, shared_dir):
@@ -176,7 +201,23 @@ def spoil(server, dataset, kind):
     if kind == "missing folder":
         return {"images": f"{dataset}/pictures"}, f"'{dataset}/pictures' does not exist"
     if kind == "no folder":
-        return {"labels": " "}, "no label folder is given"
+        return {
+            "labels": " "
+        }, "images holds scene_00000.*: no dataset that is known by its folders"
+    if kind == "other classes":
+        write_cityscapes(folder)
+        inputs = {"images": dataset, "labels": "", "palette": "camvid"}
+        return inputs, rf"^{dataset} holds cityscapes, .* not of 'camvid'; choose a palette"
+    if kind == "no split":
+        write_cityscapes(folder)
+        inputs = {"images": dataset, "labels": "", "split": "night"}
+        return inputs, f"Cityscapes has no split 'night'; expected train or val; in {dataset} there"
+    if kind == "dataset outside":
+        write_cityscapes(server.base / "city_outside")
+        write_cityscapes(folder)
+        shutil.rmtree(folder / "gtFine")
+        (folder / "gtFine").symlink_to(server.base / "city_outside/gtFine")
+        return {"images": dataset, "labels": ""}, "gtFine/train is a link to a folder outside"
     if kind == "empty folder":
         (folder / "nothing").mkdir()
         return {"images": f"{dataset}/nothing"}, "holds no pictures"
@@ -238,6 +279,9 @@ def spoil(server, dataset, kind):
 SPOILT = [
     "missing folder",
     "no folder",
+    "other classes",
+    "no split",
+    "dataset outside",
     "empty folder",
     "no label",
     "no image",

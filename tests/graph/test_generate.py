@@ -470,7 +470,7 @@ def test_an_error_of_a_node_stops_the_run_with_its_title(server, command, few, t
     graph.add("PreviewImage", title="Look", images=tiny)
     said = run(command(graph, few, out, server, more=("--output-node", "Save")), 1).stderr
     assert "06_00.png: node 'Look' (PreviewImage) failed: ValueError" in said
-    assert "6 of 10 images are made; start the same command again" in said
+    assert "6 of 10 images are made; once that is mended, start the same command again" in said
     assert [entry["file"] for entry in entries(out)] == [f"{i:02}_00.png" for i in range(6)]
 
 

@@ -8,7 +8,7 @@ CONTRACT = {
     "SCP_BuildPrior": (
         "Build SCP Prior",
         "vae images labels palette width height batch_size max_images seed latent_format filename",
-        "resize label_method ignore_ids on_error overwrite",
+        "resize label_method ignore_ids on_error overwrite split",
         {"prior": "SCP_PRIOR"},
     ),
     "SCP_LoadPrior": ("Load SCP Prior", "prior_name", "", {"prior": "SCP_PRIOR"}),
@@ -83,7 +83,7 @@ CONTRACT = {
 
 # Those that a new user never needs.
 ADVANCED = {
-    "SCP_BuildPrior": {"seed", "label_method", "ignore_ids"},
+    "SCP_BuildPrior": {"seed", "label_method", "ignore_ids", "split"},
     "SCP_JointPriorNoise": {"fallback", "mix", "batch_noise"},
     "SCP_PartialDenoiseKSampler": {"mu_of"},
     "SCP_PartialDenoiseScheduler": {"mu_of"},

@@ -16,6 +16,7 @@ from PIL import Image
 from demo.scenes import generate_scene, write_dataset
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
+from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
 from prior_tools.evaluation.files import (
     hash_files,
@@ -125,7 +126,7 @@ def fails(capsys, argv) -> str:
 def test_images_belong_to_the_map_they_are_named_after(tmp_path, labels, images, owners):
     touch(tmp_path / "labels", *(f"{n}.png" for n in labels))
     touch(tmp_path / "images", *(f"{n}.png" for n in images))
-    found = match_generated(tmp_path / "images", tmp_path / "labels")
+    found = match_generated(tmp_path / "images", label_maps_in(tmp_path / "labels"))
     assert [item.map for item in found] == owners
     assert all(item.label == tmp_path / "labels" / f"{item.map}.png" for item in found)
     assert len({item.image for item in found}) == len(images)
@@ -144,13 +145,13 @@ def test_files_without_a_partner_are_named(tmp_path, labels, images, says):
     touch(tmp_path / "labels", *(f"{n}.png" for n in labels))
     touch(tmp_path / "images", *(f"{n}.png" for n in images))
     with pytest.raises(PriorError, match=says):
-        match_generated(tmp_path / "images", tmp_path / "labels")
+        match_generated(tmp_path / "images", label_maps_in(tmp_path / "labels"))
 
 
 def test_maps_without_images_are_left_out_on_demand(tmp_path):
     touch(tmp_path / "labels", "a.png", "b.png")
     touch(tmp_path / "images", "b.png")
-    (only,) = match_generated(tmp_path / "images", tmp_path / "labels", partial=True)
+    (only,) = match_generated(tmp_path / "images", label_maps_in(tmp_path / "labels"), partial=True)
     assert only.map == "b"
 
 
@@ -193,7 +194,7 @@ def test_damaged_exif_data_and_names_in_other_forms_do_not_matter(tmp_path):
     for folder, name in (("images", "Zu\u0308rich_00.png"), ("labels", "Z\u00fcrich.png")):
         (tmp_path / folder).mkdir()
         picture.save(tmp_path / folder / name, exif=exif)
-    (found,) = match_generated(tmp_path / "images", tmp_path / "labels")
+    (found,) = match_generated(tmp_path / "images", label_maps_in(tmp_path / "labels"))
     for read in (read_generated, read_real):
         assert (read(found.image, (8, 8)) == 7).all()
     reading, _ = read_labels(found.label, (8, 8), LabelRules(PALETTES["grey_ids"]))
@@ -201,7 +202,7 @@ def test_damaged_exif_data_and_names_in_other_forms_do_not_matter(tmp_path):
     (tmp_path / "labels" / "a\u00a0b.png").touch()
     (tmp_path / "images" / "a b_00.png").touch()
     with pytest.raises(PriorError, match=r"no label map: a b_00; 'a b' and 'a\\xa0b' look alike"):
-        match_generated(tmp_path / "images", tmp_path / "labels")
+        match_generated(tmp_path / "images", label_maps_in(tmp_path / "labels"))
 
 
 # models
@@ -546,7 +547,10 @@ def test_the_first_images_are_those_of_the_lowest_numbers(tmp_path):
     numbers = ("00", "09", "10", "100", "101", "11")
     touch(tmp_path / "many", *(f"{name}_{n}.png" for name in ("a", "d/a") for n in numbers))
     touch(tmp_path / "few", "a_00.png", "a_05.png", "a_07.png", "a_08.png", "d/a_100.png")
-    many, few = (match_generated(tmp_path / name, tmp_path / "labels") for name in ("many", "few"))
+    many, few = (
+        match_generated(tmp_path / name, label_maps_in(tmp_path / "labels"))
+        for name in ("many", "few")
+    )
     for paired in (pair(many, few), pair(few, many)):
         assert [x.map for x in paired.generated] == [x.map for x in paired.baseline]
         assert paired.uneven == ["a", "d/a"]

@@ -27,6 +27,7 @@ from PIL import Image, ImageSequence
 from dev.gate import Gate, passing_on
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
+from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
@@ -346,7 +347,7 @@ def sent(label_maps) -> list[np.ndarray]:
 def maps_in(folder, palette=None):
     """The label maps of a folder, read by a palette."""
     rules = palette and LabelRules(PALETTES[palette], PALETTES[palette].ignore_ids)
-    return find_label_maps(folder, rules)[0]
+    return find_label_maps(label_maps_in(folder), rules)[0]
 
 
 def counting(ids: torch.Tensor, palette: str) -> torch.Tensor:
@@ -1100,7 +1101,7 @@ def test_an_authorization_that_is_no_longer_taken_ends_the_run_and_says_so(
     assert code == 1
     said = capsys.readouterr().err
     assert f"error: {gate.url}: HTTP 401: it does not let us in with the authorization of" in said
-    assert "0 of 1 images are made; start the same command again" in said
+    assert "0 of 1 images are made; once that is mended, start the same command again" in said
 
 
 @pytest.mark.parametrize(
@@ -1181,7 +1182,7 @@ def command(tmp_path):
     ("more", "says"),
     [
         ((), "no server answers"),
-        (("--out", "{}/labels/out"), "--out lies in --labels"),
+        (("--out", "{}/labels/out"), "labels/out lies in "),
         (("--out", "{}/w.json"), "is a file; expected a folder"),
         (("--labels", "{}/nowhere"), "'nowhere' does not exist"),
         (("--workflow", "{}/nothing.json"), "No such file"),

@@ -19,6 +19,7 @@ FLOORS = (
         "memory",
         "atomic",
         "json_values",
+        "json_stream",
         "name_lengths",
         "tensor_file",
         "text_file",

@@ -13,6 +13,7 @@ from dev.dataset_trees import (
     LABEL_IDS,
     WRITERS,
     blocks,
+    find_tree,
     photo,
     save,
     write_ade,
@@ -62,7 +63,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
         # Without black's neighbours a wrong reading by color would go unnoticed.
         columns = 4 if layout == "ade20k" else 3
         ids = blocks([1, 2, 8, 20, 21, 27], columns).astype(np.uint8)
-    found = find_dataset(layout, root, "train")
+    found = find_tree(layout, root, "train")
     label = Image.fromarray(ids)
     if kind == "16 bit":
         label = Image.fromarray(ids.astype(np.uint16))
@@ -81,7 +82,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
     path = found.pairs[0].label
     path.unlink()
     save(path.with_suffix(f".{suffix}"), label)
-    read = find_dataset(layout, root, "train").dataset(SIZE)[0].labels.numpy()
+    read = find_tree(layout, root, "train").dataset(SIZE)[0].labels.numpy()
     want = ids
     if layout == "cityscapes":
         want = np.vectorize(lambda i: CITYSCAPES_TRAIN_IDS[i])(ids)
@@ -91,7 +92,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
 @pytest.mark.parametrize("layout", ["ade20k", "coco-stuff", "pairs"])
 def test_exif_rotation_turns_the_image_under_its_label(tmp_path, layout):
     root = WRITERS[layout](tmp_path)
-    pair = find_dataset(layout, root, "train").pairs[0]
+    pair = find_tree(layout, root, "train").pairs[0]
     tall = Image.fromarray(np.zeros((60, 40, 3), np.uint8))
     tall.paste((255, 255, 255), (0, 0, 40, 30))
     exif = Image.Exif()
@@ -100,7 +101,7 @@ def test_exif_rotation_turns_the_image_under_its_label(tmp_path, layout):
     ids = np.ones((40, 60), np.uint8)
     ids[:, 30:] = 2
     save(pair.label, ids)
-    item = find_dataset(layout, root, "train").dataset((60, 40))[0]
+    item = find_tree(layout, root, "train").dataset((60, 40))[0]
     assert as_floats(item.image)[item.labels == 1].mean() > 0.95
     assert as_floats(item.image)[item.labels == 2].mean() < 0.05
 
@@ -368,7 +369,7 @@ def test_numbers_that_are_no_ids_are_refused_without_a_table_of_their_size(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_dataset_survives_pickling_also_after_use(tmp_path, layout):
-    dataset = find_dataset(layout, WRITERS[layout](tmp_path), "train").dataset(SIZE)
+    dataset = find_tree(layout, WRITERS[layout](tmp_path), "train").dataset(SIZE)
     first = dataset[0]
     copy = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(copy[0].labels, first.labels) and torch.equal(copy[0].image, first.image)
