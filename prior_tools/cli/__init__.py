@@ -11,7 +11,16 @@ import sys
 from pathlib import Path
 
 from ..errors import PriorError, printable, reason
-from . import build, evaluate, find_palette, generate, import_published, inspect, merge
+from . import (
+    build,
+    evaluate,
+    find_palette,
+    generate,
+    import_published,
+    inspect,
+    merge,
+    utility,
+)
 
 # Command -> its module, in the order of the help text.
 COMMANDS = {
@@ -21,6 +30,7 @@ COMMANDS = {
     "inspect": inspect,
     "generate": generate,
     "evaluate": evaluate,
+    "utility": utility,
     "palette": find_palette,
 }
 

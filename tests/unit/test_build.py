@@ -38,7 +38,7 @@ from prior_tools.accumulator import state_bytes
 from prior_tools.building import build
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
-from prior_tools.cli.build import _stopped_by_signal
+from prior_tools.cli.stopping import stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
 from prior_tools.helper_threads import InOrder
@@ -345,7 +345,7 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
             threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
 
     before = set(threading.enumerate())
-    with _stopped_by_signal() as cancelled, pytest.raises(BuildCancelled, match="after 4 of 7"):
+    with stopped_by_signal() as cancelled, pytest.raises(BuildCancelled, match="after 4 of 7"):
         collect_moments(
             dataset, encode, options, checkpoint=checkpoint, progress=soon, cancelled=cancelled
         )
@@ -359,7 +359,7 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
 @posix
 def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch):
     """Supervisors send it to a process and to its group; a person presses Ctrl-C again later."""
-    with _stopped_by_signal() as stopped:
+    with stopped_by_signal() as stopped:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
         assert stopped()

@@ -36,6 +36,7 @@ FLOORS = (
     {"datasets", "published"},
     {"building"},
     {"evaluation", "generating"},
+    {"utility"},
     {"cli"},
 )
 # What is only assembled from all others.
