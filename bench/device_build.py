@@ -207,7 +207,7 @@ def measure_stages(
     indices = range(min(batch, len(dataset)))
     pairs = [dataset.pairs[i] for i in indices]
     read = [items[i] for i in indices]
-    images, labels, _ = stack_batch(read)
+    images, labels, *_ = stack_batch(read)
     there = encoder.handed_over(images)
     with torch.inference_mode():
         latents = encoder.net(there)

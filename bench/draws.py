@@ -8,15 +8,21 @@ import subprocess
 import sys
 
 from bench.figure import Figure
-from bench.one_draw import CHANNELS, GRID, PATCH
+from bench.one_draw import GRID, PATCH
 from bench.options import Options
 from dev.comfyui import REPOSITORY
 
 TITLE = "draws of large pictures"
 SIZES = ((1024, 512), (2048, 1024), (4096, 2048))
+CHANNELS = 16
 FEW, MANY = 18, 182
+# Of 1024x1024 pixels: what grain takes more than white noise.
+GRAIN_SIZE, GRAIN_CHANNELS, MOST_MS = (1024, 1024), (4, 16), 50.0
 # What else a process takes for the first time moves by some MB; all maps would take ten times.
 MOST_GROWTH = 1.25
+
+
+_TOLD = ("draw_ms", "peak_mb")
 
 
 def measure(options: Options) -> list[Figure]:
@@ -44,11 +50,37 @@ def measure(options: Options) -> list[Figure]:
             "at most",
         )
     )
+    figures += [_grain(channels, processes) for channels in GRAIN_CHANNELS]
     return figures
 
 
-def _medians(classes: int, width: int, height: int, processes: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.one_draw", str(classes), str(width), str(height)]
+def _grain(channels: int, processes: int) -> Figure:
+    width, height = GRAIN_SIZE
+    found = {
+        noise: _medians(MANY, width, height, processes, channels, noise)
+        for noise in ("grain", "white")
+    }
+    return Figure(
+        f"grain beside white noise at {width}x{height}, {channels} channels",
+        found["grain"]["draw_ms"] - found["white"]["draw_ms"],
+        "ms",
+        MOST_MS,
+        "at most",
+        f"one draw; median of {processes} fresh processes each",
+        {f"{noise}_{name}": round(found[noise][name], 1) for noise in found for name in _TOLD},
+    )
+
+
+def _medians(
+    classes: int,
+    width: int,
+    height: int,
+    processes: int,
+    channels: int = CHANNELS,
+    noise: str = "grain",
+) -> dict[str, float]:
+    sizes = [str(number) for number in (classes, width, height, channels)]
+    command = [sys.executable, "-m", "bench.one_draw", *sizes, noise]
     runs = [
         json.loads(
             subprocess.run(

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from prior_tools import Prior
-from prior_tools.building.build import BuildOptions, build_prior
+from prior_tools import BuildOptions, Prior, build_prior
 from prior_tools.datasets.dataset import PairDataset
 
 # Processes that read. More than half of the cores would take them from an encoder that runs on the

@@ -80,7 +80,7 @@ def build_as_published(
         ahead = 2 * batch_size + workers
         with read_in_processes(items, indices, workers, ahead) as read:
             while batch := list(islice(read, batch_size)):
-                images, labels, _ = stack_batch(batch)
+                images, labels, *_ = stack_batch(batch)
                 yield from zip(encode(images), labels, strict=True)
 
     classes = sorted({k for ids in held for k in ids})

@@ -83,6 +83,7 @@ def _draw(server: ComfyServer, label: str, rounds: int) -> Figure:
             prior=graph.add("SCP_LoadPrior", prior_name="bench.safetensors"),
             label_image=graph.add("LoadImage", image=label),
             mode="joint",
+            noise="grain",
             deviation=1.0,
             seed=next(_seeds),
             batch_size=1,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from prior_tools import Prior, PriorMetadata
+from prior_tools import Grain, Prior, PriorMetadata
+from prior_tools.grain import lags_of, shapes
 from prior_tools.labels.palette_colors import bit_color
 from prior_tools.labels.palettes import Palette
 from prior_tools.latent_formats import UNKNOWN
@@ -104,6 +105,16 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
             palette=Palette(like.name, colors, names),
         ),
     )
+
+
+def synthetic_grain(channels: int, grid: tuple[int, int]) -> Grain:
+    """A grain of any size: how long a draw takes does not depend on its values."""
+    mixing, correlation = (torch.zeros(shape) for shape in shapes(grid, channels))
+    mixing.fill_diagonal_(1)
+    down, across = (torch.tensor(lags, dtype=torch.float32) for lags in lags_of(grid, channels))
+    across = torch.cat([across[1:].flip(0), across])
+    correlation += torch.exp(-torch.hypot(down[:, None], across) / 4)
+    return Grain(grid, mixing, correlation)
 
 
 def coverage(prior: Prior) -> float:

@@ -23,13 +23,14 @@ class Start:
     prior: str = "joint"
     mu: float = 0.8
     deviation: float = 1.0
+    noise: str = "grain"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What equal starts share."""
+    """What equal starts share; the seed may be a node that gives it."""
 
-    seed: int = 0
+    seed: int | Node = 0
     steps: int = 20
     cfg: float = 2.0
     sampler: str = "euler"
@@ -70,6 +71,7 @@ class StartGraph:
             prior=self.prior,
             label_image=self.labels,
             mode=start.prior,
+            noise=start.noise,
             deviation=start.deviation,
             seed=settings.seed,
             batch_size=1,
@@ -92,24 +94,6 @@ class StartGraph:
             scheduler=settings.scheduler,
             mu=start.mu,
             mu_of="model",
-        )
-
-    def noised(self, latent: Node, start: Start, settings: Settings) -> Node:
-        """What the model is given first, at the variance of data, so that it can be decoded."""
-        sigmas = self.graph.add(
-            "SCP_PartialDenoiseScheduler",
-            model=self.model,
-            scheduler=settings.scheduler,
-            steps=settings.steps,
-            mu=start.mu,
-            mu_of="model",
-        )
-        return self.graph.add(
-            "AddNoise",
-            model=self.model,
-            noise=self.graph.add("RandomNoise", noise_seed=settings.seed),
-            sigmas=sigmas,
-            latent_image=latent,
         )
 
     def decoded(self, latent: Node) -> Node:

@@ -83,7 +83,7 @@ SHOTS = {
         pictures=1,
     ),
     "SCP_LoadPrior": Shot((400, 360), awaits=".scp-prior-card[data-state=ready] img"),
-    "SCP_JointPriorNoise": Shot((360, 270), links={"prior": _PRIOR, "label_image": _LABELS}),
+    "SCP_JointPriorNoise": Shot((360, 294), links={"prior": _PRIOR, "label_image": _LABELS}),
     "SCP_PartialDenoiseKSampler": Shot((360, 286), {"cfg": 4.0}),
     "SCP_PartialDenoiseScheduler": Shot((360, 150)),
     "SCP_PreviewPrior": Shot(

@@ -5,7 +5,7 @@ Every picture is of a real run, at the seeds and settings of the workflow's file
 - the demo: one of the stock start's four images above, one of the prior start's below, at equal
   seed, and their label map
 - inpainting: the image above and the one with its trees made anew below, and the label map
-- the mu sweep, the priors compared: the same square of four results, and of the label map
+- the mu sweep, the priors compared, looks: the same square of four results, and of the label map
 - SamplerCustomAdvanced: the label map above, the result below
 
 Three workflows need models and datasets that do not come with the pack, so what they do is done
@@ -43,6 +43,7 @@ from prior_tools.atomic import write_bytes
 SIDE = 512
 MOST_BYTES = 60_000
 STREETS, STREET_SIZE = 96, (288, 144)
+LOOKS = "SCP-Diff looks, light and color of a folder (demo model)"
 
 # What a run shows: the first picture of each node, by the node's title.
 Pictures = dict[str, Image.Image]
@@ -156,6 +157,13 @@ def _priors(server: ComfyServer) -> Image.Image:
     return quarters(pictures, 0.35, shown["Label map"])
 
 
+def _looks(server: ComfyServer) -> Image.Image:
+    shown = run_template(server, LOOKS)
+    titles = ("Stock start", "Noon", "Dusk", "Night")
+    pictures = [(title.lower(), shown[title]) for title in titles]
+    return quarters(pictures, 0.35, shown["Label map"])
+
+
 def _custom_sampler(server: ComfyServer) -> Image.Image:
     shown = run_template(server, "SCP-Diff with SamplerCustomAdvanced (demo model)")
     return stacked(("label map", shown["Label map"]), ("SamplerCustomAdvanced", shown["Result"]))
@@ -179,6 +187,7 @@ MAKERS: dict[str, Maker] = {
     "Build an SCP prior from a folder": _build,
     "SCP-Diff demo (no downloads)": _demo,
     "SCP-Diff inpainting one class (demo model)": _inpainting,
+    LOOKS: _looks,
     "SCP-Diff mu sweep (demo model)": _mu_sweep,
     "SCP-Diff priors compared (demo model)": _priors,
     "SCP-Diff with SamplerCustomAdvanced (demo model)": _custom_sampler,

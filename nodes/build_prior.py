@@ -10,7 +10,14 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import BuildOptions, Layout, Palette, Prior, PriorError, build_prior
-from ..prior_tools.building.build import ON_ERROR
+from ..prior_tools.building.options import ON_ERROR
+from ..prior_tools.datasets.dataset import PairDataset
+from ..prior_tools.datasets.images import (
+    ImageDataset,
+    ImageFile,
+    find_images,
+    label_folders_among,
+)
 from ..prior_tools.datasets.label_files import pictures_of
 from ..prior_tools.datasets.layouts import layout_of_folders, recognise_dataset
 from ..prior_tools.datasets.pairs import choose_subset, same_files
@@ -32,7 +39,7 @@ from .host_models import (
     vae_latents,
 )
 from .label_images import tell_labels
-from .palettes import palette_named, palette_names, palette_state
+from .palettes import NO_LABELS, palette_named, palette_names, palette_state
 from .saving import check_new, preview_of_saved, save_new
 from .schema import (
     ADVANCED,
@@ -57,7 +64,9 @@ class BuildPrior(io.ComfyNode):
             **found_by("noise prior", "dataset", "label maps"),
             description="Encodes every image of a labelled dataset once and saves the mean and "
             "deviation of its latents per place, per class, and per class and place under "
-            "models/scp_priors. A few dozen pairs are enough to try it, some thousand are better.",
+            "models/scp_priors. A few dozen pairs are enough to try it, some thousand are better. "
+            "Also of images without label maps, whose light and colors it then keeps: palette "
+            "none.",
             inputs=[
                 io.Vae.Input(
                     "vae", tooltip="The VAE of the model that will sample: priors are per VAE."
@@ -76,15 +85,17 @@ class BuildPrior(io.ComfyNode):
                     default="",
                     placeholder="my_dataset/labels",
                     tooltip="Folder of label maps with the images' names. Color images in the "
-                    "palette's colors, or images of one channel whose values are class ids.",
+                    "palette's colors, or images of one channel whose values are class ids. Left "
+                    "empty where palette is none.",
                 ),
                 io.Combo.Input(
                     "palette",
-                    options=palette_names(),
+                    options=_palettes(),
                     default="ade20k",
                     tooltip="The dataset's classes and their colors: built-in, or a file in "
                     "models/scp_palettes. cityscapes counts trainIds. grey_ids takes any ids and "
-                    "knows no colors.",
+                    "knows no colors. none (images alone), the last: there are no label maps, and "
+                    "the prior is for mode spatial only.",
                 ),
                 io.Int.Input(
                     "width",
@@ -200,7 +211,7 @@ class BuildPrior(io.ComfyNode):
         on_error: str | None = None,
     ) -> bool | str:
         return check_choices(
-            ("palette", palette, palette_names()),
+            ("palette", palette, _palettes()),
             ("latent_format", latent_format, CHOICES),
             ("resize", resize, RESIZE_POLICIES),
             ("label_method", label_method, LABEL_METHODS),
@@ -219,15 +230,23 @@ class BuildPrior(io.ComfyNode):
         """Changes when a file of the dataset or the palette does: the prior is then built again."""
         digest = hashlib.sha256(palette_state(palette).encode(errors="surrogateescape"))
         try:
-            layout = _layout(images or "", labels or "", palette_named(palette or ""), split)
-            for pair in layout.pairs:
-                for path in (pair.image, *pictures_of(pair.label, layout.rules)):
-                    state = path.stat()
-                    line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
-                    # Names on Linux are bytes, which need not be text.
-                    digest.update(line.encode(errors="surrogateescape"))
+            if palette == NO_LABELS:
+                files = [image.path for image in _images(images or "")]
+            else:
+                layout = _layout(images or "", labels or "", palette_named(palette or ""), split)
+                files = [
+                    path
+                    for pair in layout.pairs
+                    for path in (pair.image, *pictures_of(pair.label, layout.rules))
+                ]
                 if layout.form:
-                    digest.update(layout.form.told(pair.label).encode())
+                    for pair in layout.pairs:
+                        digest.update(layout.form.told(pair.label).encode())
+            for path in files:
+                state = path.stat()
+                line = f"{path} {state.st_mtime_ns} {state.st_size}\n"
+                # Names on Linux are bytes, which need not be text.
+                digest.update(line.encode(errors="surrogateescape"))
         except (PriorError, OSError) as error:
             digest.update(str(error).encode(errors="surrogateescape"))
         return digest.hexdigest()
@@ -263,22 +282,31 @@ class BuildPrior(io.ComfyNode):
                 f"{width}x{height} pixels are not whole latent cells; expected multiples of "
                 f"{factor} for this VAE"
             )
-        colors = palette_named(palette)
-        ignored = parse_ids(ignore_ids, "ignore_ids") if ignore_ids.strip() else None
-        layout = _layout(images, labels, colors, split)
-        pairs, unpaired = layout.pairs, layout.unpaired
-        if unpaired and on_error == "stop":
-            raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
-        pairs = [pairs[i] for i in choose_subset(len(pairs), max_images, seed)]
+        name, unpaired = images.strip(), None
+        dataset: ImageDataset | PairDataset
+        if palette == NO_LABELS:
+            _check_no_labels(labels, ignore_ids)
+            dataset = ImageDataset(_images(images), (width, height), resize)
+            if among := label_folders_among(dataset.images):
+                notify(among, "pictures that may be label maps")
+        else:
+            layout = _layout(images, labels, palette_named(palette), split)
+            unpaired = layout.unpaired
+            if not labels.strip():
+                name = f"{name} {layout.split}".strip()
+            if unpaired and on_error == "stop":
+                raise PriorError(f"{unpaired}. To leave such files out, set on_error to skip")
+            if ignore_ids.strip():
+                layout = replace(layout, ignore_ids=parse_ids(ignore_ids, "ignore_ids"))
+            dataset = layout.dataset((width, height), resize)
+        dataset = dataset.subset(choose_subset(len(dataset), max_images, seed))
 
-        if linked := same_files({pair.name: pair.image for pair in pairs}, "images"):
+        files = {dataset.name(i): dataset.files(i)[0] for i in range(len(dataset))}
+        if linked := same_files(files, "images"):
             notify(linked, "images under several names")
         left_out: list[str] = []
         tallies: list[LabelTally] = []
-        show = progress_bar(len(pairs))
-        if ignored is not None:
-            layout = replace(layout, ignore_ids=ignored)
-        dataset = replace(layout, pairs=pairs).dataset((width, height), resize)
+        show = progress_bar(len(dataset))
         prior = build_prior(
             dataset,
             vae_encoder(vae),
@@ -289,7 +317,7 @@ class BuildPrior(io.ComfyNode):
             tallied=tallies.append,
             latent_format=latent_format,
             vae=vae_fingerprint(vae),
-            dataset_name=f"{images.strip()} {'' if labels.strip() else layout.split}".strip(),
+            dataset_name=name,
         )
         save_new(prior, path, overwrite)
         if unpaired:
@@ -297,10 +325,30 @@ class BuildPrior(io.ComfyNode):
         if left_out:
             text = f"left out: {listing(left_out, 5)}"
             notify(text, "files left out")
-        for tally in tallies:
-            tell_labels(tally, colors, dataset.ignored, "ignore_ids")
+        if isinstance(dataset, PairDataset):
+            for tally in tallies:
+                tell_labels(tally, dataset.rules.palette, dataset.ignored, "ignore_ids")
         preview = preview_of_saved(cls, path, lambda: _picture(prior, vae, path.stem))
         return io.NodeOutput(prior, ui=preview)
+
+
+def _palettes() -> list[str]:
+    return [*palette_names(), NO_LABELS]
+
+
+def _images(images: str) -> list[ImageFile]:
+    """See `find_images`; PriorError if something of the folder lies outside the allowed roots."""
+    return find_images(dataset_folder(images, "image"), inside_roots())
+
+
+def _check_no_labels(labels: str, ignore_ids: str) -> None:
+    """PriorError for what is given of label maps although there are none."""
+    for name, value in (("labels", labels), ("ignore_ids", ignore_ids)):
+        if value.strip():
+            raise PriorError(
+                f"{name} is {value.strip()!r}, but palette is {NO_LABELS}; empty {name}, or choose "
+                "the palette of the label maps"
+            )
 
 
 def _layout(images: str, labels: str, palette: Palette, split: str) -> Layout:
@@ -315,7 +363,10 @@ def _layout(images: str, labels: str, palette: Palette, split: str) -> Layout:
         return recognise_dataset(folder, split.strip() or "train", palette, check)
     except PriorError as error:
         # Where folders lie on the host is not for everyone who has its graph.
-        raise PriorError(str(error).replace(str(folder), images.strip())) from error
+        told = str(error).replace(str(folder), images.strip())
+        raise PriorError(
+            f"{told}. For images without label maps choose palette {NO_LABELS}"
+        ) from error
 
 
 def _picture(prior: Prior, vae: Any, title: str) -> Tensor:

@@ -6,13 +6,13 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
-from ..prior_tools.draw import FALLBACKS, coverage
+from ..prior_tools.draw import FALLBACKS, GRAIN_STRENGTH, NOISES, coverage, noise_drawn
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import with_frames
 from .host_models import keeps_warnings, notify
 from .host_sampling import as_empty_latents_are
-from .label_images import PRIORS_OWN, label_palette, labels_for
+from .label_images import PRIORS_OWN, labels_for
 from .palettes import palette_names, palette_state
 from .prior_note import KEY, prior_note
 from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
@@ -24,6 +24,11 @@ BATCH_NOISE = (SEPARATE, SHARED)
 # off, and rare cells fall back by design.
 _WORTH_SAYING = 0.01
 _EMPTY_WORTH_SAYING = 0.1
+
+_NO_GRAIN = (
+    "the prior has no grain, so the draw is of white noise, as with noise white; grain is measured "
+    "when a prior is built, and `python -m prior_tools grain` adds it to one that is there"
+)
 
 
 class JointPriorNoise(io.ComfyNode):
@@ -44,15 +49,25 @@ class JointPriorNoise(io.ComfyNode):
                 io.Image.Input(
                     "label_image",
                     tooltip="The label map as a color image: the same one that feeds the "
-                    "ControlNet. Its size is that of the image to be made.",
+                    "ControlNet. Its size is that of the image to be made. With a prior of images "
+                    "alone any image of that size will do.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(PRIOR_MODES),
                     default="joint",
-                    tooltip="joint: by class and place (the paper's best). spatial: by place. "
-                    "categorical: by class. mixture: of the last two. normal: an empty latent, "
-                    "the plain start to compare with.",
+                    tooltip="joint: by class and place (the paper's best). spatial: by place, the "
+                    "one for priors of images alone. categorical: by class. mixture: of the last "
+                    "two. normal: an empty latent, the plain start to compare with.",
+                ),
+                io.Combo.Input(
+                    "noise",
+                    options=list(NOISES),
+                    default=NOISES[0],
+                    tooltip="The random part of the draw. grain: as the dataset's own images "
+                    "differ from their mean, in large soft shapes, at "
+                    f"{GRAIN_STRENGTH:g} of their deviation; keeps more variety. white: every cell "
+                    "for itself, at all of it (the paper's). A prior without grain gives white.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -60,8 +75,8 @@ class JointPriorNoise(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="Scales the random part of the draw. 1 is the paper's; 0 gives the "
-                    "mean alone.",
+                    tooltip="Scales the random part of the draw, of either noise. 1 is the "
+                    "measured strength of grain, and the paper's of white; 0 gives the mean alone.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -134,12 +149,14 @@ class JointPriorNoise(io.ComfyNode):
     def validate_inputs(
         cls,
         mode: str | None,
+        noise: str | None = None,
         palette: str | None = None,
         fallback: str | None = None,
         batch_noise: str | None = None,
     ) -> bool | str:
         return check_choices(
             ("mode", mode, PRIOR_MODES),
+            ("noise", noise, NOISES),
             ("palette", palette, [PRIORS_OWN, *palette_names()]),
             ("fallback", fallback, FALLBACKS),
             ("batch_noise", batch_noise, BATCH_NOISE),
@@ -157,6 +174,7 @@ class JointPriorNoise(io.ComfyNode):
         prior: Prior,
         label_image: Tensor,
         mode: str,
+        noise: str,
         deviation: float,
         seed: int,
         batch_size: int,
@@ -169,13 +187,16 @@ class JointPriorNoise(io.ComfyNode):
             raise PriorError(
                 f"batch_noise is {batch_noise!r}; expected one of {', '.join(BATCH_NOISE)}"
             )
-        colors = label_palette(prior, palette)
-        labels, tally = labels_for(prior, label_image, colors)
+        labels, tally = labels_for(prior, label_image, palette)
         for kind, text in _warnings(prior, labels, tally, mode):
             notify(text, kind)
+        if mode != "normal" and deviation and noise_drawn(prior, noise) != noise:
+            notify(_NO_GRAIN, "a prior without grain")
         labels = labels.repeat(batch_size, 1, 1)
         shared = [0] * len(labels) if batch_noise == SHARED else None
-        samples = draw_prior_sample(prior, labels, mode, seed, deviation, fallback, mix, shared)
+        samples = draw_prior_sample(
+            prior, labels, mode, seed, deviation, fallback, mix, shared, noise
+        )
         samples = with_frames(prior.metadata.latent_format, as_empty_latents_are(samples))
         latent = {"samples": samples, KEY: prior_note(prior)}
         if shared:
@@ -186,7 +207,7 @@ class JointPriorNoise(io.ComfyNode):
 
 def _warnings(prior: Prior, labels: Tensor, tally: LabelTally, mode: str) -> list[tuple[str, str]]:
     """What of the label maps the prior does not know: kind and text."""
-    if mode in ("spatial", "normal"):
+    if mode in ("spatial", "normal") or not prior.labelled:
         return []
     found, warnings = coverage(prior, labels), []
     if found.unseen > _WORTH_SAYING:

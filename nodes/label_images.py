@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..prior_tools import Palette, Prior, PriorError
 from ..prior_tools.labels.findings import findings
-from ..prior_tools.labels.grid import ids_on_grid
+from ..prior_tools.labels.grid import ids_on_grid, no_ids_on_grid
 from ..prior_tools.labels.reading import LabelRules, read_label_images
 from ..prior_tools.labels.tally import LabelTally
 from .host_models import notify
@@ -32,15 +32,19 @@ def label_palette(prior: Prior, name: str) -> Palette:
     return prior.metadata.palette
 
 
-def labels_for(prior: Prior, label_image: Tensor, palette: Palette) -> tuple[Tensor, LabelTally]:
+def labels_for(prior: Prior, label_image: Tensor, palette: str) -> tuple[Tensor, LabelTally]:
     """Class ids [N, h, w] of label images [N, H, W, 3] on the prior's cells; what they hold.
 
-    The labelled share goes into the log, and what is strange onto the node.
+    `palette`: see `label_palette`. The labelled share goes into the log, and what is strange onto
+    the node. For a prior of images alone any image will do, only its size counts: all ids are -1.
     """
     metadata = prior.metadata
-    ignored = (*palette.ignore_ids, *metadata.ignore_ids)
-    reading = read_label_images(label_image, LabelRules(palette, ignored), "the label image")
-    tell_labels(reading.tally, palette, ignored)
+    if metadata.label_method is None:
+        return no_ids_on_grid(label_image, metadata.downscale_factor), LabelTally()
+    colors = label_palette(prior, palette)
+    ignored = (*colors.ignore_ids, *metadata.ignore_ids)
+    reading = read_label_images(label_image, LabelRules(colors, ignored), "the label image")
+    tell_labels(reading.tally, colors, ignored)
     labels = ids_on_grid(reading.ids, metadata.downscale_factor, metadata.label_method)
     return labels, reading.tally
 

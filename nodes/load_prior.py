@@ -20,7 +20,7 @@ class LoadPrior(io.ComfyNode):
             category=CATEGORY,
             **found_by("noise prior"),
             description="Loads a dataset's noise prior from models/scp_priors. Build SCP Prior "
-            "makes one from a folder of images and label maps.",
+            "makes one from a folder of images, with or without label maps.",
             inputs=[
                 io.Combo.Input(
                     "prior_name",
@@ -33,7 +33,7 @@ class LoadPrior(io.ComfyNode):
                     "prior",
                     display_name="prior",
                     tooltip="Mean and deviation of the dataset's latents per place, per class, and "
-                    "per class and place.",
+                    "per class and place; of images alone per place.",
                 )
             ],
         )

@@ -8,6 +8,9 @@ from ..prior_tools import PALETTES, Palette
 from ..prior_tools.labels.palette_files import read_palette_file
 from .host_folders import file_state, palette_file_names, palette_path
 
+# Build SCP Prior's choice for images without label maps; no palette's name.
+NO_LABELS = "none (images alone)"
+
 _log = logging.getLogger("scp-diff")
 
 
@@ -28,5 +31,6 @@ def palette_named(name: str) -> Palette:
 
 def palette_state(*names: str | None) -> str:
     """For `fingerprint_inputs`: what changes when the file of one of these palettes does."""
-    files = [name for name in names if name is not None and name not in PALETTES]
+    built_in = (NO_LABELS, *PALETTES)
+    files = [name for name in names if name is not None and name not in built_in]
     return "; ".join(file_state(name, palette_path) for name in files)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..prior_tools import PRIOR_MODES, Prior, draw_prior_sample
 from ..prior_tools.picture import describe_prior, latents_as_picture, paint_labels
 from .host_models import between_nodes, keeps_warnings, vae_decode
-from .label_images import PRIORS_OWN, label_palette, labels_for
+from .label_images import PRIORS_OWN, labels_for
 from .palettes import palette_names, palette_state
 from .schema import ADVANCED, CATEGORY, MAX_SEED, PriorType, check_choices, found_by
 
@@ -47,7 +47,8 @@ class PreviewPrior(io.ComfyNode):
                     options=[mode for mode in PRIOR_MODES if mode != "normal"],
                     default="joint",
                     optional=True,
-                    tooltip="Of the draw, as in Joint Prior Noise.",
+                    tooltip="Of the draw, as in Joint Prior Noise. A prior of images alone is "
+                    "drawn as spatial.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -57,7 +58,8 @@ class PreviewPrior(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     **ADVANCED,
-                    tooltip="Scales the random part of the draw; 0 shows the mean alone.",
+                    tooltip="Scales the random part of the draw; 0 shows the mean alone. Its noise "
+                    "is grain, as in Joint Prior Noise, or white if the prior has no grain.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -130,7 +132,9 @@ class PreviewPrior(io.ComfyNode):
         if label_image is None:
             labels = prior.most_frequent_classes()[None]
         else:
-            labels, _ = labels_for(prior, label_image, label_palette(prior, palette))
+            labels, _ = labels_for(prior, label_image, palette)
+        # Of images alone there is no other draw to show.
+        mode = mode if prior.labelled else "spatial"
         drawn = decoded(draw_prior_sample(prior, labels, mode, seed, deviation))
         title = prior.metadata.dataset_name
         overview = describe_prior(prior, mean[0] if vae is not None else None, title)[None]

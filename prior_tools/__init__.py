@@ -33,20 +33,27 @@ torch.Size([1, 3, 2, 4])
 """
 
 from .accumulator import PriorAccumulator
-from .building.build import BuildCancelled, BuildOptions, build_prior
+from .building.build import BuildCancelled, build_prior
+from .building.options import BuildOptions
 from .building.reading import LabelledDataset
 from .datasets.dataset import LabelledImage, PairDataset
+from .datasets.images import ImageDataset, ImageFile, find_images
 from .datasets.layout import Layout
 from .datasets.layouts import LAYOUTS, find_dataset
 from .datasets.pairs import Pair, find_pairs
-from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments
+from .draw import PRIOR_MODES, Coverage, coverage, draw_prior_sample, prior_moments, soft_moments
 from .errors import PriorError
+from .grain import Grain
+from .grain_estimate import measure_grain
+from .held_out import HeldOut, ModeFit
 from .labels.colors import decode_label_image
 from .labels.geometry import fit_labels, resize_labels
 from .labels.grid import labels_on_grid
 from .labels.palette_files import load_palette
 from .labels.palettes import PALETTES, Palette, get_palette
+from .labels.soft import SoftLabels, soft_labels
 from .merge import merge_priors
+from .pooled import pooled_prior
 from .prior import Prior, PriorMetadata
 from .prior_file import load_prior, save_prior
 from .schedule import latent_kept, partial_schedule, sigma_of_noise, stable_diffusion_noise
@@ -58,9 +65,14 @@ __all__ = [
     "BuildCancelled",
     "BuildOptions",
     "Coverage",
+    "Grain",
+    "HeldOut",
+    "ImageDataset",
+    "ImageFile",
     "LabelledDataset",
     "LabelledImage",
     "Layout",
+    "ModeFit",
     "Pair",
     "PairDataset",
     "Palette",
@@ -68,11 +80,13 @@ __all__ = [
     "PriorAccumulator",
     "PriorError",
     "PriorMetadata",
+    "SoftLabels",
     "build_prior",
     "coverage",
     "decode_label_image",
     "draw_prior_sample",
     "find_dataset",
+    "find_images",
     "find_pairs",
     "fit_labels",
     "get_palette",
@@ -80,11 +94,15 @@ __all__ = [
     "latent_kept",
     "load_palette",
     "load_prior",
+    "measure_grain",
     "merge_priors",
     "partial_schedule",
+    "pooled_prior",
     "prior_moments",
     "resize_labels",
     "save_prior",
     "sigma_of_noise",
+    "soft_labels",
+    "soft_moments",
     "stable_diffusion_noise",
 ]

@@ -90,7 +90,7 @@ class PriorAccumulator:
         """
         latents = latents.detach().to("cpu").to(torch.float64)
         labels = labels.detach().to("cpu")
-        self._check(latents, labels)
+        self.check(latents, labels)
         if len(latents) == 0:
             return
         rows = self._rows(labels.to(torch.int64).flatten(1))
@@ -146,8 +146,9 @@ class PriorAccumulator:
 
         The order of updates and merges does not show in it (see `moments.to_float32`).
 
-        Raises PriorError if no image was taken in, or more than a prior counts, and for metadata
-        that are none, or are told by the latents.
+        Raises PriorError if no image was taken in, or more than a prior counts, for metadata that
+        are none, or are told by the latents, and for classes where label_method None says that
+        there were no label maps.
 
         >>> PriorAccumulator.from_prior(prior).finalize(palette="camvid").metadata.palette
         Palette('camvid', 12 colors)
@@ -157,6 +158,11 @@ class PriorAccumulator:
             raise PriorError("no image was taken in, so there is no prior")
         if self.num_images > MAX_IMAGES:
             raise PriorError(f"{self.num_images} images are more than a prior's {MAX_IMAGES}")
+        if self.class_ids and metadata.get("label_method", "") is None:
+            raise PriorError(
+                f"label_method None says that there were no label maps, but {len(self.class_ids)} "
+                "classes were taken in; give labels of -1"
+            )
         order = torch.tensor(self.class_ids, dtype=torch.int64).argsort()
         class_ids = torch.tensor(self.class_ids, dtype=torch.int64)[order]
         joint_n, joint_mean = self._joint_n[order], self._joint_mean[order]
@@ -264,7 +270,11 @@ class PriorAccumulator:
             and bool((self._row_of_id[class_ids + 1] == _NEVER_SEEN).all())
         )
 
-    def _check(self, latents: Tensor, labels: Tensor) -> None:
+    def check(self, latents: Tensor, labels: Tensor) -> None:
+        """Raise PriorError for a batch that `update` would not take in.
+
+        >>> PriorAccumulator(latent_channels=3, grid=(2, 4)).check(latent, labels)
+        """
         want = (self.latent_channels, *self.grid)
         if latents.ndim != 4 or latents.shape[1:] != want:
             raise PriorError(

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 # How the temporary names are shaped, for those who remove what a killed process left.
 TEMPORARY_NAMES = ".scp-*.part"
@@ -17,7 +18,9 @@ def _errors_name(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        # Those of other files, which may be read meanwhile, keep their names.
+        ours = error.filename is None or Path(error.filename).match(TEMPORARY_NAMES)
+        if error.errno is None or not ours:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -32,8 +35,8 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A flushed temporary file in the folder of `path`, gone afterwards unless it was moved."""
+def _temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A temporary file in the folder of `path`, gone afterwards unless it was moved."""
     # Short whatever `path` is called: a name that a folder takes may have no room for more letters.
     temporary = path.with_name(TEMPORARY_NAMES.replace("*", secrets.token_hex(8)))
     # As readable as any other new file. The kernel takes the umask off: asking for it would mean to
@@ -42,23 +45,43 @@ def _temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
     handle = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
+            yield temporary, file
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` to `path`, replacing it in one step; on any error an old file stays.
+def _flush(file: BinaryIO, sync: bool = True) -> None:
+    """To the disk, and closed: a file that is open cannot be moved on Windows."""
+    file.flush()
+    if sync:
+        os.fsync(file.fileno())
+    file.close()
 
-    Raises OSError with `path` as its file name.
+
+@contextmanager
+def new_file(path: Path | str, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` in one step at the end; on any error it is gone.
+
+    An old file is replaced. Raises OSError with `path` as its file name.
+
+    sync: whether it is on the disk at the end; else a loss of power within a minute may leave it
+    empty, and the caller finds that out.
     """
     path = Path(path)
     _make_folder(path.parent)
-    with _errors_name(path), _temporary_beside(path, data) as temporary:
+    with _errors_name(path), _temporary_beside(path) as (temporary, file):
+        yield file
+        _flush(file, sync)
         temporary.replace(path)
+
+
+def write_bytes(path: Path | str, data: bytes, sync: bool = True) -> None:
+    """Write `data` to `path`, replacing it in one step; on any error an old file stays.
+
+    Raises OSError with `path` as its file name. `sync`: see `new_file`.
+    """
+    with new_file(path, sync) as file:
+        file.write(data)
 
 
 def write_new_bytes(path: Path | str, data: bytes) -> None:
@@ -69,7 +92,9 @@ def write_new_bytes(path: Path | str, data: bytes) -> None:
     """
     path = Path(path)
     _make_folder(path.parent)
-    with _errors_name(path), _temporary_beside(path, data) as temporary:
+    with _errors_name(path), _temporary_beside(path) as (temporary, file):
+        file.write(data)
+        _flush(file)
         try:
             os.link(temporary, path)
         except FileExistsError:

@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError
+from .grain import Grain
+from .labels.soft import SoftLabels
 from .memory import check_memory
 from .prior import Prior
 
 PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
+_WITHOUT_CLASSES = ("spatial", "normal")
 FALLBACKS = ("spatial", "categorical")
+NOISES = ("grain", "white")
+# Of noise with grain, where `deviation` is 1: so much of the deviation, as measured best.
+GRAIN_STRENGTH = 0.6
 
 
 @dataclass(frozen=True)
@@ -46,23 +52,31 @@ def draw_prior_sample(
     fallback: str = "spatial",
     mix: float = 0.5,
     batch_index: Sequence[int] | None = None,
+    noise: str = "grain",
 ) -> Tensor:
-    """A latent per label map, drawn from the prior: m + deviation * s * eps, eps ~ N(0, 1).
+    """A latent per label map, drawn from the prior: m + deviation * strength * s * eps.
+
+    eps is standard normal in each cell. With grain it has the correlation of the dataset's own
+    residuals over channels and space and a strength of GRAIN_STRENGTH; white noise is independent
+    in each cell and channel, of strength 1, as in the paper.
 
     Args:
         prior: K classes, C channels.
         labels: class ids [N, h, w] on the grid of the wanted latent, -1 = unknown. Where that is
-            not the prior's grid, the prior's maps are interpolated to it (see `prior_moments`).
+            not the prior's grid, the prior's maps are interpolated to it (see `prior_moments`). Of
+            a prior of images alone their shape counts: torch.full((N, h, w), -1) will do.
         mode: "joint", "spatial", "categorical", "mixture" of the last two, or "normal": all zero,
             which samplers take as the plain N(0, 1) start.
         seed: of eps, 0 <= seed < 2**64. The stream is independent of the one that a sampler draws
             from the same seed, and torch's global generator is left alone.
-        deviation: factor on s; 0 gives the mean itself.
+        deviation: factor on s, for either noise; 0 gives the mean itself.
         fallback: what a joint draw takes where the class was never seen at the cell: "spatial"
             (as the paper) or "categorical". A class that was never seen at all is spatial.
         mix: share of the spatial prior in a mixture.
         batch_index: draw for image i what image batch_index[i] of a full batch would get; equal
             entries share their noise.
+        noise: "grain" or "white". A prior without grain draws white noise, of strength 1: see
+            `noise_drawn`.
 
     Returns:
         float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
@@ -79,6 +93,7 @@ def draw_prior_sample(
     """
     if not 0 <= deviation < math.inf:
         raise PriorError(f"deviation is {deviation}; expected a finite factor, 0 or more")
+    grain = prior.grain if noise_drawn(prior, noise) == "grain" else None
     _check_labels(labels)
     _check_size(prior.latent_channels, labels)
     mean, std = prior_moments(prior, labels, mode, fallback, mix)
@@ -87,8 +102,23 @@ def draw_prior_sample(
     indices = range(len(mean)) if batch_index is None else [int(i) for i in batch_index]
     if len(indices) != len(mean):
         raise PriorError(f"batch_index has {len(indices)} entries for {len(mean)} label maps")
+    if grain is None:
+        drawn = _white(mean.shape[1:], int(seed), indices)
+    else:
+        drawn = _grained(grain, (mean.shape[2], mean.shape[3]), int(seed), indices)
+        deviation = GRAIN_STRENGTH * deviation
     # In place: at large sizes each further copy is the largest thing here.
-    return _noise(mean.shape[1:], int(seed), indices).mul_(std.mul_(deviation)).add_(mean)
+    return drawn.mul_(std.mul_(deviation)).add_(mean)
+
+
+def noise_drawn(prior: Prior, noise: str) -> str:
+    """The noise that a draw has where `noise` is asked for: white from a prior without grain.
+
+    Raises PriorError for another name.
+    """
+    if noise not in NOISES:
+        raise PriorError(f"noise is {noise!r}; expected one of {', '.join(NOISES)}")
+    return "white" if prior.grain is None else noise
 
 
 def prior_moments(
@@ -102,6 +132,9 @@ def prior_moments(
     mean and second moment are brought to the new grid (see `resize_moments`). The memory taken
     beside the result is that of a few of its channels, whatever the number of classes.
 
+    Raises PriorError for other modes, labels that are no integers of this shape, and modes that
+    need classes where the prior is of images alone.
+
     >>> mean, std = prior_moments(prior, torch.full((1, 2, 4), 0))
     >>> mean[0, 0]  # the sky's above; of all classes below, where no sky was seen
     tensor([[0.7000, 0.7000, 0.7000, 0.7000],
@@ -109,6 +142,11 @@ def prior_moments(
     """
     if mode not in PRIOR_MODES:
         raise PriorError(f"mode is {mode!r}; expected one of {', '.join(PRIOR_MODES)}")
+    if not prior.labelled and mode not in _WITHOUT_CLASSES:
+        raise PriorError(
+            f"mode {mode} needs classes, and the prior was built from images alone, without label "
+            "maps; choose mode spatial, or a prior that was built with label maps"
+        )
     if fallback not in FALLBACKS:
         raise PriorError(f"fallback is {fallback!r}; expected one of {', '.join(FALLBACKS)}")
     if not 0 <= mix <= 1:
@@ -133,6 +171,23 @@ def prior_moments(
     known = (rows >= 0).unsqueeze(1)
     drawn = drawn.where(known, spatial)
     return drawn.mean, drawn.std
+
+
+def soft_moments(prior: Prior, soft: SoftLabels) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [N, C, h, w] of a joint draw for soft labels [N, classes, h, w].
+
+    A cell that several classes share has the moments of their mixture: its variance is that within
+    each of them, and that of their means. What is unknown of it is spatial.
+
+    >>> ids = torch.tensor([0, 3]).view(1, 2, 1, 1).expand(1, 2, 2, 4)  # half sky, half road
+    >>> mean, std = soft_moments(prior, SoftLabels(ids, torch.full(ids.shape, 0.5)))
+    """
+    first = second = torch.zeros(())
+    for ids, share in zip(soft.ids.unbind(1), soft.shares.unbind(1), strict=True):
+        one, two = _raw(*prior_moments(prior, ids))
+        first = first + share.unsqueeze(1) * one
+        second = second + share.unsqueeze(1) * two
+    return _from_raw(first, second)
 
 
 def resize_moments(mean: Tensor, std: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -265,10 +320,10 @@ def _check_labels(labels: Tensor) -> None:
 def _check_size(channels: int, labels: Tensor) -> None:
     count, height, width = labels.shape
     # Mean, deviation and noise of each, the spatial mean and deviation; and of one channel what is
-    # interpolated, in float64.
+    # interpolated, in float64, or what is drawn on a torus of four to six times as many cells.
     latents = 4 * channels * (3 * count + 2)
     check_memory(
-        height * width * (latents + 16 * count + 100),
+        height * width * (latents + 16 * count + 300),
         f"drawing {count} latents of {channels} channels on {width}x{height} cells",
         "take fewer or smaller label maps",
     )
@@ -368,18 +423,32 @@ def _mixture(spatial: Moments, categorical: Moments, mix: float) -> Moments:
     return Moments(mean, variance.sqrt())
 
 
-def _noise(shape: Sequence[int], seed: int, indices: Sequence[int]) -> Tensor:
+def _white(shape: Sequence[int], seed: int, indices: Sequence[int]) -> Tensor:
     """Standard normal [len(indices), *shape]; equal indices give equal noise."""
-    generator = torch.Generator("cpu")
     noise = torch.empty(len(indices), *shape)
     for image, index in enumerate(indices):
         first = indices.index(index)
         if first < image:
             noise[image] = noise[first]
-            continue
-        # A sampler seeds its generator with the bare number. A digest of seed and index gives a
-        # stream that has nothing in common with it, and a later image without the earlier ones.
-        digest = hashlib.sha256(f"scp-diff prior draw {seed} {index}".encode()).digest()
-        generator.manual_seed(int.from_bytes(digest[:8], "little"))
-        torch.randn(*shape, generator=generator, out=noise[image])
+        else:
+            torch.randn(*shape, generator=_stream("draw", seed, index), out=noise[image])
     return noise
+
+
+def _grained(grain: Grain, grid: tuple[int, int], seed: int, indices: Sequence[int]) -> Tensor:
+    """Noise with grain [len(indices), C, *grid]; equal indices give equal noise."""
+    distinct = list(dict.fromkeys(indices))
+    drawn = grain.draw_each(grid, [_stream("grain", seed, index) for index in distinct])
+    if len(distinct) == len(indices):
+        return drawn
+    return drawn[[distinct.index(index) for index in indices]]
+
+
+def _stream(kind: str, seed: int, index: int) -> torch.Generator:
+    """Random numbers of one image.
+
+    A sampler seeds its generator with the bare number. A digest of seed and index gives a stream
+    that has nothing in common with it, and a later image without the earlier ones.
+    """
+    digest = hashlib.sha256(f"scp-diff prior {kind} {seed} {index}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))

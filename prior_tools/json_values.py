@@ -7,6 +7,7 @@ for 7, and a list for its text.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterable
 from reprlib import repr as short_repr
 from typing import Any, TypeVar
@@ -54,6 +55,13 @@ def integer(value: object, least: int, most: int, what: str) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{what} is {short_repr(value)}, expected {least}..{most}")
     return value
+
+
+def number(value: object, what: str) -> float:
+    """A finite number."""
+    if type(value) not in (int, float) or not abs(value) < math.inf:  # type: ignore[arg-type]
+        raise ValueError(f"{what} is {short_repr(value)}, expected a number")
+    return float(value)  # type: ignore[arg-type]
 
 
 def text(value: object, what: str) -> str:

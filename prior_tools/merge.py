@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from .accumulator import PriorAccumulator
 from .errors import PriorError, listing
+from .grain_estimate import average_grains
 from .latent_formats import UNKNOWN
 from .prior import Prior, PriorMetadata
 
@@ -15,10 +16,11 @@ from .prior import Prior, PriorMetadata
 def merge_priors(priors: Iterable[Prior]) -> Prior:
     """The prior of all images of `priors` together, in any order, to 1e-6.
 
-    Classes are united. What some of the priors do not know, it takes from those that do: see
-    `taken_on_trust`. Raises PriorError where there is no prior, or where two of them contradict
-    each other in channels, grid, downscale factor, latent format, VAE, class names, palette,
-    ignore ids, or in how images and labels were resized.
+    Classes are united. Grain is averaged by numbers of images, to about 0.01, over those priors
+    that have it. What some of the priors do not know, it takes from those that do: see
+    `taken_on_trust`. Raises PriorError where there is no prior, where some are of images alone and
+    others are not, or where two of them contradict each other in channels, grid, downscale factor,
+    latent format, VAE, class names, palette, ignore ids, or in how images and labels were resized.
 
     >>> parts = [build_prior(dataset.subset([i]), encode) for i in range(2)]
     >>> merged = merge_priors(parts)
@@ -37,7 +39,8 @@ def merge_priors(priors: Iterable[Prior]) -> Prior:
     kept = {f.name: getattr(metadata, f.name) for f in fields(metadata)}
     for own in ("latent_channels", "grid", "ignore_ids"):
         del kept[own]
-    return total.finalize(**kept)
+    grains = [(prior.grain, prior.num_images) for prior in given if prior.grain is not None]
+    return replace(total.finalize(**kept), grain=average_grains(grains) if grains else None)
 
 
 def taken_on_trust(priors: Sequence[Prior], names: Sequence[str]) -> list[str]:
@@ -46,6 +49,11 @@ def taken_on_trust(priors: Sequence[Prior], names: Sequence[str]) -> list[str]:
     names: what each of the priors is called.
     """
     told = []
+    without = [name for name, prior in zip(names, priors, strict=True) if prior.grain is None]
+    if without and len(without) < len(priors):
+        told.append(
+            f"{listing(without)} has no grain; the merged prior has that of the others alone"
+        )
     for what, field, unknown in (
         ("the VAE", "vae", None),
         ("the latent format", "latent_format", UNKNOWN),
@@ -79,6 +87,14 @@ def _merged_metadata(a: PriorMetadata, b: PriorMetadata) -> PriorMetadata:
             return theirs
         raise _differs(name.replace("_", " "), f"{ours} against {theirs}")
 
+    if (a.label_method is None) != (b.label_method is None):
+        # What a joint draw falls back to would be of other images than its classes, and grain about
+        # the places' means is not grain about the classes'.
+        raise PriorError(
+            "cannot merge priors: one was built with label maps, another from images alone, so "
+            "places and classes would be of different images. Build all of them with label maps, "
+            "or all from images alone"
+        )
     if a.vae and b.vae and not a.vae.fits(b.vae):
         raise _differs("VAE", a.vae.against(b.vae))
     for class_id in a.class_names.keys() & b.class_names.keys():

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .held_out import HeldOut
 from .labels.label_picture import (
     BACKGROUND,
     BAR,
@@ -43,6 +44,8 @@ class ClassRow(NamedTuple):
 def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = "") -> Tensor:
     """Mean, most frequent class and number of classes per cell, and a table of the classes.
 
+    Of images alone: mean, and how far they differ at each cell.
+
     Args:
         prior: what to show.
         mean_image: [H, W, 3] in 0..1, the spatial mean through the VAE's decoder; without it the
@@ -52,11 +55,12 @@ def describe_prior(prior: Prior, mean_image: Tensor | None = None, title: str = 
     Returns:
         float32 [H, W, 3] in 0..1.
     """
-    panels = [
-        ("mean of all images", _mean_panel(prior, mean_image)),
-        ("most frequent class", _class_panel(prior)),
-        ("classes per cell", _count_panel(prior)),
-    ]
+    panels = [("mean of all images", _mean_panel(prior, mean_image))]
+    if prior.labelled:
+        panels.append(("most frequent class", _class_panel(prior)))
+        panels.append(("classes per cell", _count_panel(prior)))
+    else:
+        panels.append(("how far the images differ", _spread_panel(prior)))
     panel_width = (_WIDTH - 4 * MARGIN) // 3
     # A grid that is all height would take a picture of gigabytes.
     panel_height = max(1, min(panel_width * prior.grid[0] // prior.grid[1], 8 * panel_width))
@@ -106,14 +110,27 @@ def prior_card(prior: Prior) -> dict[str, object]:
         pixels: [width, height].
         channels: latent channels.
         latent_format: the VAE's family, as in PriorMetadata.
-        classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first.
+        grain: whether it has one.
+        held_out: {images, best mode, explained in 0..1} of images that its build held out, or None.
+        classes: [{id, name, color "#rrggbb", images, share of all cells in 0..1}], largest first;
+            None of images alone.
         class_picture, mean_picture: the most frequent class and the mean of each cell, as data
-            URLs of PNGs with a pixel a cell.
+            URLs of PNGs with a pixel a cell; of images alone the first is None.
     """
     metadata = prior.metadata
     height, width = prior.grid
     factor = metadata.downscale_factor
-    classes, mean = small_pictures(prior)
+    class_picture, mean = small_pictures(prior)
+    classes = [
+        {
+            "id": row.class_id,
+            "name": row.name,
+            "color": "#{:02x}{:02x}{:02x}".format(*row.color),
+            "images": row.images,
+            "share": row.share,
+        }
+        for row in class_rows(prior)
+    ]
     return {
         "dataset": metadata.dataset_name,
         "images": prior.num_images,
@@ -121,19 +138,19 @@ def prior_card(prior: Prior) -> dict[str, object]:
         "pixels": list(metadata.source_size or (width * factor, height * factor)),
         "channels": prior.latent_channels,
         "latent_format": metadata.latent_format,
-        "classes": [
-            {
-                "id": row.class_id,
-                "name": row.name,
-                "color": "#{:02x}{:02x}{:02x}".format(*row.color),
-                "images": row.images,
-                "share": row.share,
-            }
-            for row in class_rows(prior)
-        ],
-        "class_picture": _data_url(classes),
+        "grain": prior.grain is not None,
+        "held_out": _held_out(metadata.held_out),
+        "classes": classes if prior.labelled else None,
+        "class_picture": _data_url(class_picture) if prior.labelled else None,
         "mean_picture": _data_url(mean),
     }
+
+
+def _held_out(found: HeldOut | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    explained = found.modes[found.best].explained
+    return {"images": found.images, "best": found.best, "explained": explained}
 
 
 def small_pictures(prior: Prior, longest: int = 96) -> tuple[Image.Image, Image.Image]:
@@ -167,11 +184,16 @@ def _painted(prior: Prior, labels: Tensor) -> Tensor:
 def _summary(prior: Prior) -> str:
     height, width = prior.grid
     occupied = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
-    return (
-        f"{prior.num_images} images, {len(prior.class_ids)} classes, {width}x{height} cells, "
-        f"{prior.latent_channels} channels, {prior.metadata.latent_format}, "
-        f"{occupied:.0%} of class cells seen"
-    )
+    facts = [
+        f"{prior.num_images} images",
+        f"{len(prior.class_ids)} classes" if prior.labelled else "no label maps",
+        f"{width}x{height} cells",
+        f"{prior.latent_channels} channels",
+        prior.metadata.latent_format,
+    ]
+    if prior.labelled:
+        facts.append(f"{occupied:.0%} of class cells seen")
+    return ", ".join(facts)
 
 
 def latents_as_picture(latents: Tensor) -> Tensor:
@@ -210,8 +232,17 @@ def _class_panel(prior: Prior) -> Image.Image:
 
 
 def _count_panel(prior: Prior) -> Image.Image:
-    seen = (prior.joint_count > 0).sum(0).double()
-    share = (seen / max(1.0, float(seen.max()))).unsqueeze(-1)
+    return _heat((prior.joint_count > 0).sum(0))
+
+
+def _spread_panel(prior: Prior) -> Image.Image:
+    return _heat(prior.spatial_std.square().mean(0).sqrt())
+
+
+def _heat(values: Tensor) -> Image.Image:
+    """Values [h, w], 0 or more, from dark at 0 to bright at the greatest of them."""
+    greatest = float(values.max()) or 1.0
+    share = (values.double() / greatest).unsqueeze(-1)
     low, high = torch.tensor([24.0, 32.0, 72.0]), torch.tensor([252.0, 214.0, 90.0])
     return _image(low + (high - low) * share)
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError, listing
+from .grain import Grain
+from .held_out import HeldOut
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from .labels.ids import check_integers
 from .labels.palettes import Palette, get_palette
@@ -34,7 +36,9 @@ class PriorMetadata:
         palette: colors of the classes in label images; a name becomes the palette of that name.
         ignore_ids: class ids kept out of the class and joint moments.
         resize_policy: how images were brought to source_size, one of RESIZE_POLICIES.
-        label_method: how labels were brought to the grid, one of LABEL_METHODS.
+        label_method: how labels were brought to the grid, one of LABEL_METHODS; None where there
+            were none. A prior of images alone has no class names, palette or ignored ids.
+        held_out: what images that a build held out say of the prior, None where it held out none.
 
     Raises PriorError for values of another type or range, names that are none of those, and another
     number of channels than the latent format has.
@@ -54,7 +58,8 @@ class PriorMetadata:
     palette: Palette | None = None
     ignore_ids: tuple[int, ...] = ()
     resize_policy: str = "stretch"
-    label_method: str = "majority"
+    label_method: str | None = "majority"
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -62,6 +67,8 @@ class PriorMetadata:
             ("resize_policy", RESIZE_POLICIES),
             ("label_method", LABEL_METHODS),
         ):
+            if name == "label_method" and self.label_method is None:
+                continue
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise PriorError(
                     f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
@@ -73,6 +80,8 @@ class PriorMetadata:
                 f"vae is {self.vae!r}; expected the fingerprint of its weights, or None where they "
                 "are not known"
             )
+        if not isinstance(self.held_out, HeldOut | None):
+            raise PriorError(f"held_out is {self.held_out!r}; expected a HeldOut, or None")
         taken: dict[str, Any] = {
             "latent_channels": whole(self.latent_channels, "latent_channels", 1),
             "grid": two_sides(self.grid, "grid", "(h, w) in latent cells"),
@@ -88,6 +97,14 @@ class PriorMetadata:
             taken["palette"] = get_palette(self.palette)
         for name, value in taken.items():
             object.__setattr__(self, name, value)
+        of_classes = [
+            name for name in ("class_names", "palette", "ignore_ids") if getattr(self, name)
+        ]
+        if self.label_method is None and of_classes:
+            raise PriorError(
+                f"{listing(of_classes)} is given, but label_method None says that there were no "
+                "label maps; leave it out, or give the label_method"
+            )
         check_shape(self.latent_format, self.latent_channels, self.downscale_factor)
 
 
@@ -117,7 +134,8 @@ def check_told(names: Iterable[str], told_elsewhere: Mapping[str, str]) -> None:
 class Prior:
     """Moments of a dataset's VAE latents in raw VAE units; population deviations throughout.
 
-    K classes, C latent channels, grid (h, w). Tensors are on the CPU, floats are float32.
+    K classes, C latent channels, grid (h, w). Tensors are on the CPU, floats are float32. Of images
+    alone, without label maps, there are the spatial moments, and K is 0.
 
     Attributes:
         class_ids: int64 [K], ascending.
@@ -131,6 +149,10 @@ class Prior:
         class_image_count: int32 [K], number of those images.
         num_images: number of images.
         metadata: see PriorMetadata.
+        grain: the correlation of its images' residuals; None where that was not measured, as in
+            imported priors.
+
+    Raises PriorError for a grain of other channels or of another grid.
 
     >>> prior.class_ids.tolist(), prior.class_image_count.tolist()
     ([0, 3, 8], [2, 2, 1])
@@ -149,6 +171,22 @@ class Prior:
     class_image_count: Tensor
     num_images: int
     metadata: PriorMetadata
+    grain: Grain | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.grain, Grain | None):
+            raise PriorError(
+                f"grain is a {type(self.grain).__name__}; expected a Grain, or None where it was "
+                "not measured"
+            )
+        if self.grain is None:
+            return
+        own = self.latent_channels, self.grid
+        if (self.grain.channels, self.grain.grid) != own:
+            raise PriorError(
+                f"the grain is of {self.grain.channels} channels on a grid of {self.grain.grid}; "
+                f"expected the prior's, {own[0]} on {own[1]}"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -167,6 +205,15 @@ class Prior:
         3
         """
         return self.metadata.latent_channels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it was built with label maps; if not, its only draws are spatial.
+
+        >>> prior.labelled
+        True
+        """
+        return self.metadata.label_method is not None
 
     def rows_of(self, labels: Tensor) -> Tensor:
         """Row in the class tensors of every id in `labels` (any shape); -1 where it has none.

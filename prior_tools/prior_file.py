@@ -15,6 +15,8 @@ from torch import Tensor
 from .accumulator import MAX_CLASSES
 from .atomic import write_bytes, write_new_bytes
 from .errors import PriorError
+from .grain import Grain
+from .held_out import HeldOut
 from .json_values import by_id, integer, items, parsed, table, text
 from .labels.ids import MAX_CLASS_ID
 from .labels.palettes import Palette
@@ -37,16 +39,14 @@ _MAX_HEADER = 4 * 2**20
 # memory they may not outweigh the file so many times: only files made to fill the memory do.
 _MAX_FILLED, _MAX_GROWTH = 2**29, 100
 
+# All that a prior of images alone stores.
+_SPATIAL = ("spatial_mean", "spatial_std")
 # Stored as they are.
-_DENSE = (
-    "spatial_mean",
-    "spatial_std",
-    "class_mean",
-    "class_std",
-    "class_image_count",
-)
+_DENSE = (*_SPATIAL, "class_mean", "class_std", "class_image_count")
 # Stored for occupied cells only.
 _SPARSE = ("joint_mean", "joint_std", "joint_count")
+# Of the grain, in files of priors that have one.
+_GRAIN = ("grain_mixing", "grain_correlation")
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
@@ -129,6 +129,8 @@ def _to_bytes(prior: Prior) -> bytes:
         "joint_std": own["joint_std"].movedim(1, -1)[occupied],
         "joint_count": own["joint_count"][occupied],
     }
+    if prior.grain is not None:
+        tensors |= zip(_GRAIN, (prior.grain.mixing, prior.grain.correlation), strict=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
@@ -136,8 +138,12 @@ def _to_bytes(prior: Prior) -> bytes:
         "metadata": _metadata_to_json(prior.metadata),
     }
     written = json.dumps(header)
-    _check(tensors, parsed(written))
+    _check(tensors, _metadata_from_json(parsed(written)["metadata"]))
     _check_counts(own["joint_count"], own["class_image_count"], prior.num_images)
+    if not prior.labelled:
+        if classes:
+            raise ValueError(f"it is of images alone, but holds {classes} classes")
+        tensors = {name: tensors[name] for name in (*_SPATIAL, *_grained(tensors))}
     data = tensors_to_bytes(tensors, {HEADER_KEY: written})
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
@@ -145,11 +151,25 @@ def _to_bytes(prior: Prior) -> bytes:
     return data
 
 
-def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMetadata, np.ndarray]:
-    """Metadata, and which of all classes' cells are in the file; ValueError says what cannot be."""
-    metadata = _metadata_from_json(header["metadata"])
+def _without_classes(channels: int) -> dict[str, Tensor]:
+    """What the file of a prior of images alone leaves out: the tables of no class."""
+    return {
+        "class_ids": torch.zeros(0, dtype=torch.int64),
+        "occupied": torch.zeros(0, dtype=torch.uint8),
+        "class_image_count": torch.zeros(0, dtype=torch.int32),
+        "joint_count": torch.zeros(0, dtype=torch.int32),
+        **{
+            name: torch.zeros(0, channels)
+            for name in ("joint_mean", "joint_std", "class_mean", "class_std")
+        },
+    }
+
+
+def _check(tensors: dict[str, Tensor], metadata: PriorMetadata) -> np.ndarray:
+    """Which of all classes' cells are in the file; ValueError says what cannot be."""
     channels, (height, width) = metadata.latent_channels, metadata.grid
-    table(tensors, ("class_ids", "occupied", *_SPARSE, *_DENSE), "the file")
+    names = ("class_ids", "occupied", *_SPARSE, *_DENSE, *_grained(tensors))
+    table(tensors, names, "the file")
     class_ids, marks = tensors["class_ids"], tensors["occupied"]
     classes = class_ids.numel()
     if classes > MAX_CLASSES:
@@ -182,13 +202,18 @@ def _check(tensors: dict[str, Tensor], header: dict[str, Any]) -> tuple[PriorMet
     for name in (*_SPARSE, *_DENSE):
         _check_values(name, tensors[name])
     _check_class_ids(class_ids, metadata.ignore_ids)
-    return metadata, occupied
+    _grain(tensors, metadata)
+    return occupied
 
 
 def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
     """The prior; ValueError says what cannot be."""
     num_images = integer(header["num_images"], 1, MAX_IMAGES, "num_images")
-    metadata, occupied = _check(tensors, header)
+    metadata = _metadata_from_json(header["metadata"])
+    if metadata.label_method is None:
+        stored = table(tensors, (*_SPATIAL, *_grained(tensors)), "the file")
+        tensors = {**stored, **_without_classes(metadata.latent_channels)}
+    occupied = _check(tensors, metadata)
     class_ids = tensors["class_ids"]
     classes, (height, width) = len(class_ids), metadata.grid
 
@@ -214,9 +239,28 @@ def _from_tensors(tensors: dict[str, Tensor], header: dict[str, Any]) -> Prior:
         joint_count=joint_count,
         num_images=num_images,
         metadata=metadata,
+        grain=_grain(tensors, metadata),
         # Copies, so that the tensors do not keep the file's whole content in memory.
         **{name: tensors[name].clone() for name in _DENSE},
     )
+
+
+def _grained(tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    """The names of a grain's tensors if any of them is there."""
+    return _GRAIN if set(_GRAIN) & tensors.keys() else ()
+
+
+def _grain(tensors: dict[str, Tensor], metadata: PriorMetadata) -> Grain | None:
+    """The grain in the file's tensors; ValueError says what of it cannot be."""
+    if _GRAIN[0] not in tensors:
+        return None
+    mixing, correlation = (tensors[name].clone() for name in _GRAIN)
+    grain = Grain(metadata.grid, mixing, correlation)
+    if grain.channels != metadata.latent_channels:
+        raise ValueError(
+            f"its grain is of {grain.channels} channels, expected {metadata.latent_channels}"
+        )
+    return grain
 
 
 def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
@@ -260,15 +304,21 @@ def _check_counts(joint_count: Tensor, images: Tensor, num_images: int) -> None:
 
 
 def _metadata_to_json(metadata: PriorMetadata) -> dict[str, object]:
-    data = asdict(replace(metadata, palette=None, vae=None))
+    data = asdict(replace(metadata, palette=None, vae=None, held_out=None))
     data["class_names"] = {str(i): name for i, name in metadata.class_names.items()}
     data["palette"] = metadata.palette.to_json() if metadata.palette else None
     data["vae"] = metadata.vae.to_json() if metadata.vae else None
+    if metadata.held_out:
+        data["held_out"] = metadata.held_out.to_json()
+    else:
+        del data["held_out"]
     return data
 
 
 def _metadata_from_json(value: object) -> PriorMetadata:
-    data = table(value, [f.name for f in fields(PriorMetadata)], "metadata")
+    names = {f.name for f in fields(PriorMetadata)}
+    held_out = value.get("held_out") if isinstance(value, dict) else None
+    data = table(value, names if held_out is not None else names - {"held_out"}, "metadata")
 
     def side(value: object, name: str) -> int:
         return integer(value, 1, 2**31, name)
@@ -293,5 +343,8 @@ def _metadata_from_json(value: object) -> PriorMetadata:
             for class_id in items(data["ignore_ids"], "ignore_ids")
         ),
         resize_policy=text(data["resize_policy"], "resize_policy"),
-        label_method=text(data["label_method"], "label_method"),
+        label_method=None
+        if data["label_method"] is None
+        else text(data["label_method"], "label_method"),
+        held_out=None if held_out is None else HeldOut.from_json(held_out),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from demo.flicker import MARGIN, flicker
+from demo.looks import Moved
 from demo.scenes import CLASS_COLORS, USED_IDS, Scene, generate_scene, main, write_dataset
+from demo.scenes.looks import LOOKS, draw_setting
 
 ROAD, BUILDING, SKY = 0, 2, 10
 
@@ -32,6 +34,30 @@ def test_a_camera_a_little_aside_sees_the_same_street(scenes: list[Scene]) -> No
         changed = (aside.labels != scenes[seed].labels).mean()
         assert 0.005 < changed < 0.1
         assert (aside.labels != scenes[seed + 1].labels).mean() > 3 * changed
+
+
+@pytest.mark.parametrize("hour", ["noon", "dusk", "night"])
+def test_a_look_of_an_hour_holds_scenes_of_that_hour_alone(hour: str) -> None:
+    seeds = list(islice(LOOKS[hour].seeds(600_000), 5))
+    assert len(set(seeds)) == 5
+    for seed in seeds:
+        mood, _, mirrored = draw_setting(np.random.default_rng([seed, 0]))
+        assert mood.hour == hour and not mirrored
+
+
+def test_images_have_moved_by_the_share_of_the_way_from_the_stock_starts_to_the_folders() -> None:
+    def grey(*level: int) -> np.ndarray:
+        return np.full((2, 4, 6, 3), level, np.uint8)
+
+    stock, folder = grey(120, 120, 120), grey(40, 60, 80)
+    for results, share in ((stock, 0.0), (folder, 1.0), (grey(80, 90, 100), 0.5)):
+        moved = Moved.of(results, stock, folder)
+        assert moved.share == pytest.approx(share) and moved.brightness == results.mean()
+    assert Moved.of(results, stock, grey(121, 118, 122)).share is None
+    # What goes aside of the way does not count.
+    assert Moved.of(grey(120 + 60, 120 - 80, 120), stock, folder).share == pytest.approx(
+        0, abs=0.01
+    )
 
 
 def test_flicker_is_the_change_away_from_labels_that_change() -> None:

@@ -27,7 +27,7 @@ def bounds(judge: Judge, subject: Subject, maps: int) -> dict[str, dict[str, Val
     real = judge.real
     figures = values(figures_of(real.features, [real]))
     of_real = {name: figures[name] for name in ("mIoU", "pixel accuracy")}
-    made_again = judge.look(reconstructions(subject, maps), "reconstructions")
+    made_again = judge.look(reconstructions(subject, maps))
     return {
         "the real images": of_real,
         "the real images, encoded and decoded": values(figures_of(real.features, [made_again])),

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from tqdm import tqdm
 from demo.ablation import report
 from demo.ablation.bounds import bounds, leaks
 from demo.ablation.measuring import Judge, Measured, measure
-from demo.ablation.plan import FULL, JOINT, MU, TABLES, Row, baseline_of, rows
-from demo.ablation.sampling import Sampler, made, sample_all, tasks, time_rows
+from demo.ablation.plan import FULL, JOINT, MEAN, MU, TABLES, Row, baseline_of, paper, rows
+from demo.ablation.sampling import image_sets, made, make, time_rows, workflow
 from demo.ablation.subject import Subject
-from demo.start_graph import Settings, Start
+from demo.start_graph import Settings
 from demo.training.command import WORK, source_of
 from dev.comfyui import CACHE, REPOSITORY, ensure_comfyui
 from dev.server import ComfyServer
@@ -29,14 +30,14 @@ from dev.workspace import link_model, make_workspace
 from prior_tools.atomic import write_bytes
 from prior_tools.evaluation.features import load_inception
 from prior_tools.evaluation.segmenters import load_segmenter
+from prior_tools.generating.workflow_file import Prompt
 
 DOCUMENT = REPOSITORY / "docs" / "ablation.md"
-SEEDS = (1, 2, 3)
-# Label maps of the main table and of the others, and seeds. The second is a multiple of a batch, so
-# that tables share images.
-STREETS = (200, 104, SEEDS)
-CAMVID = (101, 101, SEEDS[:2])
-QUICK = (40, 40, SEEDS[:1])
+# Label maps of the main table, images of each, and label maps of the other tables with one image
+# each. All are sampled in three hours on two cores.
+STREETS = (200, 2, 100)
+CAMVID = (101, 2, 101)
+QUICK = (40, 1, 40)
 QUICK_TABLES = ("main", "guidance")
 GRID_ROWS = 5
 
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="40 label maps, one seed, the tables "
+        help="40 label maps with one image each, the tables "
         f"{' and '.join(QUICK_TABLES)}: roughly, on the screen, in ten minutes",
     )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
@@ -65,23 +66,27 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     extractor = load_inception(args.inception or _inception(), trust=True)
     subject = Subject(source_of(args.training, args.camvid))
-    maps, few, seeds = QUICK if args.quick else CAMVID if args.camvid else STREETS
-    plan = rows(maps, few, seeds, Settings())
+    maps, per_map, few = QUICK if args.quick else CAMVID if args.camvid else STREETS
+    whole = rows(maps, per_map, few, Settings())
     tables = args.tables or (QUICK_TABLES if args.quick else TABLES)
-    plan = [row for row in plan if row.table in tables]
+    plan = [row for row in whole if row.table in tables]
     missing = {row.model for row in plan} - subject.models.keys()
     for model in sorted(missing):
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
     # A folder of its own, or the full run would keep rough timings.
     folder = args.work / (f"{subject.name}-quick" if args.quick else subject.name)
-    _sample(subject, plan, folder, args.servers)
+    _sample(subject, whole, plan, folder, args.servers)
+    segmenter = load_segmenter(subject.files.segmenter, trust=True)
+    hashes = [*extractor.files.sha256.values(), *segmenter.files.sha256.values()]
+    judges = "-".join(sha256[:8] for sha256 in hashes)
     judge = Judge(
         subject.labels[:maps],
         subject.real[:maps],
         extractor,
-        load_segmenter(subject.files.segmenter, trust=True),
+        segmenter,
         folder,
+        folder / "seen" / judges,
     )
     measured = _measure(judge, plan)
     seconds = _time(subject, plan, folder, rounds=1 if args.quick else 3)
@@ -121,21 +126,24 @@ def _inception() -> Path:
     return next(Path(spec.submodule_search_locations[0]).rglob("default_1.pt"))
 
 
-def _sample(subject: Subject, plan: Sequence[Row], folder: Path, servers: int) -> None:
-    """Make the images that are missing."""
-    todo = [task for task in tasks(plan) if not task.file(folder).exists()]
-    if not todo:
-        return
+def _sample(
+    subject: Subject, plan: Sequence[Row], chosen: Sequence[Row], folder: Path, servers: int
+) -> None:
+    """Make the images of the chosen rows that are missing."""
+    keys = {row.key for row in chosen}
+    # As many as the whole plan takes, also where only some of its tables are asked for: `generate`
+    # adds no label maps to images that are there.
+    sets = [wanted for wanted in image_sets(plan) if wanted.row.key in keys]
     threads = max(1, (os.cpu_count() or 1) // servers)
+    colors = subject.colors
     with ExitStack() as stack:
-        samplers = [
-            stack.enter_context(_sampler(subject, plan, folder, number, threads))
+        urls = [
+            stack.enter_context(_server(subject, chosen, number, threads)).url
             for number in range(servers)
         ]
-        bar = tqdm(total=sum(task.count for task in todo), unit="img", desc=subject.name)
-        for task in sample_all(samplers, todo):
-            bar.update(task.count)
-        bar.close()
+        for number, wanted in enumerate(sets, 1):
+            print(f"[{number}/{len(sets)}] {wanted.row.key}", flush=True)
+            make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
 
 
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
@@ -146,14 +154,15 @@ def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> d
     if not untimed:
         return seconds
     print("timing, with one server")
-    with _sampler(subject, plan, folder, 0, None) as sampler:
-        return _keep(path, time_rows(sampler, untimed, rounds))
+    with _server(subject, plan, 0, None) as server:
+        prompt_of = partial(_prompt_of, subject)
+        return _keep(path, time_rows(server, untimed, prompt_of, subject.colors, rounds))
 
 
 @contextmanager
-def _sampler(
-    subject: Subject, plan: Sequence[Row], folder: Path, number: int, threads: int | None
-) -> Iterator[Sampler]:
+def _server(
+    subject: Subject, plan: Sequence[Row], number: int, threads: int | None
+) -> Iterator[ComfyServer]:
     """A server of its own with all models and priors of the plan."""
     base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
@@ -161,7 +170,11 @@ def _sampler(
         link_model(base, "scp_demo_models", weights, subject.weights_of(row))
         link_model(base, "scp_priors", prior, subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
-        yield Sampler(server, subject.colors, subject.weights_of, subject.prior_of, folder)
+        yield server
+
+
+def _prompt_of(subject: Subject, row: Row, labels: str = "", seed: int = 0) -> Prompt:
+    return workflow(row, subject.weights_of(row), subject.prior_of(row), labels, seed)
 
 
 def _measure(judge: Judge, plan: Sequence[Row]) -> dict[str, list[Measured]]:
@@ -194,7 +207,7 @@ def _draw_curves(subject: Subject, measured: dict[str, list[Measured]]) -> None:
 
 
 def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
-    """The same label maps and seed, a column a start."""
+    """The same label maps and seeds, a column a start."""
     main = [row for row in plan if row.table == "main"]
     if not main:
         return
@@ -204,8 +217,8 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     if subject.source.ours:
         columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
     for row in main:
-        if row.start in (FULL, Start("normal", MU), JOINT, Start("joint", MU, 0.0)):
-            columns.append((row.name, made(row, row.seeds[0], folder)[shown]))
+        if row.start in (FULL, paper("normal", MU), JOINT, MEAN):
+            columns.append((row.name, made(row, 0, folder)[shown]))
     path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
-    footer = f"Seed {main[0].seeds[0]} in all columns; label maps that no training has seen."
+    footer = "Equal seeds in a row; label maps that no training has seen."
     report.save_grid(columns, footer, path)

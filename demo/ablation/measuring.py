@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the judges saw in the images of a row at one seed.
+    """What the judges saw in one image of each label map.
 
     features [maps, 2048]; counts int64 [maps, 3, K], see `class_counts`.
     """
@@ -62,12 +63,13 @@ class Seen:
 
 
 class Judge:
-    """Looks at images once and keeps what it saw.
+    """Looks at images once and keeps what it saw, by what the images are.
 
     labels: class ids uint8 [N, H, W] of the label maps, 255 not counted.
     real: images uint8 [N, H, W, 3] of the same label maps.
     segmenter: images uint8 [n, H, W, 3] to scores [n, K, h, w].
-    folder: of the images made, and of what was seen in them.
+    folder: of the images made.
+    seen: folder for what these judges saw.
     """
 
     def __init__(
@@ -77,18 +79,22 @@ class Judge:
         extractor: Extractor,
         segmenter: Callable[[Tensor], Tensor],
         folder: Path,
+        seen: Path,
     ) -> None:
         self.labels = torch.from_numpy(labels.astype(np.int64))
-        self.extractor, self.segmenter, self.folder = extractor, segmenter, folder
-        self.real = self.look(real, "real")
+        self.extractor, self.segmenter = extractor, segmenter
+        self.folder, self.seen = folder, seen
+        self.real = self.look(real)
 
-    def see(self, row: Row, seed: int) -> Seen:
-        """What is in the images of a row at one seed."""
-        return self.look(made(row, seed, self.folder), f"{row.key}/seed{seed}")
+    def see(self, row: Row) -> list[Seen]:
+        """What is in the first, the second ... images of a row's label maps."""
+        return [self.look(made(row, k, self.folder)) for k in range(row.per_map)]
 
-    def look(self, images: np.ndarray, name: str) -> Seen:
-        """What is in images uint8 [maps, H, W, 3] of the first label maps, kept under a name."""
-        file = self.folder / "seen" / name / f"{len(images)}.safetensors"
+    def look(self, images: np.ndarray) -> Seen:
+        """What is in images uint8 [maps, H, W, 3] of the first label maps."""
+        content = hashlib.sha256(self.labels[: len(images)].numpy())
+        content.update(np.ascontiguousarray(images))
+        file = self.seen / f"{content.hexdigest()}.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             features = extract_features(images, self.extractor)
@@ -112,17 +118,16 @@ class Measured:
     @property
     def images(self) -> int:
         """How many images the figures are of."""
-        return self.row.maps * len(self.row.seeds)
+        return self.row.maps * self.row.per_map
 
 
 def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
     """FID, KID (times 1000), mIoU, pixel accuracy and diversity of a row."""
     real = judge.real.features[: row.maps]
-    figures = figures_of(real, [judge.see(row, seed) for seed in row.seeds])
+    figures = figures_of(real, judge.see(row))
     against: list[Figure] = []
     if baseline:
-        others = figures_of(real, [judge.see(baseline, seed) for seed in row.seeds])
-        against = figure_differences(figures, others)
+        against = figure_differences(figures, figures_of(real, judge.see(baseline)))
     return Measured(row, values(figures), values(against))
 
 
@@ -132,10 +137,10 @@ def values(figures: Sequence[Figure]) -> dict[str, Value]:
 
 
 def figures_of(real: Tensor, seen: Sequence[Seen]) -> list[Figure]:
-    """Figures of images of several seeds; intervals are over label maps.
+    """Figures of one or several images of each label map; intervals are over label maps.
 
-    FID and KID are computed for each seed's images against as many real ones, and averaged over the
-    seeds: so figures of equally many label maps compare.
+    FID and KID are computed of one image of each against as many real ones, and averaged: so
+    figures of equally many label maps compare.
 
     real: features [maps, 2048] of the label maps' own images.
     """

@@ -8,12 +8,20 @@ from dataclasses import dataclass, replace
 from demo.start_graph import Settings, Start
 
 MU = 0.8
-FULL = Start("normal", mu=1.0)
-JOINT = Start("joint", mu=MU)
+
+
+def paper(prior: str, mu: float, deviation: float = 1.0) -> Start:
+    """A start as in the paper, of white noise."""
+    return Start(prior, mu, deviation, "white")
+
+
+FULL = paper("normal", 1.0)
+JOINT = paper("joint", MU)
+MEAN = paper("joint", MU, 0.0)
 PRIORS = ("spatial", "categorical", "joint", "mixture")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 GUIDANCES = (1.0, 4.0)
-CURVE = (0.5, 0.6, 0.7, MU, 0.9)
+CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
 IMAGES_OF_PRIOR = (10, 30, 100)
 TABLES = ("main", "mu", "sampler", "guidance", "control", "schedule", "images")
 
@@ -25,9 +33,9 @@ class Row:
     Attributes:
         table: one of TABLES.
         name: of the line.
-        start, settings: how to sample; `settings.seed` is replaced by each of `seeds`.
-        seeds: one image a label map and seed.
+        start, settings: how to sample; each image has a seed of its own.
         maps: how many of the label maps.
+        per_map: images of each.
         model: "own" for the ControlNet trained on the prior's dataset, "general" for one that was
             not, "sd" for models of Stable Diffusion's own noise schedule.
         images: how many images the prior was collected from; 0 for all.
@@ -37,8 +45,8 @@ class Row:
     name: str
     start: Start
     settings: Settings
-    seeds: tuple[int, ...]
     maps: int
+    per_map: int
     model: str = "own"
     images: int = 0
 
@@ -47,7 +55,8 @@ class Row:
         """A folder's name that tells all that decides an image but label map and seed."""
         start, settings = self.start, self.settings
         return (
-            f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-{settings.sampler}-"
+            f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-"
+            f"{start.noise}-{settings.sampler}-"
             f"{settings.scheduler}-{settings.steps}-cfg{settings.cfg:g}-{self.model}-{self.images}"
         )
 
@@ -62,51 +71,45 @@ class Row:
         )
 
 
-def rows(maps: int, few: int, seeds: tuple[int, ...], settings: Settings) -> list[Row]:
+def rows(maps: int, per_map: int, few: int, settings: Settings) -> list[Row]:
     """The plan.
 
     Args:
-        maps: label maps of the main table, with `seeds` each.
-        few: label maps of all other rows, with the first seed.
+        maps, per_map: label maps of the main table, and images of each.
+        few: label maps of all other rows, with one image each.
         settings: sampler, steps and guidance where a row says nothing else.
     """
+    stock, joint, mean = "normal from sigma_max", f"joint at {MU:g} T", "mean alone"
     main = [
-        ("normal from sigma_max", FULL),
-        (f"normal cut at {MU:g} T", Start("normal", MU)),
-        *((prior, Start(prior, MU)) for prior in PRIORS),
-        *((f"{prior}, mean alone", Start(prior, MU, 0.0)) for prior in PRIORS),
+        (stock, FULL),
+        (f"normal cut at {MU:g} T", paper("normal", MU)),
+        *((prior, paper(prior, MU)) for prior in PRIORS),
+        (f"joint, {mean}", MEAN),
     ]
-    plan = [Row("main", name, start, settings, seeds, maps) for name, start in main]
+    plan = [Row("main", name, start, settings, maps, per_map) for name, start in main]
 
     def add(table: str, name: str, start: Start, changed: Settings = settings, **more) -> None:  # noqa: ANN003
-        plan.append(Row(table, name, start, changed, seeds[:1], few, **more))
+        plan.append(Row(table, name, start, changed, few, 1, **more))
 
     # Each table holds the stock start that it is compared with; equal rows are made once.
-    add("mu", "normal from sigma_max", FULL)
-    for prior in PRIORS:
-        add("mu", f"{prior} from sigma_max", Start(prior, 1.0))
-        add("mu", f"{prior} from sigma_max, mean alone", Start(prior, 1.0, 0.0))
     for mu in CURVE:
         for prior in ("normal", "joint"):
-            add("mu", f"{prior} at {mu:g} T", Start(prior, mu))
-    for start, name in ((FULL, "normal from sigma_max"), (JOINT, f"joint at {MU:g} T")):
+            add("mu", f"{prior} {f'at {mu:g} T' if mu < 1 else 'from sigma_max'}", paper(prior, mu))
+    for start, name in ((FULL, stock), (JOINT, joint)):
         for sampler in SAMPLERS:
             add("sampler", f"{sampler}: {name}", start, replace(settings, sampler=sampler))
         for cfg in GUIDANCES:
             add("guidance", f"{cfg:g}: {name}", start, replace(settings, cfg=cfg))
         add("control", name, start, model="general")
         add("schedule", name, start, model="sd")
-    mean = Start("joint", MU, 0.0)
-    add("control", f"joint at {MU:g} T, mean alone", mean, model="general")
-    add("schedule", f"joint at {MU:g} T, mean alone", mean, model="sd")
-    add("schedule", f"normal cut at {MU:g} T", Start("normal", MU), model="sd")
-    add("schedule", "joint from sigma_max", Start("joint", 1.0), model="sd")
-    add("images", "normal from sigma_max", FULL)
+    add("control", f"{joint}, {mean}", MEAN, model="general")
+    add("schedule", f"{joint}, {mean}", MEAN, model="sd")
+    add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
+    add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
+    add("images", stock, FULL)
     for count in IMAGES_OF_PRIOR:
         add("images", f"joint of {count} images", JOINT, images=count)
-        add("images", f"joint of {count}, mean alone", mean, images=count)
     add("images", "joint of all images", JOINT)
-    add("images", "joint of all, mean alone", mean)
     return plan
 
 

@@ -52,8 +52,8 @@ def leaks_table(leaks: Sequence[tuple[str, dict[str, float]]]) -> str:
 
 
 def _images(m: Measured) -> str:
-    seeds = len(m.row.seeds)
-    return f"{m.row.maps} x {seeds}" if seeds > 1 else f"{m.row.maps}"
+    maps, per_map = m.row.maps, m.row.per_map
+    return f"{maps} x {per_map}" if per_map > 1 else f"{maps}"
 
 
 def _cell(m: Measured, name: str) -> str:

@@ -1,163 +1,154 @@
-"""Makes the images of a plan's rows in a running ComfyUI, eight label maps at a time; resumes."""
+"""Makes the images of a plan's rows with `generate`, a folder for each way to sample."""
 
 from __future__ import annotations
 
-import io
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
+from PIL import Image
 
 from demo.ablation.plan import Row
 from demo.start_graph import StartGraph
 from dev.graph import Graph
 from dev.server import ComfyServer, execution_seconds
 from prior_tools.atomic import write_bytes
+from prior_tools.cli import main as command_line
+from prior_tools.evaluation.files import read_generated
 from prior_tools.generating.animated_png import animated_png
+from prior_tools.generating.workflow_file import Prompt
 
-BATCH = 8
+# Label maps a prompt; what tables have is a multiple of it, or they would not share images.
+BATCH = 10
 
 
 @dataclass(frozen=True)
-class Task:
-    """One prompt: label maps first .. first + count - 1 of a row, at one seed."""
+class ImageSet:
+    """The images of all rows that sample alike.
+
+    row: one of them. maps, per_map: as many as the largest of them takes.
+    """
 
     row: Row
-    seed: int
-    first: int
-    count: int
-
-    def file(self, folder: Path) -> Path:
-        """Where its images uint8 [count, H, W, 3] lie."""
-        return folder / self.row.key / f"seed{self.seed}" / f"{self.first:04d}-{self.count}.npz"
+    maps: int
+    per_map: int
 
 
-def tasks(rows: Sequence[Row]) -> list[Task]:
-    """All prompts of the rows, in order; rows of several tables share what is equal."""
-    found = {}
+def image_sets(rows: Sequence[Row]) -> list[ImageSet]:
+    """What is to be made for the rows; those of several tables share what is equal."""
+    alike: dict[str, list[Row]] = {}
     for row in rows:
-        for seed in row.seeds:
-            for first in range(0, row.maps, BATCH):
-                task = Task(row, seed, first, min(BATCH, row.maps - first))
-                found.setdefault((row.key, seed, first, task.count), task)
-    return list(found.values())
+        alike.setdefault(row.key, []).append(row)
+    return [
+        ImageSet(same[0], max(row.maps for row in same), max(row.per_map for row in same))
+        for same in alike.values()
+    ]
 
 
-class Sampler:
-    """Runs tasks on a server.
+def workflow(row: Row, weights: str, prior: str, labels: str = "", seed: int = 0) -> Prompt:
+    """A row's workflow, its label maps and seed in nodes of the titles that `generate` looks for.
 
-    labels: color images uint8 [N, H, W, 3] of the label maps.
-    weights, prior: give the file's name for a row, as the loader nodes list it.
-    folder: where images are kept.
+    weights, prior: files' names, as the loader nodes list them. labels: a file in the server's
+    input folder.
     """
-
-    def __init__(
-        self,
-        server: ComfyServer,
-        labels: np.ndarray,
-        weights: Callable[[Row], str],
-        prior: Callable[[Row], str],
-        folder: Path,
-    ) -> None:
-        self.server, self.labels, self.folder = server, labels, folder
-        self.weights, self.prior = weights, prior
-
-    def run(self, task: Task) -> None:
-        """Make the images of a task and keep them."""
-        images, _ = self.sample(task)
-        buffer = io.BytesIO()
-        np.savez(buffer, images=images)
-        file = task.file(self.folder)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(file, buffer.getvalue())
-
-    def sample(self, task: Task) -> tuple[np.ndarray, float]:
-        """The images of a task, uint8 [count, H, W, 3], and the seconds that the server took."""
-        graph = Graph()
-        label_file = self._label_file(task.first, task.count)
-        labels = graph.add("LoadImage", image=label_file, title="Label map")
-        row, settings = task.row, replace(task.row.settings, seed=task.seed)
-        streets = StartGraph(graph, labels, self.prior(row), self.weights(row))
-        drawn = streets.drawn(row.start, settings)
-        images = streets.decoded(streets.sampled(drawn, row.start, settings))
-        saved = graph.add("SaveImage", images=images, filename_prefix="ablation/image")
-        history = self.server.run(graph.prompt, timeout=1800)
-        images_made = np.stack(self.server.images(history)[saved.id])
-        if len(images_made) != task.count:
-            raise RuntimeError(f"{len(images_made)} images came back for {task.count} label maps")
-        for path in (self.server.base / "output" / "ablation").glob("image_*.png"):
-            path.unlink()
-        return np.ascontiguousarray(images_made[..., :3]), execution_seconds(history)
-
-    def _label_file(self, first: int, count: int) -> str:
-        """Several label maps as the frames of one file, which Load Image reads as a batch."""
-        name = f"labels_{first:04d}-{count}.png"
-        frames = list(self.labels[first : first + count])
-        write_bytes(self.server.base / "input" / name, animated_png(frames))
-        return name
+    graph = Graph()
+    label_maps = graph.add("LoadImage", title="Label map", image=labels)
+    settings = replace(row.settings, seed=graph.add("PrimitiveInt", title="Seed", value=seed))
+    streets = StartGraph(graph, label_maps, prior, weights)
+    sampled = streets.sampled(streets.drawn(row.start, settings), row.start, settings)
+    # A preview is gone with the server; the images are kept by `generate`.
+    graph.add("PreviewImage", images=streets.decoded(sampled))
+    return graph.prompt
 
 
-def sample_all(samplers: Sequence[Sampler], waiting: Sequence[Task]) -> Iterator[Task]:
-    """Run tasks on several servers at once; gives each when it is done.
+def make(
+    wanted: ImageSet,
+    prompt: Prompt,
+    colors: np.ndarray,
+    servers: Sequence[str],
+    folder: Path,
+) -> None:
+    """Make the images of a set that are missing.
 
-    The first error ends it, when the tasks at work are done.
+    Args:
+        prompt: its `workflow`.
+        colors: images uint8 [N, H, W, 3] of the label maps.
+        servers: their addresses.
+        folder: of all sets.
+
+    Raises SystemExit where `generate` does not make all; it has said why.
     """
-    left, done = deque(waiting), SimpleQueue()
-
-    def work(sampler: Sampler) -> None:
-        try:
-            while (task := _next(left)) is not None:
-                sampler.run(task)
-                done.put(task)
-        except BaseException as error:
-            done.put(error)
-
-    with ThreadPoolExecutor(len(samplers)) as pool:
-        try:
-            for sampler in samplers:
-                pool.submit(work, sampler)
-            for _ in waiting:
-                task = done.get()
-                if isinstance(task, BaseException):
-                    raise task
-                yield task
-        finally:
-            left.clear()
+    file = folder / "workflows" / f"{wanted.row.key}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, json.dumps(prompt).encode())
+    arguments = {
+        "--workflow": file,
+        "--labels": write_label_maps(colors[: wanted.maps], folder),
+        "--out": images_folder(wanted.row, folder),
+        "--per-map": wanted.per_map,
+        "--batch": BATCH,
+    }
+    options = [str(part) for option in arguments.items() for part in option]
+    if code := command_line(["generate", *options, "--server", *servers]):
+        raise SystemExit(code)
 
 
-def _next(left: deque[Task]) -> Task | None:
-    try:
-        return left.popleft()
-    except IndexError:
-        return None
+def images_folder(row: Row, folder: Path) -> Path:
+    """Where `generate` puts the images of all rows that sample like this one."""
+    return folder / "images" / row.key
 
 
-def time_rows(sampler: Sampler, rows: Sequence[Row], rounds: int) -> dict[str, float]:
-    """Seconds an image by `Row.cost`, median of prompts of eight, taken in turns.
+def write_label_maps(colors: np.ndarray, folder: Path) -> Path:
+    """Label maps uint8 [N, H, W, 3] as the files of a folder, which is returned."""
+    label_maps = folder / "label_maps" / str(len(colors))
+    label_maps.mkdir(parents=True, exist_ok=True)
+    for index, color in enumerate(colors):
+        Image.fromarray(color).save(label_maps / f"{_stem(index)}.png")
+    return label_maps
+
+
+def made(row: Row, k: int, folder: Path) -> np.ndarray:
+    """Image `k` of each of a row's label maps, uint8 [maps, H, W, 3].
+
+    Raises PriorError if one is missing.
+    """
+    images = images_folder(row, folder)
+    return np.stack(
+        [read_generated(images / f"{_stem(i)}_{k:02d}.png").numpy() for i in range(row.maps)]
+    )
+
+
+def _stem(index: int) -> str:
+    return f"{index:04d}"
+
+
+def time_rows(
+    server: ComfyServer,
+    rows: Sequence[Row],
+    prompt_of: Callable[[Row, str, int], Prompt],
+    colors: np.ndarray,
+    rounds: int,
+) -> dict[str, float]:
+    """Seconds an image by `Row.cost`, median of prompts of a batch, taken in turns.
 
     For figures that mean something nothing else may run.
+
+    Args:
+        prompt_of: gives the `workflow` of a row for a file of label maps and a seed.
+        colors: of the label maps, as for `make`.
     """
+    batch = list(colors[:BATCH])
+    write_bytes(server.base / "input" / "timed.png", animated_png(batch))
     costs = {row.cost: row for row in rows}
     taken: dict[str, list[float]] = {cost: [] for cost in costs}
-    # Seeds that nothing was sampled with, or the server would only remember.
-    seeds = count(1_000_000)
+    # Of one seed the server would only remember the images.
+    seeds = count()
     for number in range(-1, rounds):
         for cost, row in costs.items() if number >= 0 else list(costs.items())[:1]:
-            _, seconds = sampler.sample(Task(row, next(seeds), 0, min(BATCH, row.maps)))
+            history = server.run(prompt_of(row, "timed.png", next(seeds)), timeout=1800)
             if number >= 0:
-                taken[cost].append(seconds / min(BATCH, row.maps))
+                taken[cost].append(execution_seconds(history) / len(batch))
     return {cost: float(np.median(times)) for cost, times in taken.items()}
-
-
-def made(row: Row, seed: int, folder: Path) -> np.ndarray:
-    """The images of a row at one seed, uint8 [maps, H, W, 3], as `Sampler.run` has kept them."""
-    parts = [
-        np.load(task.file(folder), allow_pickle=False)["images"]
-        for task in tasks([replace(row, seeds=(seed,))])
-    ]
-    return np.concatenate(parts)

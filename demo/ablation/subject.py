@@ -13,6 +13,7 @@ from demo.training.command import Files
 from demo.training.sources import Source
 from demo.training.stages import Stages
 from prior_tools import save_prior
+from prior_tools.evaluation.model_files import hash_file
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Subject:
         """The file of the prior of so many images of the dataset, made if need be; 0 for all."""
         if not images:
             return self.files.prior
-        path = self.source.cache / "made" / "priors" / f"{self.name}_{images}.safetensors"
+        made = self.source.cache / "made" / "priors"
+        path = made / f"{self.name}_{images}_{_digest(self.files.weights)}.safetensors"
         if not path.exists():
             latents = Stages(self.source, base=self.files.weights).dataset_latents[:images]
             labels = self.source.dataset.labels[:images]
@@ -67,9 +69,17 @@ class Subject:
         return path
 
     def weights_of(self, row: Row) -> str:
-        """The name of the weights that a row samples with, in models/scp_demo_models."""
-        return f"{self.name}_{row.model}.safetensors"
+        """The name of the weights that a row samples with, in models/scp_demo_models.
+
+        It tells what is in them: so nothing that was made with others is gone on with.
+        """
+        return f"{self.name}_{row.model}_{_digest(self.models[row.model])}.safetensors"
 
     def prior_of(self, row: Row) -> str:
-        """The name of the prior that a row starts from, in models/scp_priors."""
-        return f"{self.name}_{row.images or 'all'}.safetensors"
+        """The name of the prior that a row starts from, in models/scp_priors; see `weights_of`."""
+        digest = _digest(self.prior(row.images))
+        return f"{self.name}_{row.images or 'all'}_{digest}.safetensors"
+
+
+def _digest(file: Path) -> str:
+    return hash_file(file)[:8]

@@ -39,6 +39,8 @@ LOOKS = {
     "any": Look(),
     # One town on fair evenings and mornings, seen from the right-hand lane.
     "golden": Look(hours=("golden", "dawn"), weathers=("clear", "cloudy"), mirrored=False),
+    # The same lane at one hour, in all weathers.
+    **{hour: Look(hours=(hour,), mirrored=False) for hour in ("noon", "dusk", "night")},
 }
 
 

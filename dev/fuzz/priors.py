@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import tempfile
@@ -18,6 +19,7 @@ from prior_tools import (
     PriorError,
     draw_prior_sample,
     load_prior,
+    measure_grain,
     merge_priors,
     save_prior,
 )
@@ -29,8 +31,8 @@ from .tensor_files import damaged
 
 
 def make(seed: int) -> bytes:
-    """A damaged prior file."""
-    return damaged(_whole(), HEADER_KEY, random.Random(seed))
+    """A damaged prior file, each fourth of images alone."""
+    return damaged(_whole(labelled=seed % 4 != 0), HEADER_KEY, random.Random(seed))
 
 
 def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
@@ -42,10 +44,10 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
         prior = load_prior(path)
         json.dumps(prior_card(prior)).encode()
         describe_prior(prior)
-        for mode in ("joint", "mixture"):
+        for mode in ("joint", "mixture") if prior.labelled else ("spatial",):
             drawn = draw_prior_sample(prior, torch.full((1, *prior.grid), 3), mode)
             assert torch.isfinite(drawn).all(), f"a draw of mode {mode} is not finite"
-        draw_prior_sample(prior, torch.full((1, 2, 2), 3))
+        draw_prior_sample(prior, torch.full((1, 2, 2), 3), mode)
         keep(prior, folder)
         keep(merge_priors([prior, prior]), folder)
 
@@ -62,20 +64,25 @@ def keep(prior: Prior, folder: Path) -> None:
 
 
 @cache
-def _whole() -> bytes:
+def _whole(labelled: bool) -> bytes:
     generator = torch.Generator().manual_seed(0)
-    state = PriorAccumulator(4, (3, 5), (255,))
-    labels = torch.randint(-1, 9, (6, 3, 5), generator=generator)
-    state.update(torch.randn(6, 4, 3, 5, generator=generator) * 5, labels)
+    state = PriorAccumulator(4, (3, 5), (255,) if labelled else ())
+    labels = torch.randint(-1, 9 if labelled else 0, (6, 3, 5), generator=generator)
+    latents = torch.randn(6, 4, 3, 5, generator=generator) * 5
+    state.update(latents, labels)
+    of_labels = {
+        "class_names": {0: "road", 3: "wall"},
+        "palette": PALETTES["cityscapes"],
+        "label_method": "nearest",
+    }
     prior = state.finalize(
         latent_format="sd15",
         vae=fingerprint_weights({"w": torch.ones(9)}),
         source_size=(40, 24),
         dataset_name="Straßen",
-        class_names={0: "road", 3: "wall"},
-        palette=PALETTES["cityscapes"],
         resize_policy="crop",
-        label_method="nearest",
+        **(of_labels if labelled else {"label_method": None}),
     )
+    prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
     with tempfile.TemporaryDirectory() as folder:
         return save_prior(prior, Path(folder) / "p.safetensors").read_bytes()

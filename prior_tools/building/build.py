@@ -1,12 +1,11 @@
-"""From a labelled dataset and a VAE to its prior: every image is encoded exactly once."""
+"""From a dataset and a VAE to its prior: every image is encoded exactly once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,28 +14,20 @@ from torch import Tensor
 from ..accumulator import PriorAccumulator, state_bytes
 from ..datasets.dataset import PairDataset
 from ..errors import PriorError, printable
+from ..evaluation.fit import FitSums
+from ..grain_estimate import measure_grain
 from ..helper_threads import HelperThreads
 from ..labels.findings import check_any_class
-from ..labels.geometry import check_label_method
 from ..labels.palettes import get_palette
 from ..labels.tally import LabelTally
 from ..latent_formats import LATENT_FORMATS, UNKNOWN, check_channels
 from ..memory import too_much
 from ..prior import Prior, PriorMetadata, check_told
-from ..whole_numbers import check_downscale_factor, whole
+from .batches import read_batches
 from .checkpoint import Checkpoint, Progress
-from .reading import (
-    GridItems,
-    Item,
-    LabelledDataset,
-    Stacked,
-    check_dataset,
-    read_in_processes,
-    read_in_threads,
-    stack_batch,
-)
-
-ON_ERROR = ("stop", "skip")
+from .kept import SetAside
+from .options import DEFAULTS, BuildOptions
+from .reading import GridItems, LabelledDataset, Stacked, check_dataset, stack_batch
 
 _log = logging.getLogger("scp-diff")
 
@@ -47,6 +38,7 @@ _TOLD = {
     "ignore_ids": "the dataset: give them to PairDataset, or as `ignored` of a dataset of your own",
     "downscale_factor": "the options: give it to BuildOptions",
     "label_method": "the options: give it to BuildOptions",
+    "held_out": "the build: give a holdout to BuildOptions",
 }
 
 
@@ -61,47 +53,10 @@ class BuildCancelled(Exception):
     """
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """How a dataset is gone through.
-
-    Attributes:
-        downscale_factor: pixels per latent cell; h = H // factor.
-        label_method: see `resize_labels`.
-        batch_size: images that are encoded at once.
-        on_error: "stop" raises at the first item that cannot be read; "skip" leaves it out.
-        workers: number of threads or processes that read; 0 is one thread.
-        processes: read in processes; only outside ComfyUI.
-
-    Raises PriorError for numbers out of range, and for other words.
-
-    >>> options = BuildOptions(batch_size=1, label_method="nearest")
-    >>> build_prior(dataset, encode, options).metadata.label_method
-    'nearest'
-    """
-
-    downscale_factor: int = 8
-    label_method: str = "majority"
-    batch_size: int = 8
-    on_error: str = "stop"
-    workers: int = 4
-    processes: bool = False
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ON_ERROR:
-            raise PriorError(
-                f"on_error is {self.on_error!r}; expected one of {', '.join(ON_ERROR)}"
-            )
-        check_label_method(self.label_method)
-        check_downscale_factor(self.downscale_factor)
-        whole(self.batch_size, "batch_size", 1)
-        whole(self.workers, "workers", 0)
-
-
 def build_prior(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = DEFAULTS,
     *,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -113,7 +68,8 @@ def build_prior(
 
     Args:
         dataset: images of one size, uint8 or float in 0..1, with label maps of any size, such as
-            `PairDataset`; see `LabelledDataset` for one of your own.
+            `PairDataset`, or without, such as `ImageDataset`; see `LabelledDataset` for one of your
+            own.
         encode: images float32 [N, H, W, 3] in 0..1 to latents [N, C, h, w] in raw VAE units, on
             any device; called in this thread, once for each image, in batches of consecutive
             items.
@@ -123,7 +79,8 @@ def build_prior(
         cancelled: asked between batches and while reading is waited for; if it returns True,
             BuildCancelled is raised.
         skipped: called as skipped(name, reason) for each item left out.
-        tallied: called at the end with what the label maps hold, see `findings`.
+        tallied: called at the end with what the label maps hold, see `findings`; not for images
+            alone.
         metadata: fields of `PriorMetadata` beside those that latents, dataset and options tell,
             such as latent_format and dataset_name.
 
@@ -141,9 +98,10 @@ def build_prior(
     (2, ['sky', 'road', 'car'])
     """
     check_dataset(dataset)
+    check_holdout(dataset, options)
     told = _metadata(dataset, options, metadata)
     dataset, _ = _surveyed(dataset, options, cancelled)
-    state, tally = collect_moments(
+    collected = collect_moments(
         dataset,
         encode,
         options,
@@ -152,19 +110,58 @@ def build_prior(
         cancelled=cancelled,
         skipped=skipped,
     )
-    assert state is not None, "there is one rank, which has used something or raised"
     if palette := dataset.metadata.get("palette"):
-        check_any_class(tally, get_palette(palette), dataset.ignored)
-    if tallied:
-        tallied(tally)
-    return finalize(state, dataset, options, **metadata)
+        check_any_class(collected.tally, get_palette(palette), dataset.ignored)
+    if tallied and dataset.labelled:
+        tallied(collected.tally)
+    return finalize(collected, dataset, options, **metadata)
+
+
+def check_holdout(dataset: LabelledDataset, options: BuildOptions) -> None:
+    """PriorError for images that are to be held out where there are no label maps."""
+    if options.holdout and not dataset.labelled:
+        raise PriorError(
+            f"holdout is {options.holdout}, but the dataset has no label maps: images are held out "
+            "to compare modes, and of images alone there is only spatial; leave it out"
+        )
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `collect_moments` has of a dataset.
+
+    Attributes:
+        state: the moments; None if the share of one of several ranks holds nothing to be used.
+        tally: what the label maps hold.
+        aside: what was kept beside the moments.
+    """
+
+    state: PriorAccumulator | None
+    tally: LabelTally
+    aside: SetAside
 
 
 def finalize(
-    state: PriorAccumulator, dataset: LabelledDataset, options: BuildOptions, **metadata: Any
+    collected: Collected, dataset: LabelledDataset, options: BuildOptions, **metadata: Any
 ) -> Prior:
-    """The prior of moments collected from `dataset` with these options."""
-    return state.finalize(**_metadata(dataset, options, metadata))
+    """The prior of what was collected from `dataset` with these options, all shares united.
+
+    With the grain of its images, and what those held out say of it.
+    """
+    state = collected.state
+    assert state is not None, "there is one rank, which has used something or raised"
+    prior = state.finalize(**_metadata(dataset, options, metadata))
+    if kept := collected.aside.for_grain.read():
+        prior = replace(prior, grain=measure_grain(kept.latents, kept.labels, prior))
+        del kept
+    if held_out := collected.aside.held_out.read():
+        sums = FitSums(prior)
+        for at, name in enumerate(held_out.names):
+            one = slice(at, at + 1)
+            sums.update([name], held_out.latents[one], held_out.labels[one], held_out.soft[one])
+        told = replace(prior.metadata, held_out=sums.figures().held_out)
+        prior = replace(prior, metadata=told)
+    return prior
 
 
 def _metadata(
@@ -174,7 +171,7 @@ def _metadata(
     told = {**dataset.metadata, **given}
     check_told(told, _TOLD)
     told["downscale_factor"] = options.downscale_factor
-    told["label_method"] = options.label_method
+    told["label_method"] = options.label_method if dataset.labelled else None
     known = LATENT_FORMATS.get(str(told.get("latent_format")))
     PriorMetadata(
         latent_channels=known.channels if known else 1,
@@ -210,7 +207,7 @@ def _surveyed(
 def collect_moments(
     dataset: LabelledDataset,
     encode: Callable[[Tensor], Tensor],
-    options: BuildOptions = BuildOptions(),
+    options: BuildOptions = DEFAULTS,
     *,
     latent_format: str = UNKNOWN,
     share: tuple[int, int] = (0, 1),
@@ -218,7 +215,7 @@ def collect_moments(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     skipped: Callable[[str, str], None] | None = None,
-) -> tuple[PriorAccumulator | None, LabelTally]:
+) -> Collected:
     """The moments of the items of `dataset`, or of one process's share of them.
 
     Reading runs ahead in other threads or processes. While a batch is encoded, the one before it is
@@ -232,20 +229,16 @@ def collect_moments(
         latent_format: of the model that the prior is for.
         share: (rank, number of ranks): this call takes every batch whose number is rank modulo the
             number of ranks.
-        checkpoint: where to go on from and to save to at batch ends; the file is left for the
-            caller to remove.
+        checkpoint: where to go on from and to save to at batch ends; the files are left for the
+            caller to remove. Latents that are to be kept lie beside it.
         progress: called as progress(done, total) at the start, where done is what the checkpoint
             holds, and after each batch, in this thread; what it raises ends the build.
         cancelled: asked between batches and while reading is waited for; if it returns True, the
             checkpoint is saved and BuildCancelled raised.
 
-    Returns:
-        The moments, and what the label maps hold. None for moments if the share of one of several
-        ranks holds nothing that could be used.
-
     Raises PriorError and BuildCancelled as `build_prior` does.
     """
-    batch_size, factor = options.batch_size, options.downscale_factor
+    batch_size = options.batch_size
     if len(dataset) == 0:
         raise PriorError("nothing to build from: the dataset holds no images")
     rank, ranks = share
@@ -263,26 +256,30 @@ def collect_moments(
     if skipped:
         for name, reason in at.skipped:
             skipped(name, reason)
+    beside = checkpoint.path if checkpoint else None
+    aside = SetAside(dataset, options.holdout, beside, resume=at.next_batch > 0)
     done = sum(map(len, batches[: at.next_batch]))
     if progress:
         progress(done, total)
 
-    def take_in(images: Tensor, labels: Tensor, tally: LabelTally) -> None:
-        latents = encode(images)
-        settle()
-        if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
-            raise PriorError(
-                f"the VAE gave latents of shape {tuple(latents.shape)} for images of "
-                f"{images.shape[2]}x{images.shape[1]} pixels; expected [N, C, {labels.shape[1]}, "
-                f"{labels.shape[2]}] at a downscale factor of {factor}"
-            )
+    def encoded(stacked: Stacked) -> Tensor:
+        latents = encoded_batch(encode, stacked, options.downscale_factor)
         check_channels(latent_format, latents.shape[1])
+        return latents
+
+    def take_in(indices: list[int], stacked: Stacked) -> None:
+        latents, labels = encoded(stacked), stacked.labels
+        settle()
         if at.state is None:
             _, height, width = labels.shape
             _say_memory(dataset, latents.shape[1], (height, width))
             at.state = PriorAccumulator(latents.shape[1], (height, width), dataset.ignored)
+        used = aside.put(indices, latents, labels, stacked.soft)
+        if not used.all():
+            at.state.check(latents[~used], labels[~used])
+            latents, labels = latents[used], labels[used]
         adding.append(adder.submit(at.state.update, latents, labels))
-        at.tally += tally
+        at.tally += stacked.tally
 
     def settle() -> None:
         """Wait for the accumulation under way; its errors come up here."""
@@ -293,73 +290,36 @@ def collect_moments(
         if cancelled and cancelled():
             raise BuildCancelled(f"cancelled after {done} of {total} images")
 
-    first: tuple[str, tuple[int, int]] | None = None
-
-    def stacked(batch: range, found: list[Item]) -> tuple[Stacked | None, list[tuple[str, str]]]:
-        """What of a batch can be used, and (name, reason) of what is left out."""
-        nonlocal first
-        usable, left_out = [], []
-        for index, item in zip(batch, found, strict=True):
-            if not isinstance(item, PriorError):
-                height, width, _ = item[0].shape
-                first = first or (dataset.name(index), (height, width))
-                if first[1] != (height, width):
-                    raise PriorError(
-                        f"the image of {dataset.name(index)} has {width}x{height} pixels, that "
-                        f"of {first[0]} {first[1][1]}x{first[1][0]}; expected images of one "
-                        "size: resize them as the dataset reads them"
-                    )
-                usable.append(item)
-                continue
-            if options.on_error == "stop":
-                said = str(item).rstrip(".")
-                raise PriorError(f"{said}. To leave such files out, set on_error to skip")
-            left_out.append((dataset.name(index), str(item)))
-        return stack_batch(usable) if usable else None, left_out
-
-    left = batches[at.next_batch :]
-    read = read_in_processes if options.processes and options.workers else read_in_threads
-    reading = read(
-        GridItems(dataset, factor, options.label_method),
-        [i for batch in left for i in batch],
-        max(1, options.workers),
-        2 * batch_size + options.workers,
-        look,
-    )
+    if at.state:
+        aside.begin(at.state.latent_channels, at.state.grid)
+        left_out = {name for name, _ in at.skipped}
+        before = [i for batch in batches[: at.next_batch] for i in batch]
+        used = [i for i in before if dataset.name(i) not in left_out]
+        _make_good(dataset, encoded, options, aside, used, look)
     adding: list[Future[None]] = []
-    stacking: list[Future[tuple[Stacked | None, list[tuple[str, str]]]]] = []
     complete = True
-    with reading as items:
-        adder, stacker = HelperThreads(1, "scp-add"), HelperThreads(1, "scp-stack")
-
-        def stack(batch: range) -> None:
-            found = list(islice(items, len(batch)))
-            stacking.append(stacker.submit(stacked, batch, found))
-
+    left = batches[at.next_batch :]
+    with read_batches(dataset, options, left, look, aside.candidates) as reading:
+        adder = HelperThreads(1, "scp-add")
         try:
-            for number, batch in enumerate(left):
-                complete = True
-                look()
-                if not stacking:
-                    stack(batch)
-                arrays, left_out = stacking.pop().result()
-                # Only what is there already: a file that hangs holds up none that came before it.
-                if number + 1 < len(left) and items.ready(len(left[number + 1])):
-                    stack(left[number + 1])
+            for batch in reading:
                 complete = False
                 if checkpoint and checkpoint.due:
                     settle()
                     checkpoint.save(at)
-                if arrays:
-                    take_in(*arrays)
+                if batch.stacked:
+                    take_in(batch.indices, batch.stacked)
                 at.next_batch += 1
-                at.skipped += left_out
+                at.skipped += batch.left_out
                 if skipped:
-                    for name, reason in left_out:
+                    for name, reason in batch.left_out:
                         skipped(name, reason)
-                done += len(batch)
+                done += batch.count
                 if progress:
                     progress(done, total)
+                complete = True
+            # The last batch's own.
+            complete = False
             settle()
         except (BuildCancelled, PriorError):
             # Before a batch is taken in the moments and the count of batches agree: then nothing of
@@ -371,13 +331,54 @@ def collect_moments(
             raise
         finally:
             adder.end()
-            stacker.end()
     if at.state is None and ranks == 1:
         name, reason = at.skipped[0]
         raise PriorError(f"none of the {total} images could be used; the first, {name}: {reason}")
     if checkpoint:
         checkpoint.save(at)
-    return at.state, at.tally
+    return Collected(at.state, at.tally, aside)
+
+
+def encoded_batch(encode: Callable[[Tensor], Tensor], stacked: Stacked, factor: int) -> Tensor:
+    """Latents of a batch; PriorError if they are of another size than its labels."""
+    images, labels = stacked.images, stacked.labels
+    latents = encode(images)
+    if latents.ndim != 4 or tuple(latents.shape[2:]) != tuple(labels.shape[1:]):
+        raise PriorError(
+            f"the VAE gave latents of shape {tuple(latents.shape)} for images of "
+            f"{images.shape[2]}x{images.shape[1]} pixels; expected [N, C, {labels.shape[1]}, "
+            f"{labels.shape[2]}] at a downscale factor of {factor}"
+        )
+    return latents
+
+
+def _make_good(
+    dataset: LabelledDataset,
+    encoded: Callable[[Stacked], Tensor],
+    options: BuildOptions,
+    aside: SetAside,
+    done: Sequence[int],
+    look: Callable[[], None],
+) -> None:
+    """Encode again what was kept of images that are done and is not there any more."""
+    missing = aside.missing(done)
+    if not missing:
+        return
+    _log.warning(
+        "SCP-Diff: of %d images, latents that were kept beside the checkpoint are missing or "
+        "damaged; these images are encoded again",
+        len(missing),
+    )
+    items = GridItems(
+        dataset, options.downscale_factor, options.label_method, frozenset(aside.candidates)
+    )
+    for index in missing:
+        look()
+        item = items[index]
+        if isinstance(item, PriorError):
+            raise item
+        stacked = stack_batch([item])
+        aside.put([index], encoded(stacked), stacked.labels, stacked.soft)
 
 
 def _say_memory(dataset: LabelledDataset, channels: int, grid: tuple[int, int]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +14,8 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
 from ..accumulator import PriorAccumulator
+from ..labels.tally import LabelTally
+from .build import Collected
 
 # Ranks wait for the slowest of them, which on a large dataset may be hours behind the first. A rank
 # that has died is not waited for: torchrun then ends the others.
@@ -50,32 +54,39 @@ class Ranks:
         if self.size > 1 and kind is None:
             dist.destroy_process_group()
 
-    def merged(self, state: PriorAccumulator | None) -> PriorAccumulator | None:
-        """The moments of all ranks on rank 0, merged in the order of ranks; None on the others."""
-        if self.size == 1:
-            return state
-        if self.rank > 0:
-            _send(b"" if state is None else tensors_to_bytes(state.to_state()))
-            return None
-        for other in range(1, self.size):
-            data = _receive(other)
-            if not data:
-                continue
-            theirs = PriorAccumulator.from_state(tensors_from_bytes(data))
-            state = theirs if state is None else state.merge(theirs)
-        return state
+    def united(self, collected: Collected) -> Collected:
+        """What all ranks have collected on rank 0, in the order of ranks; each one's own elsewhere.
+
+        What was kept beside the moments goes into what rank 0 keeps.
+        """
+        state, tally, aside = collected.state, collected.tally, collected.aside
+        for data in self._of_others(tensors_to_bytes(state.to_state()) if state else b""):
+            if data:
+                theirs = PriorAccumulator.from_state(tensors_from_bytes(data))
+                aside.begin(theirs.latent_channels, theirs.grid)
+                state = theirs if state is None else state.merge(theirs)
+        for data in self._of_others(json.dumps(tally.to_json()).encode()):
+            tally = tally + LabelTally.from_json(json.loads(data))
+        # Nothing was put aside where there is no state, here or on another rank.
+        for kept in aside:
+            for data in self._of_others(kept.to_bytes() if state else b""):
+                kept.take(data)
+        return Collected(state, tally, aside)
 
     def gathered(self, lines: list[str]) -> list[str]:
         """The texts of all ranks on rank 0, in the order of ranks; those given on the others."""
-        if self.size == 1:
-            return lines
-        if self.rank > 0:
-            _send("\0".join(lines).encode(errors="surrogateescape"))
-            return lines
-        for other in range(1, self.size):
-            text = _receive(other).decode(errors="surrogateescape")
+        for data in self._of_others("\0".join(lines).encode(errors="surrogateescape")):
+            text = data.decode(errors="surrogateescape")
             lines = lines + (text.split("\0") if text else [])
         return lines
+
+    def _of_others(self, data: bytes) -> Iterator[bytes]:
+        """On rank 0 what each other rank gives, one at a time; nothing on those, which send it."""
+        if self.rank > 0:
+            _send(data)
+            return
+        for other in range(1, self.size):
+            yield _receive(other)
 
 
 def _send(data: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from ..datasets.dataset import LabelledImage, as_floats, check_image
 from ..errors import PriorError, printable
 from ..helper_threads import HelperThreads, InOrder
 from ..labels.geometry import resize_labels
+from ..labels.soft import SoftLabels, soft_labels
 from ..labels.tally import LabelTally
+from ..whole_numbers import two_sides
 
 # Seconds that the end of a build waits for reads under way. A read can hang for good, on a network
 # drive that has gone; it must not hold up those who cancelled.
@@ -54,6 +56,11 @@ class LabelledDataset(Protocol):
     """
 
     @property
+    def labelled(self) -> bool:
+        """Whether items have labels; if not, the prior is of images alone, and spatial."""
+        return True
+
+    @property
     def ignored(self) -> tuple[int, ...]:
         """Class ids that labels may hold and that class and joint moments leave out."""
         return ()
@@ -76,7 +83,7 @@ class LabelledDataset(Protocol):
 
 def check_dataset(dataset: LabelledDataset) -> None:
     """Raise PriorError if it lacks something that a LabelledDataset has."""
-    needed = ("__len__", "__getitem__", "ignored", "metadata", "name")
+    needed = ("__len__", "__getitem__", "labelled", "ignored", "metadata", "name")
     if lacking := [name for name in needed if not hasattr(dataset, name)]:
         raise PriorError(
             f"the dataset, {type(dataset).__name__}, lacks {', '.join(lacking)}; derive its class "
@@ -86,20 +93,49 @@ def check_dataset(dataset: LabelledDataset) -> None:
         raise PriorError(f"the dataset's metadata are {dataset.metadata!r}; expected a table")
 
 
-# What reading one item gives: the image, uint8 or float [H, W, 3], its class ids [h, w] on the
-# latent grid, and what its label map holds; or why it cannot be used.
-Item = tuple[Tensor, Tensor, LabelTally] | PriorError
-# A batch of them: images float32 [N, H, W, 3] in 0..1, labels [N, h, w], and all their tallies.
-Stacked = tuple[Tensor, Tensor, LabelTally]
+class GridItem(NamedTuple):
+    """What reading one item gives.
+
+    Attributes:
+        image: uint8 or float [H, W, 3].
+        labels: its class ids [h, w] on the latent grid.
+        tally: what its label map holds.
+        soft: the same label map with soft edges, if that was asked for.
+    """
+
+    image: Tensor
+    labels: Tensor
+    tally: LabelTally
+    soft: SoftLabels | None = None
+
+
+# Or why it cannot be used.
+Item = GridItem | PriorError
+
+
+class Stacked(NamedTuple):
+    """A batch of items: images float32 [N, H, W, 3] in 0..1, labels [N, h, w], all their tallies.
+
+    And the soft labels of each.
+    """
+
+    images: Tensor
+    labels: Tensor
+    tally: LabelTally
+    soft: list[SoftLabels | None]
 
 
 @dataclass(frozen=True)
 class GridItems:
-    """Items of `dataset` with their labels brought to the latent grid."""
+    """Items of `dataset` with their labels on the latent grid; those of `soft` as soft ones too.
+
+    Labels are -1 where the dataset has none.
+    """
 
     dataset: LabelledDataset
     downscale_factor: int
     label_method: str
+    soft: frozenset[int] = frozenset()
 
     def __getitem__(self, index: int) -> Item:
         # An error is an answer: what becomes of it is the caller's to say.
@@ -108,18 +144,26 @@ class GridItems:
         except PriorError as error:
             return error
         try:
-            return self._on_grid(item)
+            return self._on_grid(item, index in self.soft)
         except PriorError as error:
             return PriorError(f"{self.dataset.name(index)}: {error}")
 
-    def _on_grid(self, item: LabelledImage) -> tuple[Tensor, Tensor, LabelTally]:
+    def _on_grid(self, item: LabelledImage, soft: bool) -> GridItem:
         if not isinstance(item, LabelledImage):
             raise PriorError(f"the item is a {type(item).__name__}; expected a LabelledImage")
         check_image(item.image)
         height, width = (side // self.downscale_factor for side in item.image.shape[:2])
-        labels = resize_labels(item.labels, (height, width), self.label_method)
+        grid = height, width
+        if not self.dataset.labelled:
+            nowhere = torch.full(two_sides(grid, "grid", "(h, w) in latent cells"), -1)
+            return GridItem(item.image, nowhere, LabelTally(), None)
+        if item.labels is None:
+            raise PriorError(
+                "the item has no labels; expected class ids, or a dataset whose `labelled` is False"
+            )
+        labels = resize_labels(item.labels, grid, self.label_method)
         tally = LabelTally.of_ids(item.labels) if item.tally is None else item.tally
-        return item.image, labels, tally
+        return GridItem(item.image, labels, tally, soft_labels(item.labels, grid) if soft else None)
 
 
 @contextmanager
@@ -190,14 +234,18 @@ def read_in_processes(
             reader.close()
 
 
-def stack_batch(batch: Sequence[tuple[Tensor, Tensor, LabelTally]]) -> Stacked:
+def stack_batch(batch: Sequence[GridItem]) -> Stacked:
     """Items of one size as one batch."""
-    images = [image for image, _, _ in batch]
+    images = [item.image for item in batch]
     if len({image.dtype for image in images}) > 1:
         # Stacked with floats, 255 would stay 255.
         images = [as_floats(image) for image in images]
-    tally = sum((tally for _, _, tally in batch), LabelTally())
-    return as_floats(torch.stack(images)), torch.stack([labels for _, labels, _ in batch]), tally
+    return Stacked(
+        as_floats(torch.stack(images)),
+        torch.stack([item.labels for item in batch]),
+        sum((item.tally for item in batch), LabelTally()),
+        [item.soft for item in batch],
+    )
 
 
 class _Reader:
@@ -219,8 +267,8 @@ class _Reader:
             answer = self._pipe.recv()
             if isinstance(answer, tuple):
                 arrays, tally = answer
-                image, labels = (_receive(self._pipe, *each) for each in arrays)
-                return image, labels, tally
+                image, labels, *soft = (_receive(self._pipe, *each) for each in arrays)
+                return GridItem(image, labels, tally, SoftLabels(*soft) if soft else None)
         except (EOFError, OSError) as error:
             raise self._gone(index) from error
         if isinstance(answer, PriorError):
@@ -267,8 +315,10 @@ def _serve(pipe: Connection, items: GridItems) -> None:
                 if isinstance(item, PriorError):
                     answer = item
                 else:
-                    arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in item[:2]]
-                    answer = [(array.shape, array.dtype.str) for array in arrays], item[2]
+                    soft = (item.soft.ids, item.soft.shares) if item.soft else ()
+                    tensors = (item.image, item.labels, *soft)
+                    arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in tensors]
+                    answer = [(array.shape, array.dtype.str) for array in arrays], item.tally
             except Exception:
                 answer = traceback.format_exc()
             pipe.send(answer)

@@ -14,11 +14,14 @@ from ..errors import PriorError, printable, reason
 from . import (
     build,
     evaluate,
+    export,
     find_palette,
     generate,
+    grain,
     import_published,
     inspect,
     merge,
+    score,
     utility,
 )
 
@@ -28,8 +31,11 @@ COMMANDS = {
     "import": import_published,
     "merge": merge,
     "inspect": inspect,
+    "grain": grain,
+    "score": score,
     "generate": generate,
     "evaluate": evaluate,
+    "export": export,
     "utility": utility,
     "palette": find_palette,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..building.build import (
-    ON_ERROR,
-    BuildCancelled,
-    BuildOptions,
-    collect_moments,
-    finalize,
-)
+from ..building.build import BuildCancelled, collect_moments, finalize
 from ..building.checkpoint import Checkpoint
+from ..building.options import ON_ERROR, BuildOptions
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
-from ..datasets.label_files import pictures_of
+from ..datasets.images import ImageDataset, find_images, label_folders_among
 from ..datasets.layout import Layout
 from ..datasets.pairs import choose_subset, same_files
 from ..errors import PriorError, listing
@@ -45,6 +39,9 @@ from .stopping import stopped_by_signal
 
 CANCELLED = 130
 
+# Of --dataset: a folder of images alone, which is none of the layouts with label maps.
+IMAGES = "images"
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `build` to the command line."""
@@ -55,26 +52,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "it goes on from its checkpoint when started again. Under torchrun the images are shared "
         "out among the processes.",
     )
-    data = parser.add_argument_group("dataset")
-    add_dataset(data)
-    data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
-    data.add_argument("--seed", type=int, default=0, help="of the subset")
-    add_palette(data, "of label files (default: the dataset's own)")
-    data.add_argument(
-        "--id-map",
-        metavar="MAP",
-        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
-        "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
-    )
+    data = add_images(parser, IMAGES, "a folder of images without label maps")
     data.add_argument(
         "--class-names", type=Path, metavar="FILE", help="lines of 'ID NAME', or JSON"
     )
-    data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")
     data.add_argument("--name", help="what to call the dataset in the file")
+    data.add_argument(
+        "--holdout",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave this share of the images out, such as 0.05, at most 256 of them, and store how "
+        "well the prior foretells them",
+    )
 
-    work = parser.add_argument_group("encoding")
-    work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
-    work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
+    work = add_encoding(parser)
     work.add_argument(
         "--latent-format",
         choices=CHOICES,
@@ -84,6 +76,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
     work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
+    work.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
+    )
+    add_output(parser)
+
+
+def add_images(
+    parser: argparse.ArgumentParser, other: str = "", what: str = ""
+) -> argparse._ArgumentGroup:
+    """Add the options that name labelled images; other, what: see `add_dataset`."""
+    data = parser.add_argument_group("dataset")
+    add_dataset(data, other, what)
+    data.add_argument("--limit", type=int, default=0, metavar="N", help="a random subset of N")
+    data.add_argument("--seed", type=int, default=0, help="of the subset")
+    add_palette(data, "of label files (default: the dataset's own)")
+    data.add_argument(
+        "--id-map",
+        metavar="MAP",
+        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
+        "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
+    )
+    data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")
+    return data
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that say by what images are encoded."""
+    work = parser.add_argument_group("encoding")
+    work.add_argument("--vae", type=Path, required=True, metavar="FILE", help="safetensors")
+    work.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder")
     work.add_argument("--batch-size", type=int, default=8, metavar="N", help="images at once")
     work.add_argument(
         "--workers", type=int, default=4, metavar="N", help="processes that read, 0: none"
@@ -91,10 +113,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     work.add_argument("--dtype", choices=list(DTYPES), default="auto")
     work.add_argument("--on-error", choices=ON_ERROR, default="stop", help="files that fail")
-    work.add_argument(
-        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
-    )
-    add_output(parser)
+    return work
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,11 +129,13 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         raise PriorError(f"--limit is {args.limit}; expected a number of images, or 0 for all")
     if not args.checkpoint_every >= 0:
         raise PriorError(f"--checkpoint-every is {args.checkpoint_every}; expected seconds")
-    layout = _layout(args)
+    if args.dataset == IMAGES:
+        _check_images_alone(args)
+    layout = None if args.dataset == IMAGES else layout_of(args)
     if args.class_names:
         names = read_class_names(args.class_names, "--class-names")
     else:
-        names = dict(layout.palette.names)
+        names = dict(layout.palette.names) if layout else {}
     known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
         downscale_factor=known.downscale_factor if known else 1,
@@ -123,35 +144,32 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         on_error=args.on_error,
         workers=args.workers,
         processes=True,
+        holdout=args.holdout,
     )
     _check_size(args.size, options.downscale_factor, f"latent format {args.latent_format}")
-    subset = choose_subset(len(layout.pairs), args.limit, args.seed)
-    dataset = layout.dataset(args.size, args.resize).subset(subset)
-    images = {pair.name: pair.image for pair in dataset.pairs}
+    dataset: PairDataset | ImageDataset
+    dataset = layout.dataset(args.size, args.resize) if layout else _images(args)
+    identity = _identity(args, layout, dataset, ranks)
+    dataset = dataset.subset(choose_subset(len(dataset), args.limit, args.seed))
+    images = {dataset.name(i): dataset.files(i)[0] for i in range(len(dataset))}
     if ranks.rank == 0 and (linked := same_files(images, "images")):
         warn(linked)
     checkpoint = Checkpoint(
         _checkpoint_path(args.out, ranks),
-        _identity(args, layout, ranks),
+        identity,
         every=args.checkpoint_every,
         used=_UsedFiles(dataset, args.batch_size, ranks),
     )
     checkpoint.check()
-    with stopped_by_signal() as cancelled:
-
-        def look() -> None:
-            if cancelled():
-                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
-
+    if isinstance(dataset, PairDataset):
         try:
-            skip_errors = args.on_error == "skip"
-            dataset, found = dataset.surveyed(max(1, args.workers), look, skip_errors)
+            dataset, found = _surveyed(dataset, args)
         except BuildCancelled as error:
             print(error, file=sys.stderr)
             return CANCELLED
-    checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
-    if ranks.rank == 0 and found.files < len(dataset):
-        _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
+        checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
+        if ranks.rank == 0 and found.files < len(dataset):
+            _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
@@ -163,9 +181,9 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     checkpoint.vae = vae.fingerprint
 
     skipped: list[str] = []
-    with stopped_by_signal() as cancelled, _bar(len(dataset), ranks) as show:
+    with stopped_by_signal() as cancelled, progress_bar(len(dataset), ranks) as show:
         try:
-            state, tally = collect_moments(
+            collected = collect_moments(
                 dataset,
                 vae.encode,
                 options,
@@ -184,34 +202,73 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         print(f"{stopped}; start the same command again to go on from there", file=sys.stderr)
         return CANCELLED
     skipped = ranks.gathered(skipped)
-    tallies = ranks.gathered([json.dumps(tally.to_json())])
-    state = ranks.merged(state)
+    collected = ranks.united(collected)
     if ranks.rank == 0:
-        if state is None:
+        if collected.state is None:
             raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
-        tally = sum((LabelTally.from_json(json.loads(t)) for t in tallies), LabelTally())
-        check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
+        tally = collected.tally
+        if layout:
+            check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
+            name = f"{layout.name} {layout.split}".strip()
+        else:
+            name = args.root.resolve().name
         prior = finalize(
-            state,
+            collected,
             dataset,
             options,
             latent_format=latent_format,
             vae=vae.fingerprint,
-            dataset_name=args.name or f"{layout.name} {layout.split}".strip(),
+            dataset_name=args.name or name,
             class_names=names,
         )
         save(prior, args)
         _summarize(prior, layout, skipped)
-        _say_labels(tally, dataset)
+        if isinstance(dataset, PairDataset):
+            _say_labels(tally, dataset)
     checkpoint.remove()
+    collected.aside.remove()
     return 0
 
 
-def _layout(args: argparse.Namespace) -> Layout:
+def layout_of(args: argparse.Namespace) -> Layout:
+    """The dataset that the options of `add_images` name."""
     layout = read_layout(args)
     if args.ignore_ids is not None:
         layout = replace(layout, ignore_ids=parse_ids(args.ignore_ids, "--ignore-ids"))
     return layout
+
+
+def _check_images_alone(args: argparse.Namespace) -> None:
+    """PriorError for options of label maps, and without a folder."""
+    for name in (
+        *("split", "images_dir", "labels_dir", "image_suffix", "label_suffix", "list"),
+        *("palette", "id_map", "class_names", "ignore_ids"),
+    ):
+        if getattr(args, name) is not None:
+            raise PriorError(
+                f"--{name.replace('_', '-')} is given, but --dataset {IMAGES} is a folder of "
+                "images without label maps, read whole; leave it out, or choose another --dataset"
+            )
+    if args.root is None:
+        raise PriorError("--root is missing; give the folder of images")
+
+
+def _images(args: argparse.Namespace) -> ImageDataset:
+    images = find_images(args.root)
+    if among := label_folders_among(images):
+        warn(among)
+    return ImageDataset(images, args.size, args.resize)
+
+
+def _surveyed(dataset: PairDataset, args: argparse.Namespace) -> tuple[PairDataset, LabelTally]:
+    """See `PairDataset.surveyed`; BuildCancelled by a signal."""
+    with stopped_by_signal() as cancelled:
+
+        def look() -> None:
+            if cancelled():
+                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
+
+        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip")
 
 
 def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
@@ -223,29 +280,41 @@ def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
         )
 
 
-def _identity(args: argparse.Namespace, layout: Layout, ranks: Ranks) -> dict[str, str]:
+def _identity(
+    args: argparse.Namespace,
+    layout: Layout | None,
+    dataset: PairDataset | ImageDataset,
+    ranks: Ranks,
+) -> dict[str, str]:
     """All that the moments depend on beside the VAE, for the checkpoint."""
     names = hashlib.sha256()
-    form, told = layout.form, hashlib.sha256()
-    for pair in layout.pairs:
+    for index in range(len(dataset)):
         # Names on Linux are bytes, which need not be text.
-        names.update(f"{pair.name}\n".encode(errors="surrogateescape"))
-        if form:
-            told.update(f"{form.told(pair.label)}\n".encode())
-    options = ("limit", "seed", "size", "resize", "label_method", "batch_size")
+        names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
+    options = ("limit", "seed", "size", "resize", "label_method", "batch_size", "holdout")
     return {
-        "dataset": layout.name,
-        "split": layout.split,
+        "dataset": layout.name if layout else IMAGES,
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
+        **(_identity_of_labels(args, layout) if layout else {}),
+        "number of images": str(len(dataset)),
+        "names of the images": names.hexdigest()[:12],
+        "number of ranks": str(ranks.size),
+    }
+
+
+def _identity_of_labels(args: argparse.Namespace, layout: Layout) -> dict[str, str]:
+    told = hashlib.sha256()
+    if layout.form:
+        for pair in layout.pairs:
+            told.update(f"{layout.form.told(pair.label)}\n".encode())
+    return {
+        "split": layout.split,
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),
         "id map": _digest(layout.id_map),
-        "number of images": str(len(layout.pairs)),
-        "names of the images": names.hexdigest()[:12],
         "endings of the label maps": args.label_suffix or "",
-        "classes that other files tell": told.hexdigest()[:12] if form else "",
-        "number of ranks": str(ranks.size),
+        "classes that other files tell": told.hexdigest()[:12] if layout.form else "",
     }
 
 
@@ -256,8 +325,8 @@ def _digest(data: object) -> str:
 class _UsedFiles:
     """What changes when a file of the first so many batches of a rank does."""
 
-    def __init__(self, dataset: PairDataset, batch_size: int, ranks: Ranks) -> None:
-        self._pairs, self._rules = dataset.pairs, dataset.rules
+    def __init__(self, dataset: PairDataset | ImageDataset, batch_size: int, ranks: Ranks) -> None:
+        self._dataset = dataset
         self._batch_size, self._ranks = batch_size, ranks
         self._begin()
 
@@ -269,9 +338,9 @@ class _UsedFiles:
             self._begin()
         for batch in range(self._batches, batches):
             start = (batch * self._ranks.size + self._ranks.rank) * self._batch_size
-            for pair in self._pairs[start : start + self._batch_size]:
-                files = (pair.image, *pictures_of(pair.label, self._rules))
-                self._digest.update(f"{' '.join(map(_state, files))}\n".encode())
+            for index in range(start, min(start + self._batch_size, len(self._dataset))):
+                states = " ".join(map(_state, self._dataset.files(index)))
+                self._digest.update(f"{states}\n".encode())
         self._batches = batches
         return self._digest.hexdigest()[:12]
 
@@ -298,16 +367,19 @@ def _checkpoint_path(out: Path, ranks: Ranks) -> Path:
     return path_beside(out, f"{suffix}.checkpoint")
 
 
-def _summarize(prior: Prior, layout: Layout, skipped: list[str]) -> None:
+def _summarize(prior: Prior, layout: Layout | None, skipped: list[str]) -> None:
     """Images used, those left out and why, classes, coverage."""
-    seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
-    say(
-        f"used {prior.num_images} images; {len(prior.class_ids)} classes; "
-        f"{seen:.0%} of all (class, cell) pairs were seen; 'inspect' tells more"
-    )
+    if layout:
+        seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
+        found = f"{len(prior.class_ids)} classes; {seen:.0%} of all (class, cell) pairs were seen"
+    else:
+        found = "no label maps, so the prior is for mode spatial"
+    say(f"used {prior.num_images} images; {found}; 'inspect' tells more")
+    if held_out := prior.metadata.held_out:
+        say(str(held_out))
     if skipped:
         warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
-    if layout.unpaired:
+    if layout and layout.unpaired:
         warn(f"left out, without a partner: {layout.unpaired}")
 
 
@@ -320,7 +392,7 @@ def _say_labels(tally: LabelTally, dataset: PairDataset, where: str = "") -> Non
 
 
 @contextmanager
-def _bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with images per second and time left, on rank 0, of its share."""
     with tqdm(total=total, unit="img", disable=ranks.rank > 0, smoothing=0.05) as bar:
 

@@ -24,9 +24,17 @@ SPLIT = "train"
 _PAIRS = "pairs"
 
 
-def add_dataset(group: argparse._ActionsContainer) -> None:
-    """Add --dataset, --root and --split, and what says more of pairs."""
-    add_layout(group)
+def add_dataset(group: argparse._ActionsContainer, other: str = "", what: str = "") -> None:
+    """Add --dataset, --root and --split, and what says more of pairs.
+
+    other: a choice of --dataset beside the layouts, where a command has one; what: it is, in words.
+    """
+    group.add_argument(
+        "--dataset",
+        choices=(*LAYOUTS, other) if other else LAYOUTS,
+        help="how it lies on disk; docs/command_line.md lists them"
+        + f"; {other}: {what}" * bool(other),
+    )
     group.add_argument(
         "--root",
         type=Path,
@@ -41,17 +49,6 @@ def add_dataset(group: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="for pairs: a file of two columns, image and label, relative to --root (default: the "
         "file's folder)",
-    )
-
-
-def add_layout(group: argparse._ActionsContainer, default: str | None = None) -> None:
-    """Add --dataset."""
-    group.add_argument(
-        "--dataset",
-        choices=LAYOUTS,
-        default=default,
-        help="how it lies on disk; docs/command_line.md lists them"
-        + (f" (default: {default})" if default else ""),
     )
 
 

@@ -10,16 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..datasets.pairs import files_by_name, same_files
 from ..errors import PriorError, listing, reason
 from ..evaluation.features import InceptionFeatures, load_inception
+from ..evaluation.files import GeneratedImage
 from ..evaluation.folders import Evaluation
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
 from ..evaluation.pairing import Paired
 from ..evaluation.report import difference_rows, notes, rows, versions, write_json
+from ..evaluation.scores import (
+    begin_scores,
+    check_scores,
+    image_name,
+    write_scores,
+    write_seen,
+)
 from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS
@@ -123,7 +132,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     out = parser.add_argument_group("results")
     out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
-    out.add_argument("--overwrite", action="store_true", help="replace the JSON if it is there")
+    out.add_argument(
+        "--scores",
+        type=Path,
+        metavar="DIR",
+        help="also write scores of each image and class, and what the segmenter sees, for export "
+        "to choose by",
+    )
+    out.add_argument(
+        "--overwrite", action="store_true", help="replace the JSON and the scores if they are there"
+    )
     out.add_argument(
         "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
     )
@@ -137,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
     named = named_labels(args)
     if args.segmenter and named.rules is None:
         raise PriorError("--segmenter needs --palette, which evaluate --help lists")
+    if args.scores:
+        _check_scores(args, named)
     evaluation = Evaluation.of_folders(
         args.generated,
         named.labels,
@@ -159,6 +179,8 @@ def run(args: argparse.Namespace) -> int:
         evaluation.measure_distribution(inception, real, args.real_fit == "exact", args.cache)
     if segmenter is None:
         evaluation.skipped |= dict.fromkeys(("mIoU", "pixel accuracy"), "needs --segmenter")
+    elif args.scores:
+        _measure_and_keep(evaluation, args, segmenter)
     else:
         evaluation.measure_segmentation(segmenter)
     _print(evaluation, args, inception, segmenter)
@@ -166,6 +188,31 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, _data(evaluation, args, named, inception, segmenter), args.overwrite)
         tell(f"wrote {args.json}")
     return 0
+
+
+def _measure_and_keep(
+    evaluation: Evaluation, args: argparse.Namespace, segmenter: Segmenter
+) -> None:
+    """Measure against the label maps, and write what is found of each image to --scores."""
+    begin_scores(args.scores)
+
+    def keep(image: GeneratedImage, seen: Tensor) -> None:
+        write_seen(args.scores, image_name(image, args.generated), seen)
+
+    evaluation.measure_segmentation(segmenter, keep)
+    rules, counts = evaluation.rules, evaluation.counts
+    assert rules is not None and counts is not None, "they were measured"
+    head = {
+        "segmenter": {"name": segmenter.files.name, "sha256": segmenter.files.sha256},
+        "palette": args.palette or rules.palette.name,
+        "ignored_ids": list(rules.ignore_ids),
+        "id_map": args.id_map,
+        "class_names": {str(i): name for i, name in rules.palette.names.items()},
+    }
+    write_scores(
+        args.scores, evaluation.images, args.generated, counts, rules, segmenter.first_class, head
+    )
+    tell(f"wrote {args.scores}: scores of {len(evaluation.images)} images")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -184,6 +231,17 @@ def _check(args: argparse.Namespace) -> None:
         raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
     if args.json and args.json.exists() and not args.overwrite:
         raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
+
+
+def _check_scores(args: argparse.Namespace, named: NamedLabels) -> None:
+    if not args.segmenter:
+        raise PriorError("--scores needs --segmenter, whose scores they are")
+    for folder in (args.generated, *named.folders):
+        if args.scores.resolve().is_relative_to(folder.resolve()):
+            raise PriorError(
+                f"--scores lies in {folder}, where its pictures would be taken for others"
+            )
+    check_scores(args.scores, args.overwrite)
 
 
 def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:

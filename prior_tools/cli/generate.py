@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..errors import PriorError, listing, printable
+from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
 from ..generating.jobs import plan
-from ..generating.label_maps import LabelMap, find_label_maps
+from ..generating.label_maps import LabelMap, find_label_maps, with_mirrored
 from ..generating.manifest import (
     MANIFEST_NAME,
     RUN_NAME,
@@ -22,7 +23,7 @@ from ..generating.manifest import (
     begin_or_go_on,
     describe_run,
     only_one,
-    record_warnings,
+    record_summary,
     remove_leftovers,
 )
 from ..generating.node_warnings import WarningCounts
@@ -45,6 +46,7 @@ from ..name_lengths import check_names
 from .dataset_options import add_labels, named_labels
 from .output import say, tell, warn
 from .palettes import add_palette
+from .table import aligned
 
 STOPPED = 1
 CANCELLED = 130
@@ -81,6 +83,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
     parser.add_argument("--seed", type=int, default=0, help="of the run; default: 0")
     parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="maps a prompt")
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="also each label map with left and right exchanged, named as it and _mirrored",
+    )
+    parser.add_argument(
+        "--balance",
+        nargs="?",
+        const=SQUARE_ROOTS,
+        metavar="SHARES",
+        help="of --per-map images in the mean more of label maps that hold rare classes, of each "
+        "at least one: class shares become square roots (the default), or CLASS=SHARE,... of "
+        "pixels; needs --palette",
+    )
 
     nodes = parser.add_argument_group("nodes of the workflow, by title")
     nodes.add_argument(
@@ -140,6 +156,37 @@ def _say_labels(
         warn(text)
 
 
+def _balance(
+    args: argparse.Namespace, label_maps: Sequence[LabelMap], rules: LabelRules | None
+) -> Balance | None:
+    """What --balance asks for; None where it is not given."""
+    if args.balance is None:
+        return None
+    if rules is None:
+        raise PriorError("--balance needs --palette, by which classes are known")
+    if args.per_map < 2:
+        raise PriorError(
+            "--balance needs --per-map 2 or more: of each label map one image is made, and the "
+            "others where they are wanted"
+        )
+    if args.batch > 1:
+        raise PriorError(
+            "--balance goes with --batch 1 only: of the label maps of a prompt equally many "
+            "images are made"
+        )
+    return Balance.of(args.balance, label_maps, rules.palette)
+
+
+def _print_balance(table: Sequence[Mapping[str, float | int]], names: Mapping[int, str]) -> None:
+    rows = [["class", "in label maps", "wanted", "got"]]
+    for row in table:
+        shares = [f"{row[name]:.2%}" for name in ("in_label_maps", "wanted", "got")]
+        class_id = int(row["id"])
+        rows.append([f"{class_id} {printable(names.get(class_id, ''))}".strip(), *shares])
+    print("\n".join(aligned(rows, words=(0,))))
+    print()
+
+
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and sum up."""
     if args.out.exists() and not args.out.is_dir():
@@ -150,7 +197,11 @@ def run(args: argparse.Namespace) -> int:
     rules = named.rules
     label_maps, tally = find_label_maps(named.labels, rules)
     _say_labels(label_maps, tally, rules)
-    jobs = plan(label_maps, args.per_map, args.batch, args.seed)
+    if args.mirror:
+        label_maps = with_mirrored(label_maps)
+    balance = _balance(args, label_maps, rules)
+    counts = balance.counts(args.per_map) if balance else None
+    jobs = plan(label_maps, args.per_map, args.batch, args.seed, counts)
     files = [name for job in jobs for name in job.files]
     check_names(args.out, files)
     clients = _clients(args)
@@ -186,12 +237,15 @@ def run(args: argparse.Namespace) -> int:
                 tell=_tell,
             )
         made = len(manifest.done.intersection(files))
+        table = balance.table(jobs, manifest.done) if balance else None
         try:
-            record_warnings(args.out, manifest.warnings)
+            record_summary(args.out, manifest.warnings, table)
         except OSError as error:
             # The images are there, and so are their lines, of which the next command counts.
-            warn(f"{RUN_NAME} does not hold the latest warnings: {error}")
+            warn(f"{RUN_NAME} does not hold the latest summary: {error}")
     code = _summarize(args, failure, made, len(files))
+    if table and rules:
+        _print_balance(table, rules.palette.names)
     _warn(manifest.warnings, len(manifest.done))
     return code
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..atomic import write_bytes
 from ..errors import PriorError, printable
+from ..held_out import HeldOut
 from ..picture import describe_prior
 from ..prior import Prior
 from ..prior_file import load_prior
@@ -68,14 +69,18 @@ def run(args: argparse.Namespace) -> int:
         entries = [asdict(entry) for entry in classes]
         print(json.dumps({"file": str(args.file), **facts, "classes": entries}, indent=2))
     else:
-        print("\n".join(_facts_text(args.file, facts)))
-        print()
-        print("\n".join(aligned(rows(classes, prior.latent_channels), words=(1, 2))))
+        print("\n".join(_facts_text(args.file, facts, prior.metadata.held_out)))
+        if prior.labelled:
+            print()
+            print("\n".join(aligned(rows(classes, prior.latent_channels), words=(1, 2))))
     return 0
 
 
 def describe(prior: Prior) -> dict[str, Any]:
-    """What was counted and what is known of how, as plain data."""
+    """What was counted and what is known of how, as plain data.
+
+    Of images alone label_method, labelled_fraction and occupied_fraction are None.
+    """
     metadata = prior.metadata
     height, width = prior.grid
     labelled = int(prior.joint_count.sum()) / (prior.num_images * height * width)
@@ -94,8 +99,10 @@ def describe(prior: Prior) -> dict[str, Any]:
         "ignore_ids": list(metadata.ignore_ids),
         "resize_policy": metadata.resize_policy,
         "label_method": metadata.label_method,
-        "labelled_fraction": labelled,
-        "occupied_fraction": occupied,
+        "grain": _neighbours(prior),
+        "held_out": metadata.held_out.to_json() if metadata.held_out else None,
+        "labelled_fraction": labelled if prior.labelled else None,
+        "occupied_fraction": occupied if prior.labelled else None,
         "spatial_mean": prior.spatial_mean.double().mean((1, 2)).tolist(),
         "spatial_deviation": prior.spatial_std.double().square().mean((1, 2)).sqrt().tolist(),
     }
@@ -145,11 +152,27 @@ def rows(classes: list[ClassSummary], channels: int) -> list[list[str]]:
     return [heading, *cells]
 
 
-def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
+def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> list[str]:
     height, width = facts["grid"]
     size = facts["source_size"]
     pixels = f" from {size[0]}x{size[1]} pixels" if size else ""
     ignored = ", ".join(map(str, facts["ignore_ids"]))
+    if facts["label_method"] is None:
+        of_labels = {
+            "resizing": f"images {facts['resize_policy']}",
+            "label maps": "none: built from images alone, for draws in mode spatial",
+        }
+    else:
+        of_labels = {
+            "palette": facts["palette"],
+            "ignored ids": ignored or "none",
+            "resizing": f"images {facts['resize_policy']}, labels {facts['label_method']}",
+            "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
+            "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
+            "the cells on average",
+            "held out": str(held_out or "")
+            or "no images: `build --holdout` and `score` tell how well it fits",
+        }
     lines = {
         "prior": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
         "dataset": facts["dataset_name"],
@@ -157,17 +180,23 @@ def _facts_text(path: Path, facts: dict[str, Any]) -> list[str]:
         "grid": f"{width}x{height} cells of {facts['downscale_factor']} pixels{pixels}",
         "latents": f"{facts['latent_channels']} channels, {facts['latent_format']}",
         "VAE": facts["vae"],
-        "palette": facts["palette"],
-        "ignored ids": ignored or "none",
-        "resizing": f"images {facts['resize_policy']}, labels {facts['label_method']}",
-        "labelled": f"{facts['labelled_fraction']:.1%} of all pixels",
-        "classes": f"{facts['num_classes']}, each seen in {facts['occupied_fraction']:.1%} of "
-        "the cells on average",
+        **of_labels,
+        "grain": "none, draws are of white noise"
+        if facts["grain"] is None
+        else f"correlation of neighbouring cells {facts['grain']:.3f}",
         "mean": _numbers(facts["spatial_mean"]),
         "deviation": f"{_numbers(facts['spatial_deviation'])} about each cell's own mean",
     }
     width = max(map(len, lines)) + 2
     return [f"{key:{width}}{printable(str(value or 'not known'))}" for key, value in lines.items()]
+
+
+def _neighbours(prior: Prior) -> float | None:
+    """The grain's correlation of a cell with the next, mean of channels and both directions."""
+    if prior.grain is None:
+        return None
+    lags = ((0, 1), (1, 0))
+    return float(sum(prior.grain.at(*lag).diagonal().mean() for lag in lags)) / len(lags)
 
 
 def _numbers(values: list[float]) -> str:

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     for text in taken_on_trust(priors, [path.name for path in args.files]):
         warn(text)
     for path, prior in zip(args.files, priors, strict=True):
-        tell(f"read {path}: {prior.num_images} images, {len(prior.class_ids)} classes")
+        classes = f"{len(prior.class_ids)} classes" if prior.labelled else "no label maps"
+        tell(f"read {path}: {prior.num_images} images, {classes}")
     save(merged, args)
     return 0
 

@@ -44,8 +44,9 @@ def save(prior: Prior, args: argparse.Namespace) -> None:
     """Write the prior to --out and say so."""
     save_prior(prior, args.out, overwrite=args.overwrite)
     height, width = prior.grid
+    classes = f"{len(prior.class_ids)} classes" if prior.labelled else "no label maps"
     tell(
-        f"wrote {args.out}: {prior.num_images} images, {len(prior.class_ids)} classes, "
+        f"wrote {args.out}: {prior.num_images} images, {classes}, "
         f"{width}x{height} cells, {prior.latent_channels} channels, "
         f"{args.out.stat().st_size / 1e6:.1f} MB"
     )

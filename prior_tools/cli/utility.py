@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..datasets.label_folders import label_maps_in
 from ..datasets.layout import Layout
-from ..datasets.layouts import find_dataset, recognised
+from ..datasets.layouts import LAYOUTS, find_dataset, recognised
 from ..datasets.picture_files import upright_size
 from ..errors import PriorError, listing, reason
 from ..evaluation.files import match_generated
@@ -49,7 +49,7 @@ from ..utility.sets import (
     with_ignored,
 )
 from ..utility.training import MakeNet, Plan, TrainingCancelled, check_net
-from .dataset_options import SPLIT, add_layout, add_places, layout_at
+from .dataset_options import SPLIT, add_places, layout_at
 from .output import say, tell, warn
 from .palettes import add_palette
 from .stopping import stopped_by_signal
@@ -104,7 +104,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="label maps of --generated folders that hold images alone (default: those of --real)",
     )
-    add_layout(data, _PAIRS)
+    data.add_argument(
+        "--dataset",
+        choices=LAYOUTS,
+        default=_PAIRS,
+        help=f"how --real and --val lie on disk, default {_PAIRS}; docs/command_line.md lists them",
+    )
     data.add_argument("--split", default=SPLIT, metavar="NAME", help=f"of --real, default {SPLIT}")
     data.add_argument(
         "--val-split", default=VAL_SPLIT, metavar="NAME", help=f"of --val, default {VAL_SPLIT}"
@@ -185,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     parts = comparison.mixtures[-1].parts
     parameters = check_net(make, parts, len(comparison.classes), comparison.plan)
     args.out.mkdir(parents=True, exist_ok=True)
-    with only_one(args.out):
+    with only_one(args.out, "utility"):
         begin_or_go_on(args.out, comparison)
         remove_leftovers(args.out)
         try:

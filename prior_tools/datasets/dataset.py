@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..labels.palettes import Palette, get_palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..whole_numbers import two_sides, whole_numbers
-from .label_files import check_shape, read_label_file, survey
+from .label_files import check_shape, pictures_of, read_label_file, survey
 from .pairs import Pair
 from .picture_files import read_image
 
@@ -34,7 +35,7 @@ class LabelledImage:
     Attributes:
         image: [H, W, 3], uint8 in 0..255 or float in 0..1.
         labels: int64 ids at the label file's own resolution, -1 = unknown; the same part of the
-            scene as the image.
+            scene as the image. None in a dataset without label maps.
         tally: what was found in the label file, for a build to sum up; None counts the labels.
 
     >>> item = dataset[0]
@@ -43,7 +44,7 @@ class LabelledImage:
     """
 
     image: Tensor
-    labels: Tensor
+    labels: Tensor | None
     tally: LabelTally | None = None
 
 
@@ -67,6 +68,21 @@ def check_image(image: Tensor) -> None:
             f"the image holds floats from {low:g} to {high:g}; expected 0..1. Divide levels of "
             "0..255 by 255, or give them as uint8"
         )
+
+
+def check_reading(size: tuple[int, int], resize: str) -> tuple[int, int]:
+    """The size, (width, height); PriorError for one below a pixel, and no way to resize."""
+    if resize not in RESIZE_POLICIES:
+        raise PriorError(f"resize is {resize!r}; expected one of {', '.join(RESIZE_POLICIES)}")
+    return two_sides(size, "size", "(width, height) in pixels")
+
+
+def as_pixels(image: Image.Image, size: tuple[int, int], resize: str) -> Tensor:
+    """An RGB image brought to `size` (width, height), uint8 [H, W, 3]; see `PairDataset`."""
+    if resize == "crop":
+        # Cut first: resizing a box would read across its edge.
+        image = image.crop(crop_box(image.size, size))
+    return torch.from_numpy(np.array(image.resize(size, Image.Resampling.BICUBIC)))
 
 
 @dataclass(frozen=True)
@@ -109,15 +125,14 @@ class PairDataset:
     form: LabelForm | None = None
 
     def __post_init__(self) -> None:
-        if self.resize not in RESIZE_POLICIES:
-            raise PriorError(
-                f"resize is {self.resize!r}; expected one of {', '.join(RESIZE_POLICIES)}"
-            )
-        object.__setattr__(self, "size", two_sides(self.size, "size", "(width, height) in pixels"))
+        object.__setattr__(self, "size", check_reading(self.size, self.resize))
         object.__setattr__(self, "palette", get_palette(self.palette))
         if self.ignore_ids is not None:
             ignored = whole_numbers(self.ignore_ids, "an ignored id", -(2**31), 2**31)
             object.__setattr__(self, "ignore_ids", ignored)
+
+    # Not a field: all of them have labels.
+    labelled = True
 
     @property
     def ignored(self) -> tuple[int, ...]:
@@ -195,12 +210,9 @@ class PairDataset:
         image = read_image(pair.image, "image", label_size=label_size)
         check_shape(pair.label.name, label_size, f"image {pair.image.name}", image.size)
         if self.resize == "crop":
-            # Cut first: resizing a box would read across its edge.
             left, top, right, bottom = crop_box(label_size, self.size)
             labels = labels[top:bottom, left:right]
-            image = image.crop(crop_box(image.size, self.size))
-        pixels = np.array(image.resize(self.size, Image.Resampling.BICUBIC))
-        return LabelledImage(torch.from_numpy(pixels), labels, reading.tally)
+        return LabelledImage(as_pixels(image, self.size, self.resize), labels, reading.tally)
 
     def name(self, index: int) -> str:
         """What to call item `index` in a message.
@@ -209,6 +221,15 @@ class PairDataset:
         'a'
         """
         return self.pairs[index].name
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that item `index` is read from, the image's first.
+
+        >>> [file.parent.name for file in dataset.files(0)]
+        ['images', 'labels']
+        """
+        pair = self.pairs[index]
+        return pair.image, *pictures_of(pair.label, self.rules)
 
     def subset(self, indices: Sequence[int]) -> PairDataset:
         """The same dataset with these pairs only.

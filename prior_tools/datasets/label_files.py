@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,16 @@ def read_label_file(path: Path, rules: LabelRules, name: str = "") -> LabelReadi
 def pictures_of(path: Path, rules: LabelRules | None) -> Sequence[Path]:
     """The pictures that make the label map at `path`: this one, but for forms of several."""
     return (path,) if rules is None or rules.form is None else rules.form.files(path)
+
+
+def label_hash(path: Path, rules: LabelRules | None) -> str:
+    """SHA-256, in hex, of the file; of all that decides where it is not one picture of ids."""
+    digest = hashlib.sha256(path.read_bytes())
+    if rules and rules.form:
+        for file in rules.form.files(path):
+            digest.update(b"" if file == path else hashlib.sha256(file.read_bytes()).digest())
+        digest.update(rules.form.told(path).encode())
+    return digest.hexdigest()
 
 
 def read_label_frames(path: Path, rules: LabelRules, name: str = "") -> LabelReading:

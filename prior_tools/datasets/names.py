@@ -6,6 +6,9 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+# Ends the names of mirrored label maps, which have no files of their own, and of their images.
+MIRRORED = "_mirrored"
+
 
 def composed(name: str) -> str:
     """The name with each letter and its accents as one character (Unicode's form NFC).

@@ -260,6 +260,11 @@ def upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
+def is_upright(picture: Image.Image) -> bool:
+    """Whether `upright` leaves it as it is."""
+    return _turn(picture) is None
+
+
 def read_image(
     path: Path, what: str, name: str = "", label_size: tuple[int, int] | None = None
 ) -> Image.Image:

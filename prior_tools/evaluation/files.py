@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..datasets.label_files import read_label_file
-from ..datasets.names import look_alikes
+from ..datasets.names import MIRRORED, look_alikes
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import read_image
 from ..errors import PriorError, listing
@@ -26,11 +26,18 @@ _NUMBERED = re.compile(r"(.+)_\d{2,}")
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """An image and the label map that it was generated for; `map` is the map's name."""
+    """An image and the label map that it was generated for.
+
+    Attributes:
+        image, label: the files.
+        map: the map's name.
+        mirrored: whether the image is of the label map with its left and right exchanged.
+    """
 
     image: Path
     label: Path
     map: str
+    mirrored: bool = False
 
 
 def match_generated(
@@ -41,13 +48,20 @@ def match_generated(
     maps: name -> label file. `what` these images are is said in errors.
 
     An image is named as its label map, or that and a number: `a.png` has `a.png`, or `a_00.png`,
-    `a_01.png` and so on. Names are paths inside the folder without suffix.
+    `a_01.png` and so on. Names are paths inside the folder without suffix. `a_mirrored` is the
+    label map `a` mirrored, as `generate --mirror` makes it, where there is no file of that name.
 
     Raises PriorError if an image has no label map or could belong to two, or, unless `partial`, if
     a label map has no image.
     """
     images = files_by_name(generated, f"{what} image")
     numbered = {name: match[1] for name in images if (match := _NUMBERED.fullmatch(name))}
+    mirrored = {
+        name: maps[base]
+        for name in {*images, *numbered.values()}
+        if name not in maps and (base := name.removesuffix(MIRRORED)) in maps
+    }
+    required, maps = maps.keys(), {**maps, **mirrored}
     found: dict[str, str] = {}
     # If one way of naming explains all files it is the one that was used; maps "a" and "a_01"
     # then do no harm.
@@ -62,21 +76,23 @@ def match_generated(
             raise PriorError(_doubtful(sorted(both)))
         found = {n: n if n in maps else numbered.get(n, "") for n in images}
     strays = sorted(name for name, owner in found.items() if owner not in maps)
-    missing = sorted(maps.keys() - set(found.values()))
+    missing = sorted(required - set(found.values()))
     if strays:
         alike = look_alikes([*strays, *(numbered.get(name, name) for name in strays)], missing)
         raise PriorError(
             f"{len(strays)} of {len(images)} {what} images have no label map: "
             f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map, such "
-            f"as {min(maps)}_00.png or {min(maps)}.png"
+            f"as {min(required)}_00.png or {min(required)}.png"
         )
     if missing and not partial:
         raise PriorError(
-            f"{len(missing)} of {len(maps)} label maps have no {what} image: "
+            f"{len(missing)} of {len(required)} label maps have no {what} image: "
             f"{listing(missing)}. Generate them, or add --partial to leave them out"
         )
     order = sorted(images, key=lambda name: (found[name], name))
-    return [GeneratedImage(images[n], maps[found[n]], found[n]) for n in order]
+    return [
+        GeneratedImage(images[n], maps[found[n]], found[n], found[n] in mirrored) for n in order
+    ]
 
 
 def _doubtful(names: list[str]) -> str:
@@ -119,17 +135,19 @@ def read_real(path: Path, size: tuple[int, int], exact: bool = False) -> Tensor:
 
 
 def read_labels(
-    path: Path, size: tuple[int, int], rules: LabelRules
+    path: Path, size: tuple[int, int], rules: LabelRules, mirrored: bool = False
 ) -> tuple[LabelReading, tuple[int, int]]:
     """Class ids int64 [h, w] of a label map at its own resolution, and its whole (width, height).
 
-    Only the largest centred part with the shape of images of (width, height) `size` is taken: that
-    part is what a ControlNet is shown. Raises PriorError as `read_label_file` does.
+    With left and right exchanged where the image is of the `mirrored` map. Only the largest centred
+    part with the shape of images of (width, height) `size` is taken: that part is what a ControlNet
+    is shown. Raises PriorError as `read_label_file` does.
     """
     reading = read_label_file(path, rules)
-    height, width = reading.ids.shape
+    ids = reading.ids.flip(-1) if mirrored else reading.ids
+    height, width = ids.shape
     left, top, right, bottom = crop_box((width, height), size)
-    return replace(reading, ids=reading.ids[top:bottom, left:right]), (width, height)
+    return replace(reading, ids=ids[top:bottom, left:right]), (width, height)
 
 
 def hash_files(files: Mapping[str, Path]) -> str:

@@ -38,7 +38,7 @@ from .measure import (
 )
 from .pairing import Paired, pair
 from .report import Figure
-from .segmentation import class_iou, pixel_counts
+from .segmentation import class_counts, class_iou, confusion_matrices, predict
 from .segmenters import Segmenter
 
 # (what is being done, how many) -> a context with a function to call with the number just done.
@@ -69,6 +69,7 @@ class Evaluation:
         figures: in the order in which they were measured.
         skipped: figure -> why it is missing.
         classes: IoU of each class that the labels hold.
+        counts: int64 [N, 3, K], what the segmenter saw in each image, see `class_counts`.
         real_images: how many there are.
         rules: how label maps are read; None where nothing was measured against them.
         labels: what the label maps hold.
@@ -88,6 +89,7 @@ class Evaluation:
     figures: list[Figure] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     classes: list[dict[str, Any]] = field(default_factory=list)
+    counts: Tensor | None = None
     real_images: int = 0
     rules: LabelRules | None = None
     labels: LabelTally = field(default_factory=LabelTally)
@@ -199,11 +201,19 @@ class Evaluation:
         if tally.files == len(files):
             check_any_class(tally, palette, ignored, "--ignore")
 
-    def measure_segmentation(self, segmenter: Segmenter) -> None:
+    def measure_segmentation(
+        self,
+        segmenter: Segmenter,
+        seen: Callable[[GeneratedImage, Tensor], None] = lambda _image, _ids: None,
+    ) -> None:
         """mIoU and pixel accuracy, of label maps that were surveyed.
 
-        segmenter: see `load_segmenter`. Raises PriorError if label maps hold classes that the model
-        does not score.
+        Args:
+            segmenter: see `load_segmenter`.
+            seen: is given each image (not those of the baseline) and the class ids int64 [h, w]
+                that the model sees in it, at the resolution of the label map's part.
+
+        Raises PriorError if label maps hold classes that the model does not score.
         """
         rules = self.rules
         assert rules is not None, "the label maps were surveyed"
@@ -217,18 +227,20 @@ class Evaluation:
                 batch = self.images[start : start + self.batch_size]
                 pixels = [read_generated(i.image, self.size, self.what) for i in batch]
                 for image, scores in zip(batch, segmenter(torch.stack(pixels)), strict=True):
-                    reading, size = read_labels(image.label, self.size, rules)
+                    reading, size = read_labels(image.label, self.size, rules, image.mirrored)
                     self.labels += reading.tally
                     if differs(size, self.size):
                         names.add(image.map)
-                    counts.append(
-                        _counts(scores, reading.ids, segmenter, rules.ignore_ids, image.label.name)
+                    counted, predicted = _counts(
+                        scores, reading.ids, segmenter, rules.ignore_ids, image.label.name
                     )
+                    counts.append(counted)
+                    seen(image, predicted)
                 done(len(batch))
         self.other_shape = sorted(names)
         if not any(int(c[1].sum()) for c in counts):
             raise PriorError("no pixel of the label maps counts; are all classes ignored?")
-        stacked = torch.stack(counts)
+        self.counts = stacked = torch.stack(counts)
         self.figures += segmentation_figures(stacked, self.maps, self.draws, self.seed)
         self.classes = _classes(stacked.sum(0), segmenter, rules.palette)
 
@@ -284,8 +296,8 @@ def _size(image: GeneratedImage) -> tuple[int, int]:
 
 def _counts(
     scores: Tensor, labels: Tensor, segmenter: Segmenter, ignored: Sequence[int], name: str
-) -> Tensor:
-    """int64 [3, K] of one image; scores [K, h, w], labels [H, W]."""
+) -> tuple[Tensor, Tensor]:
+    """int64 [3, K] of one image, and predicted ids [H, W]; scores [K, h, w], labels [H, W]."""
     first, num_classes = segmenter.first_class, len(scores)
     labels = torch.where(torch.isin(labels, torch.tensor(ignored, dtype=torch.int64)), -1, labels)
     present = labels[labels >= 0].unique().tolist()
@@ -297,7 +309,9 @@ def _counts(
             "--first-class, the id of its first score"
         )
     labels = torch.where(labels < 0, -1, labels - first)
-    return pixel_counts(scores[None], labels[None])[0]
+    predicted = predict(scores[None], labels.shape)
+    confusion = confusion_matrices(predicted, labels[None], num_classes)
+    return class_counts(confusion)[0], predicted[0] + first
 
 
 def _classes(total: Tensor, segmenter: Segmenter, palette: Palette) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .label_maps import LabelMap, shape_of
@@ -32,7 +32,13 @@ class Job:
         return tuple(_file_name(label_map.stem, self.k) for label_map in self.label_maps)
 
 
-def plan(label_maps: Sequence[LabelMap], per_map: int, batch: int, seed: int) -> list[Job]:
+def plan(
+    label_maps: Sequence[LabelMap],
+    per_map: int,
+    batch: int,
+    seed: int,
+    counts: Mapping[str, int] | None = None,
+) -> list[Job]:
     """All jobs of a run, those of the same label maps in a row so that the server can cache them.
 
     Args:
@@ -40,11 +46,14 @@ def plan(label_maps: Sequence[LabelMap], per_map: int, batch: int, seed: int) ->
         per_map: images of each.
         batch: most label maps in a prompt; above 1 only those of equal size share one.
         seed: of the run.
+        counts: images of each label map by its stem, instead of `per_map`; with a batch of 1.
     """
+    if counts is not None and batch != 1:
+        raise ValueError("label maps of a prompt have equally many images")
     return [
         Job(group, k, image_seed(seed, group[0].stem, k))
         for group in _groups(label_maps, batch)
-        for k in range(per_map)
+        for k in range(per_map if counts is None else counts[group[0].stem])
     ]
 
 

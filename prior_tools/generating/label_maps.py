@@ -10,15 +10,16 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ..datasets.label_files import read_label_file, survey
+from ..datasets.label_files import label_hash, read_label_file, survey
+from ..datasets.names import MIRRORED
 from ..datasets.picture_files import is_lossy, open_picture, opened_head, upright, upright_size
-from ..errors import PriorError
+from ..errors import PriorError, listing
 from ..helper_threads import HelperThreads, InOrder
 from ..labels.color_tables import is_made_visible
 from ..labels.reading import (
@@ -47,6 +48,7 @@ class LabelMap:
         rules: how it is read; it is sent in the colors of their palette. None sends what it shows,
             and ids in a file of one channel as grey levels.
         has_colors: whether it is of more than one channel.
+        mirrored: whether its left and right are exchanged; see `with_mirrored`.
     """
 
     stem: str
@@ -55,6 +57,7 @@ class LabelMap:
     sha256: str
     rules: LabelRules | None = None
     has_colors: bool = True
+    mirrored: bool = False
 
 
 def find_label_maps(
@@ -75,19 +78,34 @@ def find_label_maps(
         name, data = stem + path.suffix, path.read_bytes()
         with opened_head(path, f"label map {name}", data) as picture:
             has_colors = not is_of_one_channel(picture)
-        found.append(LabelMap(stem, name, path, _hashed(path, data, rules), rules, has_colors))
+        found.append(LabelMap(stem, name, path, label_hash(path, rules), rules, has_colors))
     if rules is None:
         _check_all(found)
     return found, tally
 
 
-def _hashed(path: Path, data: bytes, rules: LabelRules | None) -> str:
-    digest = hashlib.sha256(data)
-    if rules and rules.form:
-        for file in rules.form.files(path):
-            digest.update(b"" if file == path else hashlib.sha256(file.read_bytes()).digest())
-        digest.update(rules.form.told(path).encode())
-    return digest.hexdigest()
+def with_mirrored(label_maps: Sequence[LabelMap]) -> list[LabelMap]:
+    """The label maps and each of them mirrored, `a_mirrored` beside `a`, by ascending stem.
+
+    Raises PriorError if there are files of these names.
+    """
+    mirrored = [
+        replace(one, stem=one.stem + MIRRORED, name=_mirrored_name(one.name), mirrored=True)
+        for one in label_maps
+    ]
+    taken = {one.stem for one in label_maps} & {one.stem for one in mirrored}
+    if taken:
+        raise PriorError(
+            f"--mirror gives mirrored label maps names that end in {MIRRORED}, and there are files "
+            f"of {len(taken)} such names: {listing(sorted(taken), 3)}; rename them, or leave out "
+            "--mirror"
+        )
+    return sorted([*label_maps, *mirrored], key=lambda one: one.stem)
+
+
+def _mirrored_name(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}{MIRRORED}{dot}{suffix}"
 
 
 def _check_all(label_maps: Sequence[LabelMap]) -> None:
@@ -125,7 +143,8 @@ def upload_name(label_maps: Sequence[LabelMap]) -> str:
     """A file name made of the content of `upload_data`."""
     parts = []
     for label_map in label_maps:
-        parts.append(f"{label_map.sha256} {_told(label_map.rules)}")
+        mirrored = MIRRORED * label_map.mirrored
+        parts.append(f"{label_map.sha256} {_told(label_map.rules)}{mirrored}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32] + ".png"
 
 
@@ -152,6 +171,11 @@ def upload_data(label_maps: Sequence[LabelMap]) -> bytes:
 
 def _pixels(label_map: LabelMap) -> np.ndarray:
     """uint8 [H, W, 3 or 4]."""
+    pixels = _pixels_of_file(label_map)
+    return np.ascontiguousarray(pixels[:, ::-1]) if label_map.mirrored else pixels
+
+
+def _pixels_of_file(label_map: LabelMap) -> np.ndarray:
     if rules := label_map.rules:
         reading = read_label_file(label_map.path, rules, label_map.name)
         painted: np.ndarray = rules.palette.paint(reading.ids).numpy()

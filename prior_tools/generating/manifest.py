@@ -152,16 +152,22 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
     return run_id
 
 
-def record_warnings(folder: Path, warnings: WarningCounts) -> None:
-    """Put the warnings so far into the record of the run; only while `only_one` holds the folder.
+def record_summary(
+    folder: Path, warnings: WarningCounts, balance: Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Put what came of the run so far into its record; only while `only_one` holds the folder.
 
-    They do not count when a run is compared with its record.
+    It does not count when a run is compared with its record.
+
+    Args:
+        warnings: of the images that are there.
+        balance: shares of the classes, see `balance_table`; None where they were not asked for.
     """
     path = folder / RUN_NAME
     recorded = parsed(path.read_bytes(), constants=True)
-    if recorded.get("warnings") != (summary := warnings.summary()):
-        recorded["warnings"] = summary
-        write_bytes(path, _as_file(recorded))
+    summary = {"warnings": warnings.summary(), "balance": balance}
+    if any(recorded.get(name) != found for name, found in summary.items()):
+        write_bytes(path, _as_file({**recorded, **summary}))
 
 
 def describe_run(
@@ -208,7 +214,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path, command: str = "generate") -> Iterator[None]:
     """Hold the output folder while a command works in it. Raises PriorError if another does.
 
     Where the system or the file system knows no locks, nothing is held.
@@ -223,7 +229,7 @@ def only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PriorError(f"another generate is at work in {folder}") from error
+            raise PriorError(f"another {command} is at work in {folder}") from error
         except OSError:
             pass
         yield

@@ -61,6 +61,11 @@ def definitions() -> Iterator[Definition]:
     yield Definition("grey_ids", {}, {}, ignore_ids=(255,))
 
 
+def cityscapes_label_colors() -> Mapping[int, Color]:
+    """The colors of Cityscapes' color files by labelId: pole and polegroup share one."""
+    return _columns(tables.CITYSCAPES)[1]
+
+
 def _own(
     name: str,
     colors: Mapping[int, Color | None],

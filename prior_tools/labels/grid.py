@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import PriorError
@@ -46,11 +47,23 @@ def labels_on_grid(
 def ids_on_grid(ids: Tensor, downscale_factor: int = 8, method: str = "majority") -> Tensor:
     """Class ids [N, H, W] on latent cells; see `labels_on_grid`."""
     factor = check_downscale_factor(downscale_factor)
-    height, width = (side // factor for side in ids.shape[1:])
-    if height < 1 or width < 1:
-        raise PriorError(
-            f"the label image has {ids.shape[2]}x{ids.shape[1]} pixels; expected at least "
-            f"{factor}x{factor}"
-        )
+    height, width = _cells((ids.shape[2], ids.shape[1]), factor)
     ids = fit_labels(ids, (width * factor, height * factor))
     return resize_labels(ids, (height, width), method)
+
+
+def no_ids_on_grid(label_image: Tensor, downscale_factor: int = 8) -> Tensor:
+    """-1 [N, h, w] where `ids_on_grid` has class ids: of images [N, H, W, ...] the size alone."""
+    images, height, width = label_image.shape[:3]
+    return torch.full((images, *_cells((width, height), downscale_factor)), -1)
+
+
+def _cells(size: tuple[int, int], downscale_factor: int) -> tuple[int, int]:
+    """(h, w): whole cells in `size` (width, height) in pixels; PriorError if there is none."""
+    factor = check_downscale_factor(downscale_factor)
+    width, height = (side // factor for side in size)
+    if height < 1 or width < 1:
+        raise PriorError(
+            f"the label image has {size[0]}x{size[1]} pixels; expected at least {factor}x{factor}"
+        )
+    return height, width

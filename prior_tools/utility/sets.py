@@ -194,8 +194,9 @@ def _read(
     image: GeneratedImage, size: tuple[int, int], rules: LabelRules, made_of_maps: bool
 ) -> _Item:
     reading = read_label_file(image.label, rules)
-    ids = reading.ids
+    ids = reading.ids.flip(-1) if image.mirrored else reading.ids
     height, width = ids.shape
+    whole = ids
     picture = read_image(image.image, "image", label_size=(width, height))
     if made_of_maps:
         left, top, right, bottom = crop_box((width, height), picture.size)
@@ -210,7 +211,7 @@ def _read(
     return _Item(
         torch.from_numpy(np.array(picture)),
         torch.where(torch.isin(ids, ignored), -1, ids).int(),
-        (_print(reading.ids), _print(reading.ids.flip(-1))),
+        (_print(whole), _print(whole.flip(-1))),
         reading.tally,
     )
 

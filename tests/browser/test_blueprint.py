@@ -24,7 +24,7 @@ BLUEPRINT = REPOSITORY / "subgraphs" / f"{NAME}.json"
 # Those of nodes that are out of sight stay in the page.
 CARD = ".scp-prior-card:visible"
 SETTINGS = Settings(seed=11, steps=3, cfg=2.5)
-START = Start("mixture", mu=0.7, deviation=0.9)
+START = Start("mixture", mu=0.7, deviation=0.9, noise="white")
 
 # Everything but the blueprint's node, and the links to it.
 NODES = {
@@ -102,6 +102,7 @@ def test_it_gives_the_picture_of_the_three_nodes_that_it_wraps(
     # All but the defaults of both, so that a value which does not arrive shows.
     values = {"seed": SETTINGS.seed, "steps": SETTINGS.steps, "cfg": SETTINGS.cfg}
     values |= {"mode": START.prior, "mu": START.mu, "deviation": START.deviation}
+    values["noise"] = START.noise
     values["mu_of"] = "model"
     page.evaluate(SET, values)
     expect(page.locator(CARD)).to_contain_text("1200 images")

@@ -12,7 +12,8 @@ import torch
 from playwright.sync_api import Page, expect
 
 from dev.locales import LOCALES
-from prior_tools import PALETTES, PriorAccumulator, save_prior
+from prior_tools import PALETTES, HeldOut, ModeFit, PriorAccumulator, save_prior
+from prior_tools.held_out import HELD_OUT_MODES
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
@@ -21,6 +22,7 @@ CARD = ".scp-prior-card:visible"
 
 DEMO = "scp_diff_demo.safetensors"
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
+ALONE = "card_alone.safetensors"
 
 
 def write_prior(
@@ -40,10 +42,16 @@ def write_prior(
 def priors(street) -> Path:
     """The server's folder of priors with some to choose from."""
     folder = street.base / "models" / "scp_priors"
-    write_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets")
+    fits = {mode: ModeFit(1.0, None, 0.754, None, 1.0) for mode in HELD_OUT_MODES}
+    told = HeldOut(256, fits)
+    write_prior(folder / WIDE, (48, 64), images=5, dataset_name="Wide streets", held_out=told)
     names = {1: "<b>wall</b>", 2: "<img src=x onerror='window.harmed = true'>"}
     flux = {"channels": 16, "latent_format": "flux"}
     write_prior(folder / TALL, (12, 6), classes=2, class_names=names, **flux)
+    state = PriorAccumulator(4, (6, 12))
+    state.update(torch.randn(20, 4, 6, 12), torch.full((20, 6, 12), -1))
+    told = {"label_method": None, "dataset_name": "dusk", "latent_format": "sd15"}
+    save_prior(state.finalize(**told), folder / ALONE)
     (folder / DAMAGED).write_bytes((folder / WIDE).read_bytes()[:5000])
     return folder
 
@@ -134,7 +142,8 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
 
     set_widget("SCP_LoadPrior", "prior_name", WIDE)
     expect(card).to_contain_text("Wide streets")
-    for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels"):
+    held_out = "256 held out: spatial foretells them best, 75%"
+    for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels", held_out):
         expect(card).to_contain_text(text)
     assert sizes_of_pictures(page) == [[64, 48], [64, 48]]
     assert_inside_their_nodes()
@@ -147,6 +156,22 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
     page.mouse.click(1200, 900)
     page.evaluate("app.extensionManager.command.execute('Comfy.Undo')")
     expect(card).to_contain_text("1200 images")
+
+
+def test_a_prior_of_images_alone_says_so_and_shows_its_mean(
+    page, load, set_widget, assert_inside_their_nodes, screenshot
+):
+    load(ALONE)
+    card = page.locator(CARD)
+    for text in ("dusk", "20 images", "12x6 cells", "Of images alone: no classes"):
+        expect(card).to_contain_text(text)
+    expect(card).not_to_contain_text("0 classes")
+    expect(card.locator("li")).to_have_count(0)
+    assert sizes_of_pictures(page) == [[12, 6]]
+    assert_inside_their_nodes()
+    screenshot("alone")
+    set_widget("SCP_LoadPrior", "prior_name", DEMO)
+    expect(card).to_contain_text("15 classes")
 
 
 def test_it_follows_a_choice_from_the_list(page, frontend, load):

@@ -24,7 +24,7 @@ NODES = {
     "Model": ("SCP_LoadDemoModel", (0, 0), {}),
     "Label map": ("SCP_DemoLabelMap", (0, 220), {"index": 0}),
     "Prior": ("SCP_LoadPrior", (840, 440), {}),
-    "Draw": ("SCP_JointPriorNoise", (440, 0), {}),
+    "Draw": ("SCP_JointPriorNoise", (440, 0), {"noise": "white"}),
     "Sampler": ("SCP_PartialDenoiseKSampler", (840, 0), {"steps": 2, "mu_of": "model"}),
     "Decode": ("VAEDecode", (1240, 0), {}),
     "Image": ("PreviewImage", (1240, 120), {}),

@@ -103,7 +103,14 @@ def start(street: Street, kind: str = "eps", control: bool = True, **noise: obje
     model = weights.add_model(graph, street.base, kind)
     label = graph.add("LoadImage", image=street.label)
     prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1, **noise}
+    draw = {
+        "mode": "joint",
+        "noise": "grain",
+        "deviation": 1.0,
+        "seed": 5,
+        "batch_size": 1,
+        **noise,
+    }
     latent = graph.add("SCP_JointPriorNoise", **{"prior": prior, "label_image": label, **draw})
     positive = graph.add("CLIPTextEncode", clip=model.clip, text="a street").out()
     negative = graph.add("CLIPTextEncode", clip=model.clip, text="").out()

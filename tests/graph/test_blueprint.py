@@ -108,6 +108,6 @@ def test_every_input_leads_to_the_one_of_its_name_and_the_seed_to_both(subgraph)
     assert wired >= {
         (sampler, x) for x in ("steps", "cfg", "sampler_name", "scheduler", "mu", "mu_of")
     }
-    assert wired >= {(draw, x) for x in ("mode", "deviation", "palette", "batch_size")}
+    assert wired >= {(draw, x) for x in ("mode", "noise", "deviation", "palette", "batch_size")}
     # The card on the node follows the last one, and is below it.
     assert targets(subgraph, names[-1]) == {("SCP_LoadPrior", "prior_name")}

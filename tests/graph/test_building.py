@@ -23,6 +23,7 @@ from prior_tools import (
     PALETTES,
     Prior,
     PriorAccumulator,
+    draw_prior_sample,
     find_dataset,
     load_prior,
     resize_labels,
@@ -32,6 +33,8 @@ from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.pairs import find_pairs
 
 pytestmark = pytest.mark.slow
+
+NO_LABELS = "none (images alone)"
 
 
 @pytest.fixture
@@ -45,6 +48,16 @@ def build(server, add_build):
         return server.run(graph.prompt, timeout), node
 
     return run
+
+
+@pytest.fixture
+def alone(server):
+    """The name of a folder of six images without label maps, in the input folder."""
+    folder = server.base / "input" / "alone"
+    write_dataset(folder, 6, 128, 64, seed=40)
+    shutil.rmtree(folder / "labels")
+    yield "alone/images"
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -169,6 +182,56 @@ def test_the_real_stable_diffusion_vae_gives_the_same_prior_as_its_latents(serve
     )
 
 
+def test_images_alone_are_built_drawn_and_sampled(server, add_build, latents, alone):
+    """Any picture is their label image: no palette's, and of a size of its own."""
+    picture = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+    graph = Graph()
+    model = weights.add_model(graph, server.base, "eps")
+    inputs = {"images": alone, "labels": "", "palette": NO_LABELS, "filename": "alone"}
+    built = add_build(graph, model.vae, "", **inputs)
+    noise = {
+        "prior": built,
+        "label_image": graph.add("LoadImage", image=server.upload_image(picture, "any.png")),
+        "mode": "spatial",
+        "noise": "grain",
+        "deviation": 0.0,
+        "seed": 5,
+        "batch_size": 2,
+    }
+    drawn = graph.add("SCP_JointPriorNoise", **noise)
+    text = graph.add("CLIPTextEncode", clip=model.clip, text="a street")
+    sampled = graph.add(
+        "SCP_PartialDenoiseKSampler",
+        model=model.model,
+        positive=text,
+        negative=text,
+        latent_image=drawn,
+        seed=7,
+        steps=3,
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        mu=0.8,
+    )
+    graph.add("SCP_PreviewPrior", prior=built, vae=model.vae)
+    start, result = latents(graph, drawn, sampled)
+
+    prior = load_prior(server.base / "models" / "scp_priors" / "alone.safetensors")
+    files = sorted((server.base / "input" / alone).iterdir())
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    encoded = box_mean_latents(torch.from_numpy(pixels).float() / 255)
+    assert not prior.labelled and prior.num_images == 6
+    torch.testing.assert_close(prior.spatial_mean, encoded.mean(0), atol=6e-3, rtol=0)
+    torch.testing.assert_close(prior.spatial_std, encoded.std(0, False), atol=6e-3, rtol=0)
+    nowhere = torch.full((2, 12, 20), -1)
+    assert torch.equal(start, draw_prior_sample(prior, nowhere, "spatial", deviation=0.0))
+    assert result.shape == start.shape and result.isfinite().all() and result.std() > 0
+
+    graph.add("PreviewAny", source=graph.add("SCP_JointPriorNoise", **{**noise, "mode": "joint"}))
+    with pytest.raises(ExecutionFailed, match="mode joint needs classes, and the prior was built"):
+        server.run(graph.prompt)
+
+
 def test_a_saved_prior_is_listed_at_once(server, build, dataset):
     build(dataset, filename="sub/listed", overwrite=True)
     node = server.object_info()["SCP_LoadPrior"]
@@ -207,7 +270,7 @@ def spoil(server, dataset, kind):
     if kind == "other classes":
         write_cityscapes(folder)
         inputs = {"images": dataset, "labels": "", "palette": "camvid"}
-        return inputs, rf"^{dataset} holds cityscapes, .* not of 'camvid'; choose a palette"
+        return inputs, rf"{dataset} holds cityscapes, .* not of 'camvid'; choose a palette"
     if kind == "no split":
         write_cityscapes(folder)
         inputs = {"images": dataset, "labels": "", "split": "night"}
@@ -241,6 +304,11 @@ def spoil(server, dataset, kind):
         return {"palette": "ade20k"}, r"is in no color.*: palette cityscapes has 100%"
     if kind == "ignore ids":
         return {"ignore_ids": "road"}, "ignore_ids is 'road'; expected class ids"
+    if kind == "labels of images alone":
+        return {"palette": NO_LABELS}, f"labels is '{dataset}/labels', but palette is none"
+    if kind == "ignored ids of images alone":
+        alone = {"palette": NO_LABELS, "labels": "", "ignore_ids": "255"}
+        return alone, "ignore_ids is '255', but palette is none"
     if kind == "odd size":
         return {"width": 132}, "132x64 pixels are not whole latent cells"
     if kind == "wrong format":
@@ -290,6 +358,8 @@ SPOILT = [
     "foreign ids",
     "foreign palette",
     "ignore ids",
+    "labels of images alone",
+    "ignored ids of images alone",
     "odd size",
     "wrong format",
     "outside",

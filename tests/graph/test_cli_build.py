@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from demo.scenes import write_dataset
 from dev import weights
 from dev.comfyui import REPOSITORY
 from dev.server import host_environment
-from prior_tools import PALETTES, decode_label_image, load_palette, load_prior
+from prior_tools import PALETTES, decode_label_image, load_palette, load_prior, save_prior
 from prior_tools.building.checkpoint import HEADER_KEY
 from prior_tools.labels.palette_files import palette_text
 from prior_tools.labels.palette_formats import Row
@@ -125,6 +126,24 @@ def uninterrupted(command, tmp_path_factory) -> Path:
     return out
 
 
+def test_images_alone_are_built_killed_and_resumed_to_the_places_moments(
+    command, tmp_path, scenes, uninterrupted
+):
+    out = tmp_path / "alone.safetensors"
+    argv = command(out, "--checkpoint-every", "0", root=scenes / "images")
+    argv[argv.index("pairs")] = "images"
+    at = argv.index("--palette")
+    del argv[at : at + 2]
+    stopped_at(argv, out.with_name(out.name + ".checkpoint"), 11, signal.SIGKILL)
+    said = run(argv).stdout
+    assert f"used {COUNT} images; no label maps, so the prior is for mode spatial" in said
+    alone, whole = load_prior(out), load_prior(uninterrupted)
+    assert not alone.labelled and alone.metadata.dataset_name == "images"
+    assert torch.equal(alone.spatial_mean, whole.spatial_mean)
+    assert torch.equal(alone.spatial_std, whole.spatial_std)
+    assert alone.grain is not None and out.stat().st_size < uninterrupted.stat().st_size
+
+
 def test_killed_in_three_places_it_gives_bit_for_bit_what_an_uninterrupted_run_gives(
     command, tmp_path, uninterrupted
 ):
@@ -218,6 +237,8 @@ def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uni
     assert torch.equal(two.joint_count, one.joint_count)
     for name in ("joint_mean", "joint_std", "spatial_mean", "spatial_std", "class_std"):
         torch.testing.assert_close(getattr(two, name), getattr(one, name), atol=1e-6, rtol=1e-6)
+    for lag in ((0, 0), (1, 0), (0, 2)):
+        torch.testing.assert_close(two.grain.at(*lag), one.grain.at(*lag), atol=1e-3, rtol=0)
 
     whole = out.read_bytes()
     # A name with no room for the endings of checkpoints.
@@ -229,7 +250,7 @@ def test_two_ranks_give_what_one_process_gives_and_resume(command, tmp_path, uni
     assert "number of ranks was 2 and is 1" in says
     run(ranked)
     assert out.read_bytes() == whole
-    assert not list(tmp_path.glob("*.checkpoint"))
+    assert sorted(tmp_path.iterdir()) == sorted([out, tmp_path / "p.safetensors"])
 
 
 def test_a_rank_that_fails_ends_the_job_with_its_error(command, tmp_path, scenes):
@@ -325,3 +346,22 @@ def test_class_names_come_from_a_file(command, tmp_path):
     ended = run(command(tmp_path / "q.safetensors", "--class-names", str(names)), code=2)
     assert "names.txt is not text in UTF-8" in ended.stderr
     assert prior.num_images == 8
+
+
+def test_a_prior_is_scored_on_other_images_and_gets_the_grain_that_its_build_would_give(
+    command, tmp_path, uninterrupted
+):
+    of_images = command(tmp_path / "p.safetensors")
+    ours = of_images[of_images.index("--dataset") : of_images.index("--size")]
+    prior = load_prior(uninterrupted)
+    without = save_prior(replace(prior, grain=None), tmp_path / "without.safetensors")
+    start = [sys.executable, "-m", "prior_tools"]
+    run([*start, "grain", str(without), *ours, "--workers", "0"])
+    again = load_prior(without).grain
+    for lag in ((0, 0), (1, 0), (0, 2)):
+        torch.testing.assert_close(again.at(*lag), prior.grain.at(*lag), atol=1e-3, rtol=0)
+    said = run([*start, "score", str(without), *ours, "--limit", "12", "--workers", "0"]).stdout
+    assert "12 images" in said and "foretells these images best" in said
+    assert "this prior fits these images" in said
+    said = run([*of_images, "--holdout", "0.1"]).stdout
+    assert f"used {COUNT - 12} images" in said and "12 images held out: best foretold by" in said

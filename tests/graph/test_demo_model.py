@@ -5,14 +5,19 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from demo.ablation.plan import FULL, JOINT, Row
+from demo.ablation.sampling import ImageSet, images_folder, made, make, workflow
+from demo.run import LABEL_MAPS
 from demo.scenes import CLASS_COLORS
 from demo.start_graph import WEIGHTS, Settings, Start, StartGraph
 from dev.comfyui import REPOSITORY
 from dev.graph import Graph
 from dev.server import ComfyServer
+from prior_tools.generating.manifest import MANIFEST_NAME
 
 pytestmark = pytest.mark.slow
 
@@ -185,6 +190,22 @@ def test_images_follow_their_label_maps(streets, start):
     assert (off.min(-1) == 0).all()
     right = scores.argmax(1).flatten(1).numpy() == off.argmin(-1)
     assert right.mean() > FLOOR
+
+
+def test_generate_makes_the_images_of_the_ablations_rows_at_equal_seeds(server, tmp_path):
+    maps, per_map = 2, 2
+    colors = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in LABEL_MAPS[:maps]])
+    seeds = []
+    for start in (FULL, JOINT):
+        row = Row("main", "", start, Settings(steps=2), maps, per_map)
+        prompt = workflow(row, WEIGHTS, WEIGHTS)
+        make(ImageSet(row, maps, per_map), prompt, colors, [server.url], tmp_path)
+        first, second = (made(row, k, tmp_path) for k in range(per_map))
+        assert first.shape == second.shape == colors.shape
+        assert (first != second).any((1, 2, 3)).all()
+        lines = (images_folder(row, tmp_path) / MANIFEST_NAME).read_text().splitlines()
+        seeds.append({entry["file"]: entry["seed"] for entry in map(json.loads, lines)})
+    assert seeds[0] == seeds[1] and len(seeds[0]) == maps * per_map
 
 
 def test_the_label_map_is_shown_also_where_the_server_remembers_it(server):

@@ -7,6 +7,7 @@ the seed decides, so that an image shows which label map and which seed it was m
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -23,12 +24,15 @@ import trustme
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
+from dev.dataset_trees import WRITERS, find_tree
 from dev.gate import Gate, passing_on
 from dev.graph import Graph
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools import PALETTES
 from prior_tools.cli import main
+from prior_tools.datasets.label_files import read_label_file
+from prior_tools.evaluation.files import match_generated
 from prior_tools.generating.jobs import image_seed
 from prior_tools.labels.palette_colors import bit_color
 
@@ -329,6 +333,39 @@ def test_in_a_batch_each_image_is_of_its_own_label_map(server, command, few, tmp
         assert [e["index_in_batch"] for e in same] == list(range(len(same)))
 
 
+def test_mirrored_and_balanced_images_are_made_summed_up_and_exported(server, command, tmp_path):
+    folder, out = tmp_path / "labels", tmp_path / "out"
+    folder.mkdir()
+    for name, classes in (("a", (3, 3, 3, 8)), ("b", (3, 3, 0, 0)), ("c", (3, 0, 5, 5))):
+        ids = np.repeat(np.array([classes], np.uint8), SIDE // 4, axis=1).repeat(SIDE, axis=0)
+        Image.fromarray(ids).save(folder / f"{name}.png")
+    more = ("--palette", "camvid", "--per-map", "3", "--mirror", "--balance", "car=0.4")
+    said = run(command(seen_graph(), folder, out, server, more=more)).stdout
+    assert "made 18 images" in said and re.search(r"8 car +8\.\d+% +40\.00% +\d+\.\d+%", said)
+    counts = Counter(entry["label_map"] for entry in entries(out))
+    assert min(counts.values()) >= 1 and len(counts) == 6
+    assert counts["a.png"] == counts["a_mirrored.png"] == max(counts.values())
+    for entry in entries(out):
+        stem = entry["label_map"][:-4]
+        ids = np.asarray(Image.open(folder / f"{stem[0]}.png")).astype(np.int64)
+        ids = ids[:, ::-1].copy() if stem.endswith("_mirrored") else ids
+        want = 255 - PALETTES["camvid"].paint(torch.from_numpy(ids)).numpy().astype(int)
+        image = np.asarray(Image.open(out / entry["file"])).astype(int)[:, :SIDE]
+        assert np.abs(image - want).max() <= 1
+    rows = {row["id"]: row for row in json.loads((out / "generate.json").read_text())["balance"]}
+    assert rows[8]["wanted"] == 0.4 and rows[8]["in_label_maps"] < rows[8]["got"] < 0.4
+
+    words = ["--generated", str(out), "--labels", str(folder), "--palette", "camvid"]
+    words += ["--format", "pairs", "--out", str(tmp_path / "data")]
+    assert main(["export", *words]) == 0
+    data = json.loads((tmp_path / "data/dataset.json").read_text())
+    assert data["images"] == {"train": 18} and data["generator"]["seed"] == 0
+    lines = (tmp_path / "data" / MANIFEST).read_text().splitlines()
+    assert {(line["image"], line["seed"]) for line in map(json.loads, lines)} == {
+        (entry["file"], entry["seed"]) for entry in entries(out)
+    }
+
+
 def test_a_workflow_as_comfyui_saves_it(server, command, few, tmp_path):
     pytest.importorskip("comfy_cli")
     out = tmp_path / "out"
@@ -607,7 +644,7 @@ def warned_graph(street) -> Graph:
     graph = Graph()
     label = graph.add("LoadImage", title="Label map", image="none.png")
     prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", title="Draw", prior=prior, label_image=label, **draw)
     seed = graph.add("PrimitiveInt", title="Seed", value=0)
     noisy = graph.add("LatentBlend", samples1=latent, samples2=latent, blend_factor=0.5)
@@ -662,7 +699,7 @@ def test_a_node_that_runs_over_a_list_tells_the_warnings_of_all_of_it(server, st
     for other in others:
         first = graph.add("ImageBatch", image1=first, image2=other)
     each = graph.add("RebatchImages", images=first, batch_size=1)
-    draw = {"mode": "joint", "deviation": 1.0, "seed": 5, "batch_size": 1}
+    draw = {"mode": "joint", "noise": "grain", "deviation": 1.0, "seed": 5, "batch_size": 1}
     latent = graph.add("SCP_JointPriorNoise", prior=prior, label_image=each, **draw)
     graph.add("SaveLatent", samples=latent, filename_prefix="generate/list")
     told = server.run(graph.prompt)["outputs"][latent.id]["scp_warnings"]
@@ -697,3 +734,21 @@ def test_the_prior_the_controlnet_and_the_sampler_in_batches(
     assert all(entry["settings"] == {"Sampler.mu": 0.6} for entry in found)
     pictures = {np.asarray(Image.open(out / e["file"])).tobytes() for e in found}
     assert len(pictures) == 6
+
+
+@pytest.mark.parametrize("layout", ["cityscapes", "voc", "coco-panoptic"])
+def test_a_dataset_goes_through_a_server_once_an_image_and_is_found_again(server, tmp_path, layout):
+    root = WRITERS[layout](tmp_path / "data")
+    graph = Graph()
+    label = graph.add("LoadImage", title="Label map", image="none.png")
+    graph.add("PrimitiveInt", title="Seed", value=1)
+    graph.add("SaveImage", title="Save", images=label, filename_prefix="generate/whole")
+    workflow, out = tmp_path / "workflow.json", tmp_path / "out"
+    workflow.write_text(json.dumps(graph.prompt))
+    argv = ["generate", "--workflow", workflow, "--out", out, "--server", server.url]
+    assert main([str(a) for a in (*argv, "--dataset", layout, "--root", root)]) == 0
+    found = find_tree(layout, root)
+    images = match_generated(out, {pair.name: pair.label for pair in found.pairs})
+    for pair, image in zip(found.pairs, images, strict=True):
+        painted = found.palette.paint(read_label_file(pair.label, found.rules).ids)
+        assert np.array_equal(np.array(Image.open(image.image)), painted.numpy())

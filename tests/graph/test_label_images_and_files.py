@@ -8,7 +8,14 @@ import torch
 from PIL import Image
 
 from dev.server import ExecutionFailed, PromptRejected
-from prior_tools import PALETTES, draw_prior_sample, load_prior, resize_labels, save_prior
+from prior_tools import (
+    PALETTES,
+    draw_prior_sample,
+    load_prior,
+    measure_grain,
+    resize_labels,
+    save_prior,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +88,31 @@ def test_numbers_that_are_none_are_refused(server, street, start, name):
         run(server, start(street), **{name: float("nan")})
     assert caught.value.node_type == "SCP_JointPriorNoise"
     assert caught.value.exception_type == "PriorError"
+
+
+def test_a_prior_without_grain_draws_white_noise_and_the_node_says_so(
+    server, street, start, latents
+):
+    folder = server.base / "models" / "scp_priors"
+    plain = dataclasses.replace(load_prior(folder / street.prior), grain=None)
+    some, anywhere = torch.randn(9, 4, *plain.grid), torch.full((9, *plain.grid), -1)
+    save_prior(plain, folder / "plain.safetensors")
+    grained = dataclasses.replace(plain, grain=measure_grain(some, anywhere, plain))
+    save_prior(grained, folder / "grained.safetensors")
+
+    drawn = {}
+    for name in ("plain", "grained"):
+        for noise in ("grain", "white"):
+            before = server.log_text().count("the prior has no grain")
+            s = start(street, noise=noise, seed=8)
+            (load,) = (n for n in s.graph.prompt.values() if n["class_type"] == "SCP_LoadPrior")
+            load["inputs"]["prior_name"] = f"{name}.safetensors"
+            (drawn[name, noise],) = latents(s.graph, s.latent)
+            told = server.log_text().count("the prior has no grain") - before
+            assert told == ((name, noise) == ("plain", "grain")), (name, noise)
+    assert torch.equal(drawn["plain", "grain"], drawn["plain", "white"])
+    assert torch.equal(drawn["grained", "white"], drawn["plain", "white"])
+    assert not torch.allclose(drawn["grained", "grain"], drawn["plain", "white"], atol=0.1)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "future"])

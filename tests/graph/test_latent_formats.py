@@ -141,7 +141,7 @@ mean = torch.cat(latents).mean(0).reshape(prior.spatial_mean.shape)
 
 (draw,) = run(
     node("joint_prior_noise", "JointPriorNoise"), prior=prior, label_image=label, mode="joint",
-    deviation=1.0, seed=5, batch_size=2)
+    noise="grain", deviation=1.0, seed=5, batch_size=2)
 custom = "comfy_extras.nodes_custom_sampler"
 sampled = []
 for mu in (0.8, 1.0):

@@ -254,7 +254,8 @@ def test_grey_ids_through_load_image_are_drawn_alike_and_told_where_the_host_cha
     graph = Graph()
     label = graph.add("LoadImage", image="label_files/through.png")
     prior = graph.add("SCP_LoadPrior", prior_name=street.prior)
-    given = {"mode": "joint", "deviation": 1.0, "batch_size": 1, "palette": "grey_ids"}
+    given = {"mode": "joint", "noise": "grain", "deviation": 1.0, "batch_size": 1}
+    given["palette"] = "grey_ids"
     # With a seed of its own, so that it is run here.
     noise = graph.add("SCP_JointPriorNoise", prior=prior, label_image=label, seed=77, **given)
     shown = graph.add("SaveImage", images=label, filename_prefix="through")

@@ -67,6 +67,7 @@ def test_masks_joined_by_the_hosts_nodes_draw_as_the_label_map_that_they_make(
         prior=graph.add("SCP_LoadPrior", prior_name=street.prior),
         label_image=image,
         mode="joint",
+        noise="grain",
         deviation=1.0,
         seed=3,
         batch_size=1,

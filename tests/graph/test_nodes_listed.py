@@ -14,7 +14,7 @@ CONTRACT = {
     "SCP_LoadPrior": ("Load SCP Prior", "prior_name", "", {"prior": "SCP_PRIOR"}),
     "SCP_JointPriorNoise": (
         "Joint Prior Noise",
-        "prior label_image mode deviation seed batch_size",
+        "prior label_image mode noise deviation seed batch_size",
         "palette fallback mix batch_noise",
         {"latent": "LATENT"},
     ),
@@ -168,6 +168,7 @@ def test_the_defaults_are_the_documented_ones(listed):
     for sampler in ("SCP_PartialDenoiseKSampler", "SCP_PartialDenoiseScheduler"):
         assert default(sampler, "mu") == 0.8
         assert default(sampler, "mu_of") == "stable diffusion"
+    assert default("SCP_JointPriorNoise", "noise") == "grain"
     assert default("SCP_JointPriorNoise", "deviation") == 1
     assert default("SCP_JointPriorNoise", "palette") == "prior"
     assert default("SCP_JointPriorNoise", "batch_noise") == "separate"

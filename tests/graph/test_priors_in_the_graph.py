@@ -37,6 +37,7 @@ def test_a_preview_shows_maps_mean_labels_and_draw(server, street):
         prior=load(graph, street),
         label_image=label,
         mode="joint",
+        noise="grain",
         deviation=1.0,
         seed=3,
         batch_size=1,

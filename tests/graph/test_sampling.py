@@ -157,7 +157,7 @@ def test_maps_and_batch_multiply_as_the_controlnet_tiles_its_hints(street, start
     inverted = g.add("ImageRotate", image=s.label, rotation="180 degrees")
     both = g.add("ImageBatch", image1=s.label, image2=inverted)
     prior = g.add("SCP_LoadPrior", prior_name=street.prior)
-    draw = {"prior": prior, "mode": "joint", "deviation": 0.0, "seed": 1}
+    draw = {"prior": prior, "mode": "joint", "noise": "grain", "deviation": 0.0, "seed": 1}
     batch = g.add("SCP_JointPriorNoise", **draw, label_image=both, batch_size=3)
     one = g.add("SCP_JointPriorNoise", **draw, label_image=s.label, batch_size=1)
     two = g.add("SCP_JointPriorNoise", **draw, label_image=inverted, batch_size=1)
@@ -241,6 +241,7 @@ def test_how_much_of_a_prior_a_flow_models_start_keeps_is_said_by_both_ways(serv
         prior=prior,
         label_image=label,
         mode="joint",
+        noise="grain",
         deviation=1.0,
         seed=0,
         batch_size=1,

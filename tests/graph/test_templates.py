@@ -13,7 +13,8 @@ from demo.scenes import CLASS_COLORS, CLASS_NAMES
 from dev.comfyui import REPOSITORY
 from dev.server import ComfyServer
 from dev.templates import load_template, template_names, template_prompt, thumbnail_of
-from dev.thumbnails import MAKERS, MOST_BYTES, SIDE
+from dev.thumbnails import LOOKS, MAKERS, MOST_BYTES, SIDE
+from prior_tools import load_prior
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def test_what_says_demo_model_needs_no_files_but_the_packs(name):
         assert node["type"] not in FROM_FILES
         if folder := folders.get(node["type"]):
             files.append(REPOSITORY / "weights" / folder / node["widgets_values"][0])
-    assert len(files) == 2 and all(file.is_file() for file in files)
+    assert len(files) >= 2 and all(file.is_file() for file in files)
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -141,6 +142,22 @@ def test_the_priors_are_compared_at_equal_seed_and_settings(server):
     latents, samplers = rows(prompt, "SCP_PartialDenoiseKSampler", "latent_image")
     assert len({tuple(latent) for latent in latents}) == 4
     # The fair baseline starts from all the noise there is.
+    assert [sampler.pop("mu") for sampler in samplers] == [1, 0.8, 0.8, 0.8]
+    assert all(sampler == samplers[0] for sampler in samplers)
+
+
+def test_looks_differ_in_their_prior_alone(server):
+    prompt = prompt_of(server, LOOKS)
+    priors, draws = rows(prompt, "SCP_JointPriorNoise", "prior")
+    names = [prompt[loader]["inputs"]["prior_name"] for loader, _ in priors[1:]]
+    looks = ("noon", "dusk", "night")
+    assert names == [f"scp_diff_demo_{look}.safetensors" for look in looks]
+    for name in names:
+        assert not load_prior(REPOSITORY / "weights" / "priors" / name).labelled
+    assert [draw.pop("mode") for draw in draws] == ["normal", "spatial", "spatial", "spatial"]
+    assert all(draw == draws[0] for draw in draws)
+    latents, samplers = rows(prompt, "SCP_PartialDenoiseKSampler", "latent_image")
+    assert len({tuple(latent) for latent in latents}) == 4
     assert [sampler.pop("mu") for sampler in samplers] == [1, 0.8, 0.8, 0.8]
     assert all(sampler == samplers[0] for sampler in samplers)
 

@@ -1,36 +1,49 @@
 """The ablation: what it plans, how it pairs rows with their baseline, and what it writes."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from demo.ablation import bounds, report
+from demo.ablation.command import STREETS
 from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure, values
-from demo.ablation.plan import FULL, JOINT, Row, baseline_of, rows
-from demo.ablation.sampling import sample_all, tasks
-from demo.start_graph import Settings, Start
+from demo.ablation.plan import FULL, JOINT, Row, baseline_of, paper, rows
+from demo.ablation.sampling import BATCH, image_sets, images_folder, workflow
+from demo.ablation.subject import Subject
+from demo.start_graph import Settings
 from demo.training.setting import LEAK
+from demo.training.sources import Camvid
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
+from prior_tools.generating.prepared_workflow import prepare_workflow
 from prior_tools.schedule import stable_diffusion_alpha_bar
 
 MAPS, SIDE, CLASSES = 24, 16, 19
-SEEDS = (1, 2)
+PER_MAP = 2
 
 
 @pytest.fixture
 def plan():
-    return rows(200, 104, (1, 2, 3), Settings())
+    return rows(*STREETS, Settings())
 
 
-def test_the_plan_has_every_start_and_each_priors_mean_alone(plan):
+def test_the_main_table_has_every_prior_and_more_images_than_the_others(plan):
     main = {row.start for row in plan if row.table == "main"}
-    assert {FULL, Start("normal", 0.8)} <= main
-    for prior in ("spatial", "categorical", "joint", "mixture"):
-        assert {Start(prior, 0.8), Start(prior, 0.8, 0.0)} <= main
+    assert {FULL, paper("normal", 0.8), paper("joint", 0.8, 0.0)} <= main
+    assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint", "mixture")} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
-        assert (row.maps, len(row.seeds)) == ((200, 3) if row.table == "main" else (104, 1))
+        assert (row.maps, row.per_map) == ((200, 2) if row.table == "main" else (100, 1))
+
+
+def test_the_streets_images_are_sampled_in_three_hours(plan):
+    """On two cores, at a second and a half an image with all that is done between prompts."""
+    made = [wanted for wanted in image_sets(plan) if wanted.row.model != "sd"]
+    assert sum(wanted.maps * wanted.per_map for wanted in made) * 1.5 < 3 * 3600
 
 
 def test_every_start_is_compared_with_the_stock_start_of_its_table_and_settings(plan):
@@ -40,16 +53,42 @@ def test_every_start_is_compared_with_the_stock_start_of_its_table_and_settings(
         if baseline is not None:
             assert baseline.start == FULL and baseline.table == row.table
             assert (baseline.settings, baseline.model) == (row.settings, row.model)
-            assert (baseline.maps, baseline.seeds) == (row.maps, row.seeds)
+            assert (baseline.maps, baseline.per_map) == (row.maps, row.per_map)
 
 
-def test_tables_share_the_images_of_equal_rows(plan):
-    """What short tables compare with is in the main one, in the same batches."""
-    planned = {(task.row.key, task.seed, task.first, task.count) for task in tasks(plan)}
-    assert len(planned) == len(tasks(plan))
-    short = Row("mu", "", JOINT, Settings(), (1,), 104)
-    for task in tasks([short]):
-        assert (task.row.key, task.seed, task.first, task.count) in planned
+def test_equal_rows_of_several_tables_are_made_once_as_many_as_the_largest_takes(plan):
+    sets = {wanted.row.key: wanted for wanted in image_sets(plan)}
+    assert len(sets) == len(image_sets(plan)) < len(plan)
+    for row in plan:
+        wanted = sets[row.key]
+        assert wanted.maps >= row.maps and wanted.per_map >= row.per_map
+        # Else the last prompt of a smaller table would be of fewer label maps, and other images.
+        assert row.maps == wanted.maps or row.maps % BATCH == 0
+
+
+def test_one_seed_drives_draw_and_sampler_and_one_label_map_all_that_takes_it():
+    """`generate` sets one node each, and finds them and the output without being told."""
+    prompt = workflow(row_of(JOINT), "own.safetensors", "all.safetensors")
+    found = prepare_workflow(prompt, "Label map", "Seed", None, [], {})
+    filled = found.filled("label_map.png", 17)
+    seed, labels = [found.seed.node_id, 0], [found.label_image.node_id, 0]
+    seeds = [node["inputs"]["seed"] for node in filled.values() if "seed" in node["inputs"]]
+    assert seeds == [seed, seed] and filled[seed[0]]["inputs"]["value"] == 17
+    taken = [node["inputs"] for node in filled.values() if labels in node["inputs"].values()]
+    assert sum("control_net" in inputs for inputs in taken) == 1
+    assert sum("prior" in inputs for inputs in taken) == 1
+    assert filled[labels[0]]["inputs"]["image"] == "label_map.png"
+
+
+def test_weights_that_are_trained_anew_have_another_name_in_the_workflow(tmp_path):
+    """So `generate` refuses to go on with images of the old ones."""
+    subject = Subject(Camvid(tmp_path, tmp_path))
+    names = []
+    for content in (b"old", b"new", b"old"):
+        subject.files.weights.parent.mkdir(exist_ok=True)
+        subject.files.weights.write_bytes(content)
+        names.append(subject.weights_of(row_of(FULL)))
+    assert names[0] == names[2] != names[1]
 
 
 def test_rows_that_differ_have_different_folders(plan):
@@ -72,21 +111,20 @@ def judged(tmp_path):
         ids = (images[..., 0] / 13).round().long().clamp(0, CLASSES - 1)
         return torch.nn.functional.one_hot(ids, CLASSES).movedim(-1, 1).float()
 
-    judge = Judge(labels, real, features, segment, tmp_path)
+    judge = Judge(labels, real, features, segment, tmp_path, tmp_path / "seen")
 
     def put(row, noise):
-        for task in tasks([row]):
-            spread = np.random.default_rng([task.seed, task.first]).normal(0, noise, real.shape)
-            some = slice(task.first, task.first + task.count)
-            images = (real[some] + spread[some]).clip(0, 255).astype(np.uint8)
-            task.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
-            np.savez(task.file(tmp_path), images=images)
+        images_folder(row, tmp_path).mkdir(parents=True, exist_ok=True)
+        for i, k in product(range(row.maps), range(row.per_map)):
+            spread = np.random.default_rng([i, k]).normal(0, noise, real[i].shape)
+            image = Image.fromarray((real[i] + spread).clip(0, 255).astype(np.uint8))
+            image.save(images_folder(row, tmp_path) / f"{i:04d}_{k:02d}.png")
 
     return judge, put
 
 
 def row_of(start):
-    return Row("main", start.prior, start, Settings(), SEEDS, MAPS)
+    return Row("main", start.prior, start, Settings(), MAPS, PER_MAP)
 
 
 def test_a_row_is_measured_against_its_baseline(judged):
@@ -95,14 +133,15 @@ def test_a_row_is_measured_against_its_baseline(judged):
     put(good, 2.0)
     put(bad, 40.0)
     found = measure(judge, good, bad)
-    assert found.images == MAPS * len(SEEDS)
+    assert found.images == MAPS * PER_MAP
     assert found.against["mIoU"].interval.low > 0
     assert found.against["FID"].interval.high < 0
     assert (
         found.figures["pixel accuracy"].value > measure(judge, bad).figures["pixel accuracy"].value
     )
-    # FID is the mean over seeds of each seed's own.
-    each = [frechet_distance(judge.real.features, judge.see(good, seed).features) for seed in SEEDS]
+    # FID is the mean of that of the first images of the label maps, and of the second.
+    each = [frechet_distance(judge.real.features, seen.features) for seen in judge.see(good)]
+    assert len(each) == PER_MAP
     assert found.figures["FID"].value == pytest.approx(np.mean(each))
 
 
@@ -122,14 +161,28 @@ def test_the_label_maps_own_images_are_what_others_are_measured_against(judged):
     assert "diversity" not in figures
 
 
-def test_what_was_seen_is_kept(judged):
+def test_a_row_of_fewer_label_maps_takes_the_first_images_of_the_first(judged):
+    judge, put = judged
+    row = row_of(JOINT)
+    put(row, 10.0)
+    (few,) = judge.see(replace(row, table="mu", maps=10, per_map=1))
+    assert torch.equal(few.features, judge.see(row)[0].features[:10])
+    assert torch.equal(few.counts, judge.see(row)[0].counts[:10])
+
+
+def test_what_was_seen_is_kept_until_the_images_change(judged):
     judge, put = judged
     put(row_of(JOINT), 10.0)
-    first = judge.see(row_of(JOINT), 1)
+    first = judge.see(row_of(JOINT))
+    segmenter, extractor = judge.segmenter, judge.extractor
     judge.segmenter = judge.extractor = None
-    again = judge.see(row_of(JOINT), 1)
-    assert torch.equal(first.features, again.features)
-    assert torch.equal(first.counts, again.counts)
+    again = judge.see(row_of(JOINT))
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.features, other.features)
+        assert torch.equal(one.counts, other.counts)
+    judge.segmenter, judge.extractor = segmenter, extractor
+    put(row_of(JOINT), 20.0)
+    assert not torch.equal(first[0].features, judge.see(row_of(JOINT))[0].features)
 
 
 def measured(**against):
@@ -143,7 +196,7 @@ SECONDS = {row_of(JOINT).cost: 0.5}
 def test_a_table_gives_every_figure_its_interval_and_number_of_images():
     text = report.table([measured()], SECONDS)
     assert "100.0 ± 5.0" in text and "0.500 ± 0.010" in text
-    assert f"{MAPS} x 2" in text and "0.50" in text
+    assert f"{MAPS} x {PER_MAP}" in text and "0.50" in text
 
 
 @pytest.mark.parametrize(("low", "high", "bold"), [(-9, -1, True), (-5, 1, False), (1, 2, True)])
@@ -188,30 +241,3 @@ def test_rows_of_one_cost_differ_in_nothing_that_takes_time(plan):
         costs.setdefault(row.cost, set()).add((drawn, row.start.mu, row.settings))
     assert all(len(found) == 1 for found in costs.values())
     assert len(costs) < len({row.key for row in plan})
-
-
-class Recorder:
-    """Stands where a sampler would: what `sample_all` hands out is all that is looked at."""
-
-    def __init__(self, fail_at=None):
-        self.ran, self.fail_at = [], fail_at
-
-    def run(self, task):
-        if task.first == self.fail_at:
-            raise RuntimeError("the server died")
-        self.ran.append(task)
-
-
-def test_several_samplers_run_every_task_once():
-    samplers = [Recorder() for _ in range(3)]
-    waiting = tasks([row_of(FULL)])
-    assert set(sample_all(samplers, waiting)) == set(waiting)
-    ran = [task for sampler in samplers for task in sampler.ran]
-    assert len(ran) == len(waiting) and set(ran) == set(waiting)
-
-
-def test_an_error_of_one_sampler_ends_all():
-    waiting = tasks([Row("main", "", FULL, Settings(), (1,), 400)])
-    samplers = [Recorder(fail_at=8), Recorder(fail_at=8)]
-    with pytest.raises(RuntimeError, match="the server died"):
-        list(sample_all(samplers, waiting))

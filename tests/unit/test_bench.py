@@ -48,10 +48,10 @@ def test_ours_encodes_once(scenes):
 
 
 def test_the_baseline_is_a_real_one_its_joint_and_spatial_moments_are_ours(scenes, baseline):
-    state, _ = collect_moments(
+    collected = collect_moments(
         scenes, CountingEncoder(), BuildOptions(label_method="nearest", workers=1)
     )
-    ours, theirs = state.finalize(), baseline[1]
+    ours, theirs = collected.state.finalize(), baseline[1]
     assert ours.class_ids.tolist() == sorted(theirs.joint_mean)
     torch.testing.assert_close(theirs.spatial_mean, ours.spatial_mean)
     torch.testing.assert_close(theirs.spatial_std, ours.spatial_std, atol=1e-6, rtol=1e-5)

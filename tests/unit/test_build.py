@@ -25,21 +25,24 @@ from prior_tools import (
     PALETTES,
     BuildCancelled,
     BuildOptions,
+    ImageDataset,
     LabelledDataset,
     LabelledImage,
     PriorAccumulator,
     PriorError,
     build_prior,
+    find_images,
     load_prior,
     memory,
     save_prior,
 )
 from prior_tools.accumulator import state_bytes
-from prior_tools.building import build
+from prior_tools.building import batches
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
 from prior_tools.cli.stopping import stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
+from prior_tools.datasets.images import label_folders_among
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
 from prior_tools.helper_threads import InOrder
 from prior_tools.labels.geometry import resize_labels
@@ -92,6 +95,82 @@ def test_equals_the_accumulator_fed_by_hand(tmp_path):
             torch.testing.assert_close(
                 getattr(got, name), getattr(want, name), atol=1e-6, rtol=1e-6
             )
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+@pytest.mark.parametrize("processes", [False, True])
+def test_images_alone_give_the_spatial_moments_that_they_give_with_labels(
+    tmp_path, resize, processes
+):
+    labelled = dataset_of(write_pairs(tmp_path, size=(60, 24)), resize=resize)
+    alone = ImageDataset(find_images(tmp_path / "images"), SIZE, resize)
+    options, tallies = BuildOptions(batch_size=3, workers=2, processes=processes), []
+    got = build_prior(alone, encode, options, tallied=tallies.append)
+    want = build_prior(labelled, encode, options)
+    assert not got.labelled and not tallies and len(got.class_ids) == 0
+    assert torch.equal(got.spatial_mean, want.spatial_mean)
+    assert torch.equal(got.spatial_std, want.spatial_std)
+    assert got.grain is not None
+    assert got.num_images == 7 and got.metadata.source_size == SIZE
+    assert got.metadata.resize_policy == resize and got.metadata.label_method is None
+
+
+def test_every_picture_of_a_folder_counts_also_those_that_differ_in_the_suffix(tmp_path):
+    for name in ("b.png", "b.jpg", "sub/a.webp", "sub/.hidden.png", "._b.png", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".txt":
+            path.write_text("none")
+        else:
+            Image.new("RGB", (8, 8)).save(path)
+    images = find_images(tmp_path)
+    assert [image.name for image in images] == ["b.jpg", "b.png", "sub/a.webp"]
+    assert ImageDataset(images, (8, 8)).files(2) == (tmp_path / "sub" / "a.webp",)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PriorError, match="'empty' holds no pictures; expected files ending in"):
+        find_images(tmp_path / "empty")
+    with pytest.raises(PriorError, match="'none' does not exist"):
+        find_images(tmp_path / "none")
+
+
+def test_a_dataset_whole_among_images_alone_is_told_of(tmp_path):
+    write_pairs(tmp_path, count=2)
+    told = label_folders_among(find_images(tmp_path))
+    assert "2 in labels" in told and "count as images too" in told
+    assert not label_folders_among(find_images(tmp_path / "images"))
+    # The folder that was named was meant.
+    assert not label_folders_among(find_images(tmp_path / "labels"))
+
+
+def test_a_picture_among_images_alone_that_cannot_be_read_is_named_or_left_out(tmp_path):
+    write_pairs(tmp_path, count=3)
+    (tmp_path / "images" / "001.png").write_bytes(b"\x89PNG garbage")
+    dataset, left_out = ImageDataset(find_images(tmp_path / "images"), SIZE), []
+    with pytest.raises(PriorError, match=r"image 001\.png cannot be read"):
+        build_prior(dataset, encode)
+    prior = build_prior(
+        dataset,
+        encode,
+        BuildOptions(on_error="skip"),
+        skipped=lambda *told: left_out.append(told[0]),
+    )
+    assert prior.num_images == 2 and left_out == ["001.png"]
+
+
+def test_labels_are_there_or_the_dataset_says_that_there_are_none():
+    with pytest.raises(PriorError, match="item 0: the item has no labels; expected class ids"):
+        build_prior(Scenes(grey(), labels=False), encode)
+
+    class Unlabelled(Scenes):
+        labelled = False
+
+    assert not build_prior(Unlabelled(grey(), labels=False), encode).labelled
+    with pytest.raises(PriorError, match=r"holdout is 0\.5, but the dataset has no label maps"):
+        build_prior(Unlabelled(grey()), never, BuildOptions(holdout=0.5))
+    with pytest.raises(PriorError, match="palette is given, but label_method None"):
+        build_prior(Unlabelled(grey()), never, palette="camvid")
+    with pytest.raises(PriorError, match=r"grid is \(0, 6\)"):
+        build_prior(Unlabelled(grey(size=(4, 48))), encode)
 
 
 def test_a_checkpoint_holds_what_was_saved(tmp_path):
@@ -149,7 +228,7 @@ def test_a_batch_is_accumulated_while_the_next_is_encoded(tmp_path, monkeypatch)
 def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatch):
     """If it has been read by then, as it has here; the encoder waits for it."""
     stacked, calls = threading.Semaphore(0), []
-    stack, ready = build.stack_batch, InOrder.ready
+    stack, ready = batches.stack_batch, InOrder.ready
 
     def told_stack(items):
         result = stack(items)
@@ -169,7 +248,7 @@ def test_a_batch_is_stacked_while_the_one_before_is_encoded(tmp_path, monkeypatc
         return encode(images)
 
     monkeypatch.setattr(InOrder, "ready", ready_soon)
-    monkeypatch.setattr(build, "stack_batch", told_stack)
+    monkeypatch.setattr(batches, "stack_batch", told_stack)
     dataset = dataset_of(write_pairs(tmp_path, count=6))
     assert build_prior(dataset, waiting_encode, BuildOptions(batch_size=2)).num_images == 6
 
@@ -191,8 +270,8 @@ def test_a_checkpoint_never_counts_a_batch_that_is_still_being_accumulated(tmp_p
         collect_moments(
             dataset_of(folder), encode, BuildOptions(batch_size=1), checkpoint=checkpoint
         )
-    assert all(batches == images for batches, images in seen)
-    assert [batches for batches, _ in seen] == ([*range(5), 5] if every == 0 else [5])
+    assert all(done == images for done, images in seen)
+    assert [done for done, _ in seen] == ([*range(5), 5] if every == 0 else [5])
 
 
 def test_a_skipped_file_moves_no_other_into_another_batch(tmp_path):
@@ -281,7 +360,7 @@ from prior_tools import BuildOptions, build_prior
 from prior_tools.datasets.dataset import LabelledImage
 
 class Noise:
-    ignored, metadata = (), {}
+    labelled, ignored, metadata = True, (), {}
     def __len__(self): return 24
     def name(self, index): return str(index)
     def __getitem__(self, index):
@@ -381,10 +460,11 @@ def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, work
     assert checkpoint.load().next_batch == 2 and checkpoint.load().state.num_images == 4
     # Who then leaves such files out goes on from there, but not back again.
     skipping = BuildOptions(8, "majority", 2, "skip", workers, workers > 0)
-    state, tally = collect_moments(dataset_of(folder), encode, skipping, checkpoint=checkpoint)
-    alone, of_all = collect_moments(dataset_of(folder), encode, skipping)
-    assert tally == of_all and state.num_images == 6
-    assert all(torch.equal(t, state.to_state()[name]) for name, t in alone.to_state().items())
+    found = collect_moments(dataset_of(folder), encode, skipping, checkpoint=checkpoint)
+    alone = collect_moments(dataset_of(folder), encode, skipping)
+    assert found.tally == alone.tally and found.state.num_images == 6
+    state = found.state.to_state()
+    assert all(torch.equal(t, state[name]) for name, t in alone.state.to_state().items())
     with pytest.raises(PriorError, match=r"left out 1 items; the first, 005: image 005\.png"):
         collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
 
@@ -550,7 +630,7 @@ class Scenes(LabelledDataset):
         return len(self.images)
 
     def __getitem__(self, index):
-        return LabelledImage(self.images[index], self.labels)
+        return LabelledImage(self.images[index], None if self.labels is False else self.labels)
 
 
 def grey(level=0.5, size=(32, 48), dtype=torch.float32) -> torch.Tensor:
@@ -659,9 +739,9 @@ def test_what_a_dataset_lacks_is_told():
 
         __getitem__ = name = never
 
-    with pytest.raises(PriorError, match="Bare, lacks ignored, metadata; derive its class from"):
+    with pytest.raises(PriorError, match="Bare, lacks labelled, ignored, metadata; derive"):
         build_prior(Bare(), never)
-    Bare.ignored, Bare.metadata = (), None
+    Bare.labelled, Bare.ignored, Bare.metadata = True, (), None
     with pytest.raises(PriorError, match="the dataset's metadata are None"):
         build_prior(Bare(), never)
     Bare.metadata, Bare.__getitem__ = {}, lambda self, index: (grey(), torch.zeros(8, 8))

@@ -1,6 +1,7 @@
 """Laws of a prior's card: it says what the prior holds, in a few kilobytes of plain data."""
 
 import base64
+import dataclasses
 import io
 import json
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from prior_tools import PALETTES, Palette, PriorAccumulator
+from prior_tools import PALETTES, HeldOut, ModeFit, Palette, PriorAccumulator
+from prior_tools.held_out import HELD_OUT_MODES
 from prior_tools.picture import describe_prior, prior_card, small_pictures
 
 CITYSCAPES = PALETTES["cityscapes"]
@@ -55,6 +57,7 @@ def test_it_says_what_the_prior_holds():
     assert (road["name"], road["color"], road["images"]) == ("road", "#804080", 3)
     assert (car["name"], car["images"]) == ("car", 1)
     assert sum(row["share"] for row in card["classes"]) == pytest.approx(1)
+    assert card["grain"] is False
 
 
 def test_what_is_not_known_has_a_stand_in():
@@ -63,6 +66,14 @@ def test_what_is_not_known_has_a_stand_in():
     assert card["pixels"] == [24, 16]
     assert [row["name"] for row in card["classes"]] == ["class 10", "class 0", "class 13"]
     assert len({row["color"] for row in card["classes"]}) == 3
+
+
+def test_it_tells_what_images_that_were_held_out_say():
+    assert prior_card(make(halves()))["held_out"] is None
+    fits = {mode: ModeFit(1.0, None, 0.25, None, 1.0) for mode in HELD_OUT_MODES}
+    fits["joint"] = ModeFit(0.5, (0.4, 0.6), 0.75, (0.7, 0.8), 1.0)
+    card = prior_card(make(halves(), held_out=HeldOut(12, fits)))
+    assert card["held_out"] == {"images": 12, "best": "joint", "explained": 0.75}
 
 
 def test_the_pictures_have_a_pixel_a_cell_and_the_classes_colors():
@@ -90,6 +101,24 @@ def test_a_prior_without_classes_has_a_card():
     card = prior_card(make(torch.full((2, 3, 3), -1)))
     assert card["classes"] == [] and card["images"] == 2
     assert opened(card["class_picture"]).shape == (3, 3, 3)
+
+
+def test_a_card_of_images_alone_has_no_classes_but_a_mean():
+    card = prior_card(make(torch.full((2, 3, 3), -1), label_method=None))
+    assert card["classes"] is None and card["class_picture"] is None
+    assert opened(card["mean_picture"]).shape == (3, 3, 3)
+
+
+def test_a_picture_of_images_alone_shows_where_they_differ():
+    prior = make(torch.full((3, 4, 6), -1), label_method=None)
+    spread = prior.spatial_std.clone()
+    spread[:, :, 3:] *= 2
+    other = dataclasses.replace(prior, spatial_std=spread)
+    pictures = [describe_prior(each) for each in (prior, other)]
+    assert pictures[0].shape == pictures[1].shape
+    changed = (pictures[0] != pictures[1]).any(-1).any(0).nonzero()
+    # In the second of three panels, not in the mean's.
+    assert changed.min() > 320 and changed.max() < 640
 
 
 def test_a_picture_stays_small_whatever_a_file_holds():

@@ -1,5 +1,6 @@
 """Laws of the command line: right numbers, one clear line for wrong input, and exit codes."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ from prior_tools import (
     PriorError,
     cli,
     load_prior,
+    measure_grain,
     save_prior,
 )
 from prior_tools.building.checkpoint import Checkpoint, Progress
@@ -140,6 +142,41 @@ def test_build_says_what_is_wrong_first(tmp_path, capsys, monkeypatch, more, say
     monkeypatch.chdir(tmp_path)
     Path("taken").touch()
     assert says in fails(capsys, *build_command(tmp_path, *more))
+
+
+def images_alone(folder: Path, *more: object) -> list[object]:
+    """`build_command` for a folder of images without label maps."""
+    argv = build_command(folder, *more)
+    argv[argv.index("pairs")] = "images"
+    argv[argv.index(folder)] = folder / "images"
+    return argv
+
+
+def test_images_alone_need_no_labels_and_take_no_options_of_them(tmp_path, capsys):
+    assert "ComfyUI is not in nowhere" in fails(capsys, *images_alone(tmp_path))
+    for option, value in (
+        ("--split", "train"),
+        ("--images-dir", "images"),
+        ("--labels-dir", "labels"),
+        ("--image-suffix", ".png"),
+        ("--label-suffix", ".png"),
+        ("--list", "pairs.txt"),
+        ("--palette", "camvid"),
+        ("--id-map", "0=1"),
+        ("--class-names", "names.txt"),
+        ("--ignore-ids", "none"),
+    ):
+        text = fails(capsys, *images_alone(tmp_path, option, value))
+        assert f"{option} is given, but --dataset images is a folder of images without" in text
+    argv = images_alone(tmp_path)
+    at = argv.index("--root")
+    assert "give the folder of images" in fails(capsys, *argv[:at], *argv[at + 2 :])
+
+
+def test_a_folder_of_images_that_holds_label_maps_too_is_warned_of(tmp_path, capsys):
+    argv = images_alone(tmp_path, "--root", tmp_path)
+    assert main([str(a) for a in argv]) == 2
+    assert "warning: pictures in folders that are named as of label" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_other_options_is_refused_first(tmp_path, capsys):
@@ -426,6 +463,7 @@ def test_the_table_holds_the_numbers_of_the_prior(tmp_path, capsys):
     for expected in ("streets", "5x3 cells of 8 pixels from 40x24 pixels", str(VAE), "camvid"):
         assert expected in facts
     assert "images       6\n" in facts
+    assert "grain        none, draws are of white noise\n" in facts
 
 
 def test_json_holds_the_same(tmp_path, capsys):
@@ -444,6 +482,20 @@ def test_json_holds_the_same(tmp_path, capsys):
         assert entry["color"].startswith("#") and entry["name"]
 
 
+def test_the_grain_is_told_in_a_line(tmp_path, capsys):
+    grid = (12, 12)
+    latents = torch.randn(80, 2, *grid, generator=torch.Generator().manual_seed(0))
+    # Half of a cell is its neighbour's on one side; none is that of the one below.
+    latents = latents + latents.roll(1, -1)
+    labels = torch.zeros(80, *grid, dtype=torch.int64)
+    prior = collected(latents, labels)
+    prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
+    path = save_prior(prior, tmp_path / "p.safetensors")
+    told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
+    assert told == pytest.approx((0.5 + 0) / 2, abs=0.05)
+    assert f"correlation of neighbouring cells {told:.3f}\n" in succeeds(capsys, "inspect", path)
+
+
 @pytest.mark.parametrize("channels", [1, 4, 16])
 def test_a_prior_that_knows_little_is_shown_too(tmp_path, capsys, channels):
     prior = collected(torch.randn(2, channels, *GRID), torch.full((2, *GRID), -1))
@@ -451,6 +503,19 @@ def test_a_prior_that_knows_little_is_shown_too(tmp_path, capsys, channels):
     printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
     assert "VAE          not known" in printed and "dataset      not known" in printed
     assert json.loads(succeeds(capsys, "inspect", path, "--json"))["classes"] == []
+
+
+def test_a_prior_of_images_alone_is_shown_without_classes(tmp_path, capsys):
+    latents, labels = torch.randn(3, 4, *GRID), torch.full((3, *GRID), -1)
+    prior = collected(latents, labels, label_method=None, dataset_name="dusk")
+    path = save_prior(prior, tmp_path / "p.safetensors")
+    printed = succeeds(capsys, "inspect", path, "--png", tmp_path / "p.png")
+    assert "none: built from images alone, for draws in mode spatial" in printed
+    for of_labels in ("palette", "ignored ids", "labelled", "classes", "coverage"):
+        assert of_labels not in printed
+    told = json.loads(succeeds(capsys, "inspect", path, "--json"))
+    assert told["label_method"] is None and told["labelled_fraction"] is None
+    assert told["num_images"] == 3 and told["classes"] == []
 
 
 def test_names_cannot_move_the_cursor(tmp_path, capsys):

@@ -203,13 +203,18 @@ def test_all_masks_of_an_image_count(tmp_path):
     assert _UsedFiles(layout.dataset((8, 8)), 1, Ranks())(1) != before
 
 
+def identity(args):
+    layout = read_layout(args)
+    return _identity(args, layout, layout.dataset((8, 8)), Ranks())
+
+
 def test_a_build_does_not_go_on_with_other_classes_of_segments(tmp_path):
     root = write_coco_panoptic(tmp_path)
     args = parsed("build", "--dataset", "coco-panoptic", "--root", root)
-    before = _identity(args, read_layout(args), Ranks())
+    before = identity(args)
     path = root / "annotations/panoptic_train2017.json"
     path.write_text(path.read_text().replace('"category_id": 3', '"category_id": 1'))
-    after = _identity(args, read_layout(args), Ranks())
+    after = identity(args)
     assert [name for name in before if before[name] != after[name]] == [
         "classes that other files tell"
     ]

@@ -58,6 +58,20 @@ def test_moments_over_many_seeds_are_the_priors(mode):
     assert ((seeds.mean(0) - mean[0]).abs() < 5 * std[0] / 500**0.5 + 1e-6).all()
 
 
+def test_images_alone_give_the_spatial_draw_whatever_the_labels_and_no_other():
+    alone = prior_of(LATENTS, torch.full_like(LABELS, -1), label_method=None)
+    for labels in (LABELS[:2], torch.full((2, 7, 9), -1)):
+        any_other = labels.clone().fill_(77)
+        for mode in ("spatial", "normal"):
+            want = draw_prior_sample(PRIOR, labels, mode, seed=3)
+            assert torch.equal(draw_prior_sample(alone, labels, mode, seed=3), want)
+            assert torch.equal(draw_prior_sample(alone, any_other, mode, seed=3), want)
+    for mode in ("joint", "categorical", "mixture"):
+        says = f"mode {mode} needs classes, and the prior was built from images alone.*spatial"
+        with pytest.raises(PriorError, match=says):
+            draw_prior_sample(alone, LABELS[:2], mode)
+
+
 def test_the_joint_draw_has_the_stored_moments_where_they_were_seen_often():
     mean, std = prior_moments(PRIOR, LABELS[:1])
     row = PRIOR.class_ids.tolist().index(3)

@@ -16,6 +16,7 @@ from PIL import Image
 from demo.scenes import generate_scene, write_dataset
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
+from prior_tools.datasets.label_files import read_label_file
 from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.evaluation.features import NUM_FEATURES, PUBLISHED_SHA256, load_inception
 from prior_tools.evaluation.files import (
@@ -26,6 +27,8 @@ from prior_tools.evaluation.files import (
     read_real,
 )
 from prior_tools.evaluation.pairing import pair
+from prior_tools.evaluation.scores import read_scores
+from prior_tools.evaluation.segmentation import class_counts, confusion_matrices, mean_iou
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 from prior_tools.labels.palette_files import palette_text
 from prior_tools.labels.palette_formats import Row
@@ -417,6 +420,180 @@ def test_the_cache_knows_what_it_is_of(models, scenes, tmp_path, capsys):
     cache.write_text("my own notes")
     assert "is a file of another kind" in fails(capsys, argv)
     assert cache.read_text() == "my own notes"
+
+
+# scores of each image
+
+
+@pytest.fixture(scope="module")
+def obeying(scenes, tmp_path_factory) -> Path:
+    """Label maps as images that the tiny model reads; each hides another part of its map."""
+    folder = tmp_path_factory.mktemp("obeying")
+    for number, path in enumerate(sorted((scenes / "labels").iterdir())):
+        levels = np.array(Image.open(path).resize((2 * SIDE, 2 * SIDE), Image.Resampling.NEAREST))
+        for k in range(2):
+            hidden = levels.copy()
+            hidden[: 10 + 5 * number + 41 * k] = 18
+            Image.fromarray(hidden).save(folder / f"{path.stem}_{k:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(models, scenes, obeying, tmp_path_factory) -> tuple[Path, dict]:
+    """What --scores writes of these images, and the figures."""
+    folder = tmp_path_factory.mktemp("scored")
+    argv = options(
+        scenes,
+        generated=obeying,
+        segmenter=models["segmenter"],
+        palette="cityscapes",
+        trust_torchscript=True,
+        scores=folder / "scores",
+        json=folder / "r.json",
+        batch_size=5,
+    )
+    assert main(argv) == 0
+    return folder / "scores", json.loads((folder / "r.json").read_text())
+
+
+def test_scores_of_images_are_those_of_what_is_seen_in_them(scenes, obeying, scored):
+    folder, data = scored
+    scores = read_scores(folder)
+    assert scores.segmenter == data["models"]["segmenter"]
+    assert scores.ignored_ids == PALETTES["cityscapes"].ignore_ids
+    images = match_generated(obeying, label_maps_in(scenes / "labels"))
+    assert len({score.miou for score in scores.images.values()}) == 12
+    assert list(scores.images) == [image.image.name for image in images]
+    rules = LabelRules(PALETTES["cityscapes"], (255,))
+    total = torch.zeros(3, 19, dtype=torch.int64)
+    for image in images:
+        labels = read_label_file(image.label, rules).ids
+        labels = torch.where(labels == 255, -1, labels)
+        seen = scores.seen(image.image.name)
+        assert seen.shape == labels.shape
+        counts = class_counts(confusion_matrices(seen[None], labels[None], 19))[0]
+        total += counts
+        score = scores.of(image.image.name)
+        assert score.miou == pytest.approx(float(mean_iou(counts)))
+        assert score.pixels == {i: n for i, n in enumerate(counts[1].tolist()) if n}
+        assert score.sha256 == hashlib.sha256(image.image.read_bytes()).hexdigest()
+        assert score.label_sha256 == hashlib.sha256(image.label.read_bytes()).hexdigest()
+    # Together they are the figures of the command.
+    found = {figure["name"]: figure["value"] for figure in data["figures"]}
+    assert found["mIoU"] == pytest.approx(float(mean_iou(total)))
+    lines = (folder / "scores.jsonl").read_text().splitlines()
+    row = json.loads(lines[1])["classes"][0]
+    assert row.keys() == {"id", "iou", "pixels"} and 0 <= row["iou"] <= 1
+
+
+def test_images_of_mirrored_label_maps_are_measured_against_these(models, scenes, tmp_path, capsys):
+    for path in (scenes / "labels").iterdir():
+        levels = np.array(Image.open(path).resize((2 * SIDE, 2 * SIDE), Image.Resampling.NEAREST))
+        (tmp_path / "generated").mkdir(exist_ok=True)
+        Image.fromarray(levels).save(tmp_path / f"generated/{path.stem}_00.png")
+        Image.fromarray(levels[:, ::-1]).save(tmp_path / f"generated/{path.stem}_mirrored_00.png")
+    argv = options(
+        scenes,
+        generated=tmp_path / "generated",
+        segmenter=models["segmenter"],
+        palette="cityscapes",
+        trust_torchscript=True,
+        json=tmp_path / "r.json",
+        overwrite=True,
+    )
+    assert main(argv) == 0
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert [f["value"] for f in data["figures"]] == [1.0, 1.0] and data["label_maps"] == 12
+    # One that has no original is a stray as any other.
+    touch(tmp_path / "generated", "other_mirrored_00.png")
+    assert "1 of 13 generated images have no label map: other_mirrored_00" in fails(capsys, argv)
+
+
+def test_only_images_that_obey_their_label_maps_are_exported(
+    scenes, obeying, scored, tmp_path, capsys
+):
+    folder, _ = scored
+    scores = read_scores(folder)
+    paths = {"generated": str(obeying), "labels": str(scenes / "labels")}
+    argv = ["export", *(w for n, p in paths.items() for w in (f"--{n}", p)), "--palette"]
+    argv += ["cityscapes", "--format", "cityscapes", "--scores", str(folder)]
+
+    def exported(name: str, *more: str) -> tuple[dict, list[dict]]:
+        assert main([*argv, "--out", str(tmp_path / name), *more]) == 0
+        data = json.loads((tmp_path / name / "dataset.json").read_text())
+        text = (tmp_path / name / "manifest.jsonl").read_text()
+        return data, [json.loads(line) for line in text.splitlines()]
+
+    data, lines = exported("keep", "--keep", "0.5", "--ignore-disagreement")
+    assert data["segmenter"] == scores.segmenter and data["chosen"]["dropped_images"] == 6
+    printed = capsys.readouterr().out
+    assert "6 of 12 images were left out" in printed and "of its pixels" in printed
+    best = {}
+    for name, score in scores.images.items():
+        best[name[:-7]] = max(best.get(name[:-7], (-1, "")), (score.miou, name))
+    assert {line["image"] for line in lines} == {name for _, name in best.values()}
+    rows = {row["id"]: row for row in data["chosen"]["dropped_by_class"]}
+    dropped = [scores.of(name) for name in data["chosen"]["dropped"]]
+    for class_id, row in rows.items():
+        of_all = sum(score.pixels.get(class_id, 0) for score in scores.images.values())
+        gone = sum(score.pixels.get(class_id, 0) for score in dropped)
+        assert row["dropped_share_of_pixels"] == gone / of_all
+        assert row["dropped_images"] == sum(class_id in score.pixels for score in dropped)
+    # Where both agree, and nowhere else, there is a class.
+    rules = LabelRules(PALETTES["cityscapes"], (255,))
+    for line in lines:
+        labels = read_label_file(scenes / f"labels/{line['label_map']}.png", rules).ids
+        labels = labels.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        seen = scores.seen(line["image"]).repeat_interleave(2, 0).repeat_interleave(2, 1)
+        agree = seen == labels
+        train_ids = np.array(Image.open(tmp_path / "keep" / line["files"][2])).astype(int)
+        assert np.array_equal(train_ids, torch.where(agree, labels, 255).numpy())
+        assert sum(line["disagreeing"].values()) == int((~agree & (labels < 255)).sum())
+        assert line["miou"] == scores.of(line["image"]).miou
+    text = (tmp_path / "keep/README.md").read_text()
+    assert next(iter(scores.segmenter["sha256"].values())) in text
+
+    least = sorted(score.miou for score in scores.images.values())[4]
+    _, lines = exported("least", "--least", str(least))
+    assert len(lines) == 8 and min(line["miou"] for line in lines) == least
+
+
+def test_scores_of_images_that_are_others_now_are_refused(
+    models, scenes, obeying, scored, tmp_path, capsys
+):
+    folder, _ = scored
+    generated = copied(obeying, tmp_path / "generated")
+    argv = ["export", "--generated", str(generated), "--labels", str(scenes / "labels")]
+    argv += ["--format", "pairs", "--palette", "cityscapes", "--out", str(tmp_path / "out")]
+    argv += ["--scores", str(folder)]
+    Image.new("RGB", (SIDE, SIDE)).save(generated / f"{FIRST}_01.png")
+    assert main(argv) == 2
+    assert f"{FIRST}_01.png has changed since it was evaluated" in capsys.readouterr().err
+    Image.new("RGB", (SIDE, SIDE)).save(generated / f"{FIRST}_02.png")
+    assert main(argv) == 2
+    assert f"{FIRST}_02.png has no score in --scores" in capsys.readouterr().err
+    given = {"segmenter": models["segmenter"], "palette": "cityscapes", "trust_torchscript": True}
+    assert "exists already; choose another --scores" in fails(
+        capsys, options(scenes, **given, scores=folder)
+    )
+    assert "where its pictures would be taken for others" in fails(
+        capsys, options(scenes, **given, scores=scenes / "labels/x")
+    )
+    assert "--scores needs --segmenter" in fails(
+        capsys, options(scenes, inception=models["inception"], scores=tmp_path / "x")
+    )
+
+
+@pytest.mark.parametrize("cut", [1, 5, -1])
+def test_scores_that_are_not_whole_are_refused(scored, tmp_path, cut):
+    folder, _ = scored
+    lines = (folder / "scores.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "scores.jsonl").write_text("".join(lines[:cut]))
+    with pytest.raises(PriorError, match=r"line 1 of .*scores\.jsonl .*it tells of 12 images"):
+        read_scores(tmp_path)
+    (tmp_path / "scores.jsonl").write_text("".join(lines)[:-20])
+    with pytest.raises(PriorError, match="line 13 of"):
+        read_scores(tmp_path)
 
 
 # a baseline

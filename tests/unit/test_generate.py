@@ -31,6 +31,7 @@ from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.animated_png import animated_png
+from prior_tools.generating.balance import Balance, balanced_counts, wanted_shares
 from prior_tools.generating.comfy_client import AccessDenied, ComfyClient, ServerRefused
 from prior_tools.generating.jobs import MAX_SEED, Job, image_seed, plan
 from prior_tools.generating.label_maps import (
@@ -38,6 +39,7 @@ from prior_tools.generating.label_maps import (
     find_label_maps,
     upload_data,
     upload_name,
+    with_mirrored,
 )
 from prior_tools.generating.manifest import Manifest
 from prior_tools.generating.node_warnings import NodeWarning, warnings_of
@@ -502,6 +504,113 @@ def test_an_upload_is_named_after_its_content_and_holds_the_maps(maps):
             assert np.array_equal(frame, np.array(Image.open(label_map.path)))
 
 
+@pytest.mark.parametrize("palette", [None, "grey_ids"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_mirrored_label_maps_are_sent_with_left_and_right_exchanged(tmp_path, palette, batch):
+    for seed, name in enumerate(("a.png", "sub/b.c.png")):
+        write_map(tmp_path / name, mode="L" if palette else "RGB", seed=seed)
+    plain = maps_in(tmp_path, palette)
+    both = with_mirrored(plain)
+    assert [m.name for m in both] == [
+        "a.png",
+        "a_mirrored.png",
+        "sub/b.c.png",
+        "sub/b.c_mirrored.png",
+    ]
+    jobs = plan(both, 2, batch, 7)
+    assert sum(len(job.files) for job in jobs) == 8
+    for job in jobs:
+        for pixels, label_map in zip(sent(job.label_maps), job.label_maps, strict=True):
+            origin = next(m for m in plain if m.path == label_map.path)
+            (want,) = sent([origin])
+            assert np.array_equal(pixels, want[:, ::-1] if label_map.mirrored else want)
+    assert len({upload_name([m]) for m in both}) == 4
+    # Those that are not mirrored have the images that they have without.
+    alone, together = plan(plain, 2, 1, 7), plan(both, 2, 1, 7)
+    assert [job for job in together if job in alone] == alone
+
+
+def test_a_label_map_that_is_named_as_a_mirrored_one_is_refused(tmp_path):
+    write_map(tmp_path / "a.png")
+    write_map(tmp_path / "a_mirrored.png")
+    with pytest.raises(PriorError, match="files of 1 such names: a_mirrored; rename them"):
+        with_mirrored(maps_in(tmp_path))
+
+
+# --- balance ---
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 60), st.integers(1, 6), st.integers(0, 2**32), st.integers(1, 300))
+def test_balanced_counts_are_of_each_map_add_up_and_only_grow(maps, classes, seed, more):
+    rng = np.random.default_rng(seed)
+    shares = rng.gamma(0.3, 1, (maps, classes)) * rng.integers(0, 2, (maps, 1))
+    shares[0, :] = 1
+    wanted = rng.gamma(0.3, 1, classes) + 1e-3
+    wanted /= wanted.sum()
+    fewer = balanced_counts(shares, wanted, maps + more)
+    counts = balanced_counts(shares, wanted, maps + 2 * more)
+    assert fewer.min() >= 1 and fewer.sum() == maps + more
+    assert counts.sum() == maps + 2 * more and (counts >= fewer).all()
+
+
+def test_rare_classes_come_nearer_to_what_is_wanted_and_equal_maps_take_turns():
+    rng = np.random.default_rng(0)
+    base = 1 / np.arange(1, 9) ** 2
+    shares = rng.gamma(base, 1, (300, 8))
+    shares /= shares.sum(1, keepdims=True)
+    now = shares.sum(0) / shares.sum()
+    roots = wanted_shares("sqrt", PALETTES["camvid"], range(8), shares)
+    assert np.allclose(roots, np.sqrt(now) / np.sqrt(now).sum())
+    for wanted in (roots, np.full(8, 1 / 8)):
+        got = balanced_counts(shares, wanted, 1200) @ shares
+        got /= got.sum()
+        # More of all that there is too little of, and well on the way.
+        assert (got > now)[wanted > now].all()
+        assert np.abs(got - wanted).sum() < 0.6 * np.abs(now - wanted).sum()
+    # Where nothing is to be changed all are drawn alike, and of equal ones each as often.
+    counts = balanced_counts(np.tile(base, (50, 1)), base / base.sum(), 200)
+    assert set(counts.tolist()) == {4}
+    two = np.array([[1.0, 0.0]] * 40 + [[0.5, 0.5]] * 10)
+    counts = balanced_counts(two, np.array([0.8, 0.2]), 150)
+    assert np.ptp(counts[40:]) <= 1 and counts[40:].min() > counts[:40].max()
+
+
+def test_shares_are_given_by_class_and_the_others_keep_their_proportions():
+    shares = np.array([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]])
+    palette, ids = PALETTES["camvid"], [0, 3, 8]
+    found = wanted_shares("car=0.5, sky = 0.2", palette, ids, shares)
+    assert np.allclose(found, [0.2, 0.3, 0.5])
+    assert np.allclose(wanted_shares("8=0.4", palette, ids, shares), [0.4, 0.2, 0.4])
+    for text, says in (
+        ("car=0.8,sky=0.3", "sum to 1.1; expected at most 1"),
+        ("car=2", "holds 'car=2'; expected sqrt, or CLASS=SHARE"),
+        ("root", "holds 'root'"),
+        ("car=0.1,8=0.1", r"names car \(8\) twice"),
+        ("tree=0.1", r"names tree \(5\), which no label map holds"),
+        ("bus=0.1", "palette 'camvid' has no class 'bus'"),
+        ("car=0.1,sky=0.1,road=0.1", "sum to 0.3; expected 1, since they are of all classes"),
+    ):
+        with pytest.raises(PriorError, match=says):
+            wanted_shares(text, palette, ids, shares)
+
+
+def test_what_was_got_is_of_the_images_that_are_there(tmp_path):
+    for name, ids in (("a", [[3, 3, 3, 8]]), ("b", [[3, 3, 3, 3]]), ("c", [[3, 3, 11, 11]])):
+        Image.fromarray(np.array(ids, np.uint8)).save(tmp_path / f"{name}.png")
+    label_maps = with_mirrored(maps_in(tmp_path, "camvid"))
+    balance = Balance.of("car=0.5", label_maps, PALETTES["camvid"])
+    counts = balance.counts(3)
+    assert sum(counts.values()) == 18 and counts["a"] == counts["a_mirrored"] > counts["b"] >= 1
+    jobs = plan(label_maps, 3, 1, 0, counts)
+    assert Counter(job.label_maps[0].stem for job in jobs) == counts
+    done = ["a_00.png", "a_01.png", "b_00.png", "stranger_00.png"]
+    table = {row["id"]: row for row in balance.table(jobs, done)}
+    assert table.keys() == {3, 8}
+    assert table[8]["wanted"] == 0.5 and table[8]["got"] == pytest.approx(0.5 / 3)
+    assert table[8]["in_label_maps"] == pytest.approx(0.25 / 2.5)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_each_label_map_is_read_once_for_all_images_and_servers(maps, monkeypatch, batch):
     groups = list(dict.fromkeys(job.label_maps for job in plan(maps, 4, batch, 0)))
@@ -641,7 +750,7 @@ def test_warnings_are_counted_over_all_images_that_are_there(tmp_path):
     again = Manifest(tmp_path, {})
     again.add(job_of("c", "d"), [b"image", b"image"], [unlabelled[2]])
     again.add(job_of("e"), [b"image"], [])
-    records.record_warnings(tmp_path, again.warnings)
+    records.record_summary(tmp_path, again.warnings)
     assert json.loads((tmp_path / records.RUN_NAME).read_text())["warnings"] == [
         {
             "node": "Draw",
@@ -1186,6 +1295,7 @@ def command(tmp_path):
         (("--out", "{}/w.json"), "is a file; expected a folder"),
         (("--labels", "{}/nowhere"), "'nowhere' does not exist"),
         (("--workflow", "{}/nothing.json"), "No such file"),
+        (("--balance", "--per-map", "2"), "--balance needs --palette"),
     ],
 )
 def test_wrong_input_ends_in_one_line(command, tmp_path, capsys, more, says):

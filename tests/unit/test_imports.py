@@ -30,13 +30,16 @@ FLOORS = (
         "vae_pictures",
         "whole_numbers",
         "helper_threads",
+        "held_out",
     },
     {"labels"},
-    {"prior", "accumulator", "merge", "prior_file", "draw", "picture"},
+    {"prior", "accumulator", "grain", "grain_estimate", "merge", "prior_file", "draw", "picture"}
+    | {"pooled"},
     {"datasets", "published"},
+    {"evaluation"},
     {"building"},
-    {"evaluation", "generating"},
-    {"utility"},
+    {"generating"},
+    {"exporting", "utility"},
     {"cli"},
 )
 # What is only assembled from all others.

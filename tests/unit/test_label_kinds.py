@@ -135,7 +135,10 @@ KINDS = {
             name="a_gtFine_color.png",
         )
     ],
-    "Cityscapes' labelIds under other names (KITTI)": [
+    "KITTI, `training/semantic`": [
+        Kind(grey(LABEL), "cityscapes", TRAIN, id_map="cityscapes_labelids_to_trainids")
+    ],
+    "Cityscapes' labelIds under other names": [
         Kind(grey(LABEL), "cityscapes", refused="--id-map cityscapes_labelids_to_trainids")
     ],
     "ADE20K, scene parsing": [Kind(grey(np.array([[0, 1, 150]])), "ade20k", [[0, 1, 150]])],
@@ -146,7 +149,7 @@ KINDS = {
     ],
     "COCO panoptic": [Kind(segment_ids(), "coco_stuff", refused="in no color")],
     "PASCAL VOC, labelme": [Kind(tabled(VOC_IDS, bit_color), "pascal_voc", VOC_IDS)],
-    "Mapillary Vistas v1.2": [
+    "Mapillary Vistas v1.2, v2.0": [
         Kind(
             tabled(
                 np.array([[0, 13, 55, 64]]),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dev.fuzz.limits import memory_limit
 from prior_tools import (
     PALETTES,
+    Grain,
     Prior,
     PriorAccumulator,
     PriorError,
@@ -26,11 +27,15 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.grain import shapes
+from prior_tools.grain_estimate import measure_grain
 from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
 from prior_tools.vae_fingerprint import fingerprint_weights
 
-FIELDS = [f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images")]
+FIELDS = [
+    f.name for f in dataclasses.fields(Prior) if f.name not in ("metadata", "num_images", "grain")
+]
 
 
 def collected(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)):
@@ -45,7 +50,24 @@ def make(seed=0, images=6, grid=(3, 5), channels=4, classes=9, ignore_ids=(255,)
     return collected(seed, images, grid, channels, classes, ignore_ids).finalize(**metadata)
 
 
+def alone(seed=0, images=6, **metadata) -> Prior:
+    """Of images without label maps."""
+    return make(seed, images, classes=0, ignore_ids=(), **{"label_method": None, **metadata})
+
+
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
+
+
+def grain_of(channels, grid):
+    """Of some correlation beside each cell."""
+    mixing, correlation = (torch.zeros(shape) for shape in shapes(grid, channels))
+    mixing.fill_diagonal_(1)
+    middle = correlation.shape[2] // 2
+    correlation[:, 0, middle - 1 : middle + 2] = torch.tensor([0.4, 1.0, 0.4])
+    correlation[:, 1, middle] = 0.3
+    return Grain(grid, mixing, correlation)
+
+
 FULL = {
     "downscale_factor": 8,
     "latent_format": "sd15",
@@ -59,11 +81,21 @@ FULL = {
 }
 
 
+def grained(**metadata):
+    """One with a grain."""
+    return dataclasses.replace(make(**metadata), grain=grain_of(4, (3, 5)))
+
+
 def assert_equal(a: Prior, b: Prior) -> None:
     for name in FIELDS:
         ours, theirs = getattr(a, name), getattr(b, name)
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs), name
     assert a.num_images == b.num_images and a.metadata == b.metadata
+    assert (a.grain is None) == (b.grain is None)
+    if a.grain and b.grain:
+        assert a.grain.grid == b.grain.grid
+        assert torch.equal(a.grain.mixing, b.grain.mixing)
+        assert torch.equal(a.grain.correlation, b.grain.correlation)
 
 
 @settings(max_examples=20, deadline=None)
@@ -74,6 +106,40 @@ def test_saving_and_loading_is_exact(tmp_path_factory, seed, images, channels, c
     prior = make(seed, images, channels=channels, classes=classes, **told)
     save_prior(prior, path)
     assert_equal(load_prior(path), prior)
+
+
+def test_a_file_of_images_alone_holds_the_spatial_moments_alone(tmp_path):
+    prior = alone(latent_format="sd15", vae=VAE, dataset_name="dusk")
+    path = save_prior(prior, tmp_path / "dusk.safetensors")
+    loaded = load_prior(path)
+    assert_equal(loaded, prior)
+    assert not loaded.labelled and make().labelled
+    assert set(safetensors.torch.load_file(path)) == {"spatial_mean", "spatial_std"}
+
+
+def test_images_alone_have_the_grain_of_what_is_left_of_the_places_means(tmp_path):
+    latents = torch.randn(6, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    latents += torch.randn(6, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    nowhere = torch.full((6, 3, 5), -1)
+    state = PriorAccumulator(4, (3, 5))
+    state.update(latents, nowhere)
+    labelled, prior = state.finalize(), state.finalize(label_method=None)
+    ours, theirs = (measure_grain(latents, nowhere, each) for each in (prior, labelled))
+    assert torch.equal(ours.correlation, theirs.correlation)
+    grained = dataclasses.replace(prior, grain=ours)
+    path = save_prior(grained, tmp_path / "p.safetensors")
+    assert_equal(load_prior(path), grained)
+    assert merge_priors([grained, grained]).grain is not None
+    rewritten(path, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"})
+    with pytest.raises(PriorError, match=r"lacks, or should not hold, .*grain_mixing"):
+        load_prior(path)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 17])
+def test_a_grain_is_saved_exactly(tmp_path, channels):
+    prior = make(channels=channels)
+    prior = dataclasses.replace(prior, grain=grain_of(channels, (3, 5)))
+    assert_equal(load_prior(save_prior(prior, tmp_path / "p.safetensors")), prior)
 
 
 def test_equal_priors_are_equal_files(tmp_path):
@@ -226,6 +292,12 @@ def twice(path: Path) -> None:
     with_bytes(path, b'"dtype":"I64"', b'"dtype":"F64","dtype":"I64"')
 
 
+def lopsided(correlation):
+    correlation = correlation.clone()
+    correlation[:, 0, 0] = 0.5
+    return correlation
+
+
 DAMAGE = {
     "empty": (lambda p: p.write_bytes(b""), "not a complete safetensors file"),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-100]), "missing at its end"),
@@ -330,6 +402,36 @@ DAMAGE = {
         ),
         "the palette's colors holds '2000000000'",
     ),
+    "half a grain": (
+        lambda p: rewritten(p, lambda t: {k: v for k, v in t.items() if k != "grain_mixing"}),
+        "grain_mixing",
+    ),
+    "grain of other channels": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: torch.eye(3))),
+        "correlation of a grain of 3 channels on 5x3 cells",
+    ),
+    "grain of another grid": (
+        lambda p: rewritten(
+            p, with_tensor("grain_correlation", lambda t: t[:, :-1, 1:-1].contiguous())
+        ),
+        "correlation of a grain of 4 channels on 5x3 cells",
+    ),
+    "nan in the grain": (
+        lambda p: rewritten(p, with_tensor("grain_correlation", lambda t: t / 0)),
+        "correlation of a grain holds NaN",
+    ),
+    "grain of doubles": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: t.double())),
+        "mixing of a grain is no float32",
+    ),
+    "strong grain": (
+        lambda p: rewritten(p, with_tensor("grain_mixing", lambda t: t * 0.9)),
+        "a variance of 1",
+    ),
+    "lopsided grain": (
+        lambda p: rewritten(p, with_tensor("grain_correlation", lopsided)),
+        "not symmetric",
+    ),
     "vae": (
         lambda p: with_metadata(p, vae={**VAE.to_json(), "scales": []}),
         "scales and projections of the VAE",
@@ -340,11 +442,54 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     damage, says = DAMAGE[kind]
-    path = save_prior(make(**FULL), tmp_path / "streets.safetensors")
+    path = save_prior(grained(**FULL), tmp_path / "streets.safetensors")
     damage(path)
     with pytest.raises(PriorError, match=says) as caught:
         load_prior(path)
     assert "streets.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "damage", "says"),
+    [
+        (
+            lambda: make(ignore_ids=()),
+            lambda p: with_metadata(p, label_method=None),
+            "the file lacks, or should not hold, .*class_ids",
+        ),
+        (
+            alone,
+            lambda p: with_metadata(p, label_method="majority"),
+            "the file lacks, or should not hold, .*class_ids",
+        ),
+        (
+            alone,
+            lambda p: with_metadata(p, ignore_ids=[255]),
+            "ignore_ids is given, but label_method None says that there were no label maps",
+        ),
+        (
+            alone,
+            lambda p: rewritten(p, with_tensor("spatial_std", lambda t: -t)),
+            "spatial_std holds negative",
+        ),
+        (alone, lambda p: with_metadata(p, grid=[20_000, 20_000]), "spatial_mean is torch.float32"),
+        (alone, lambda p: with_metadata(p, latent_channels=2**31), "spatial_mean is torch.float32"),
+        (alone, lambda p: rewritten(p, num_images=0), "num_images is 0"),
+    ],
+)
+def test_a_file_is_of_images_alone_or_of_classes_and_says_which(tmp_path, made, damage, says):
+    path = save_prior(made(), tmp_path / "streets.safetensors")
+    damage(path)
+    with pytest.raises(PriorError, match=rf"streets\.safetensors is damaged: .*{says}"):
+        load_prior(path)
+
+
+def test_classes_are_not_written_as_of_images_alone(tmp_path):
+    wrong = dataclasses.replace(make(ignore_ids=()), metadata=alone().metadata)
+    with pytest.raises(PriorError, match="it is of images alone, but holds 9 classes"):
+        save_prior(wrong, tmp_path / "p.safetensors")
+    with pytest.raises(PriorError, match="but 9 classes were taken in; give labels of -1"):
+        make(label_method=None)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +518,7 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(tmp_path, kind):
     ],
 )
 def test_what_would_not_load_is_not_written(tmp_path, name, change, says):
-    prior = make(**FULL)
+    prior = grained(**FULL)
     path = save_prior(prior, tmp_path / "streets.safetensors")
     before = path.read_bytes()
     wrong = dataclasses.replace(prior, **{name: change(getattr(prior, name))})
@@ -485,6 +630,25 @@ def test_what_one_prior_does_not_know_is_taken_from_the_other():
     assert merged.num_images == 12
 
 
+def test_images_alone_merge_with_their_like_and_with_no_others():
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(9, 4, 3, 5, generator=generator)
+
+    def of(part) -> Prior:
+        state = PriorAccumulator(4, (3, 5))
+        state.update(latents[part], torch.full((len(latents[part]), 3, 5), -1))
+        return state.finalize(label_method=None)
+
+    whole = of(slice(None))
+    for parts in ((slice(0, 4), slice(4, 9)), (slice(4, 9), slice(0, 4))):
+        merged = merge_priors(map(of, parts))
+        assert merged.metadata == whole.metadata and merged.num_images == 9
+        torch.testing.assert_close(merged.spatial_std, whole.spatial_std, atol=1e-6, rtol=1e-6)
+    for pair in ([whole, make(ignore_ids=())], [make(ignore_ids=()), whole]):
+        with pytest.raises(PriorError, match="one was built with label maps, another from images"):
+            merge_priors(pair)
+
+
 def test_of_no_priors_none_is_merged():
     for none in ([], iter([])):
         with pytest.raises(PriorError, match="no prior is given"):
@@ -502,6 +666,7 @@ def test_of_no_priors_none_is_merged():
         ("palette", {0: (0, 0, 0)}, "no palette is named"),
         ("vae", "vae.safetensors", "vae is 'vae.safetensors'"),
         ("dataset_name", Path("streets"), "dataset_name is .*expected a text"),
+        ("label_method", False, "label_method is False; expected one of majority, nearest"),
         ("class_names", ["road"], r"class_names is \['road'\]"),
         ("class_names", {0: 1}, "class_names is {0: 1}"),
         ("class_names", {"0": "road"}, "class id of class_names is '0'"),

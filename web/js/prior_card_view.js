@@ -86,11 +86,16 @@ function facts(card) {
   const [rows, columns] = card.grid;
   const all = [
     say("images", { count: card.images }),
-    say("classes", { count: card.classes.length }),
+    ...(card.classes ? [say("classes", { count: card.classes.length })] : []),
     say("cells", { size: `${columns}x${rows}` }),
     say("pixels", { size: card.pixels.join("x") }),
     say("vae", { format: card.latent_format, count: card.channels }),
+    say(card.grain ? "grain" : "noGrain"),
   ];
+  if (card.held_out) {
+    const { images, best, explained } = card.held_out;
+    all.push(say("heldOut", { count: images, mode: best, percent: Math.round(100 * explained) }));
+  }
   // A line may break after a dot, never before one or within a fact.
   const dotted = all.map((fact, i) => (i < all.length - 1 ? `${fact} \u00b7` : fact));
   const parts = dotted.flatMap((fact) => [element("span", "", fact), " "]);
@@ -103,10 +108,12 @@ export function content(name, card) {
   const dataset = element("p", "scp-dataset", card.dataset || name);
   dataset.title = dataset.textContent;
   const pictures = element("div", "scp-pictures");
-  pictures.append(
-    picture(card.class_picture, say("mostFrequent"), card.grid),
-    picture(card.mean_picture, say("mean"), card.grid),
-  );
+  const mean = picture(card.mean_picture, say("mean"), card.grid);
+  if (!card.classes) {
+    pictures.append(mean);
+    return [dataset, facts(card), pictures, element("p", "scp-alone", say("imagesAlone"))];
+  }
+  pictures.append(picture(card.class_picture, say("mostFrequent"), card.grid), mean);
   const heading = element("li", "", element("small", "", say("perClass")));
   const classes = card.classes.map((row) => classItem(row, card.images));
   const list = element("ul", "", heading, ...classes);

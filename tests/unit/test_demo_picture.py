@@ -1,0 +1,51 @@
+"""The demo's picture: which label maps it shows, and which part it enlarges."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from demo.judge import SEGMENTER, Judge, middle_two, most_gained
+from demo.run import LABEL_MAPS
+from prior_tools import get_palette
+from prior_tools.evaluation.segmentation import predict
+from prior_tools.evaluation.segmenters import load_segmenter
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_as_many_label_maps_gain_less_than_the_two_shown_as_gain_more(seed):
+    gains = np.random.default_rng(seed).normal(size=12).tolist()
+    shown = middle_two(gains)
+    low, high = sorted(gains[i] for i in shown)
+    assert sum(gain < low for gain in gains) == sum(gain > high for gain in gains) == 5
+    assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_window_gains_more_right_pixels(seed):
+    before, after = torch.rand(2, 20, 31, generator=torch.Generator().manual_seed(seed)) < 0.5
+    width, height = 9, 6
+    gained = after.int() - before.int()
+    left, top = most_gained(before, after, (width, height))
+    sums = gained.unfold(0, height, 1).unfold(1, width, 1).sum((-1, -2))
+    assert sums[top, left] == sums.max()
+
+
+def test_a_picture_agrees_with_the_label_map_that_the_net_sees_in_it(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)
+    scores = load_segmenter(SEGMENTER, trust=True)(torch.from_numpy(picture)[None])
+    painted = get_palette("cityscapes").paint(predict(scores, (48, 96))[0]).numpy()
+    file = tmp_path / "label_map.png"
+    Image.fromarray(painted).save(file)
+    score, right = Judge().agreement(picture, file)
+    assert score == 1 and right.all()
+    # The class of one half is wrong.
+    painted[:, :48] = get_palette("cityscapes").paint(torch.tensor([[18]])).numpy()
+    Image.fromarray(painted).save(file)
+    score, right = Judge().agreement(picture, file)
+    assert score < 1 and right[:, 48:].all() and not right[:, :48].all()
+
+
+def test_the_pack_has_an_even_number_of_label_maps():
+    """So the median lies between two of them."""
+    assert LABEL_MAPS and len(LABEL_MAPS) % 2 == 0
