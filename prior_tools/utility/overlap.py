@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,8 +15,10 @@ from .sets import LabelledSet
 
 # Label maps are compared at so many places along each side, whatever their resolution.
 _PLACES = 32
-# From this share of equal places on, one may be the other at another resolution.
+# From this share of places on at which it holds the class within a pixel, one may be the other at
+# another resolution, whose borders lie a little aside; with fewer equal places it cannot.
 _ALIKE = 0.99
+_WORTH_A_LOOK = 0.7
 
 
 def check_real(real: LabelledSet, val: LabelledSet) -> None:
@@ -84,31 +87,41 @@ def doubts(generated: LabelledSet, val: LabelledSet, real: LabelledSet) -> list[
 
 def _nearly_equal(generated: LabelledSet, val: LabelledSet) -> Mapping[str, str]:
     """Name of a generated label map -> that of a held-out one like it or its mirror image."""
-    ours = _coarse(generated)
-    theirs = _coarse(val)
-    both = torch.cat([theirs, theirs.flip(-1)]).flatten(1)
+    ours = _coarse(generated.ids)[0]
+    # Each way of sampling the held-out ones: [9, 2M, h * w].
+    theirs = torch.cat([_coarse(val.ids), _coarse(val.ids.flip(-1))], 1)
     names = [*val.maps, *val.maps]
     # Of a single class: it says nothing.
-    telling = (both != both[:, :1]).any(1)
+    telling = (theirs[0] != theirs[0, :, :1]).any(1)
     found: dict[str, str] = {}
-    for name, places in zip(generated.maps, ours.flatten(1), strict=True):
+    for name, places in zip(generated.maps, ours, strict=True):
         if name in found:
             continue
-        equal = torch.where(telling, (both == places).float().mean(1), 0.0)
-        best = int(equal.argmax())
-        if equal[best] >= _ALIKE:
-            found[name] = names[best]
+        equal = (theirs[0] == places).float().mean(1)
+        for index in ((equal >= _WORTH_A_LOOK) & telling).nonzero().flatten().tolist():
+            if float((theirs[:, index] == places).any(0).float().mean()) >= _ALIKE:
+                found[name] = names[index]
     return found
 
 
-def _coarse(one: LabelledSet) -> Tensor:
-    """Ids [N, h, w] at the centres of a coarse grid."""
-    height, width = one.ids.shape[1:]
+def _coarse(ids: Tensor) -> Tensor:
+    """Ids [9, N, h * w] at the centres of a coarse grid, and at the eight pixels around each."""
+    height, width = ids.shape[1:]
     rows, columns = (
         (2 * torch.arange(min(_PLACES, side)) + 1) * side // (2 * min(_PLACES, side))
         for side in (height, width)
     )
-    return one.ids[:, rows[:, None], columns]
+    steps = sorted(itertools.product((-1, 0, 1), repeat=2), key=lambda step: step != (0, 0))
+    return torch.stack(
+        [
+            ids[
+                :,
+                (rows + down).clamp(0, height - 1)[:, None],
+                (columns + right).clamp(0, width - 1),
+            ].flatten(1)
+            for down, right in steps
+        ]
+    )
 
 
 def _hash(image: Tensor) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class _OfTransformers(nn.Module):
 
 
 def own_model(folder: Path) -> tuple[Callable[[int], nn.Module], str]:
-    """What makes the model of a transformers folder for so many classes, and a digest of its files.
+    """What makes the model of a transformers folder for so many classes, and its name and digest.
 
     The weights are those of the folder, but for what depends on the number of classes where that
     differs: it begins anew. Images are normalized as `preprocessor_config.json` says, at the size
@@ -83,7 +84,8 @@ def own_model(folder: Path) -> tuple[Callable[[int], nn.Module], str]:
         return _OfTransformers(model.float(), mean, std)
 
     hashes = [hash_file(folder / name) for name in (_MODEL, _PROCESSOR, *weights)]
-    return make, " ".join(digest[:12] for digest in hashes)
+    digest = hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
+    return make, f"{folder.resolve().name} ({digest})"
 
 
 def _normalization(path: Path) -> tuple[Sequence[float], Sequence[float]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +54,8 @@ class Mixture:
         return {REAL: "real", GENERATED: self.name, BOTH: f"real + {self.name}"}[self.kind]
 
     def path(self, folder: Path, seed: int, what: str) -> Path:
-        """Where the checkpoint or the counts of a training lie."""
-        plain = re.sub(r"[^A-Za-z0-9-]+", "_", self.name)[:40]
-        # Names may differ in other letters alone.
-        told = hashlib.sha256(self.name.encode(errors="surrogateescape")).hexdigest()[:8]
-        label = f"{self.kind}-{plain}-{told}" if self.name else self.kind
+        """Where the checkpoint or the counts of a training lie, whatever the set is called."""
+        label = self.kind if self.kind == REAL else f"{self.kind}-{self.parts[-1].digest}"
         return folder / _TRAININGS / f"{label}-seed{seed}.{what}.safetensors"
 
 
