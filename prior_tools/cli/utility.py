@@ -190,14 +190,11 @@ def run(args: argparse.Namespace) -> int:
     parts = comparison.mixtures[-1].parts
     parameters = check_net(make, parts, len(comparison.classes), comparison.plan)
     args.out.mkdir(parents=True, exist_ok=True)
-    with only_one(args.out, "utility"):
+    with only_one(args.out, "utility"), stopped_by_signal() as cancelled:
         begin_or_go_on(args.out, comparison)
         remove_leftovers(args.out)
         try:
-            with (
-                stopped_by_signal() as cancelled,
-                tqdm(total=comparison.steps, unit="step", smoothing=0.05) as bar,
-            ):
+            with tqdm(total=comparison.steps, unit="step", smoothing=0.05) as bar:
                 counts = run_all(args.out, comparison, _shown(bar), cancelled)
         except TrainingCancelled:
             print("stopped; start the same command again to go on from there", file=sys.stderr)

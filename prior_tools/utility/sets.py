@@ -278,8 +278,16 @@ def missing_classes(one: LabelledSet, val: LabelledSet) -> list[int]:
 
 
 def with_ignored(rules: LabelRules, ignore_ids: Sequence[int] | None) -> LabelRules:
-    """The rules with other classes that do not count, if any are given."""
-    return rules if ignore_ids is None else replace(rules, ignore_ids=tuple(ignore_ids))
+    """The rules with classes that do not count: these, or those that they have, and 255.
+
+    255 is what tools write where no class is; a palette that has it as a class keeps it.
+    """
+    if ignore_ids is not None:
+        return replace(rules, ignore_ids=tuple(ignore_ids))
+    palette = rules.palette
+    if palette.is_grey or VOID in palette.colors or VOID in palette.names:
+        return rules
+    return replace(rules, ignore_ids=tuple(dict.fromkeys((*rules.ignore_ids, VOID))))
 
 
 def check_enough(one: Source, batch: int) -> None:

@@ -4,6 +4,10 @@ same figures; the test stays apart from the training; intervals hold what they p
 
 import importlib.util
 import json
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from PIL import Image
 
 from prior_tools import PriorError
 from prior_tools.cli import main
+from prior_tools.cli.utility import _exported
 from prior_tools.datasets.pairs import files_by_name
 from prior_tools.evaluation.files import match_generated
 from prior_tools.evaluation.segmentation import mean_iou
@@ -24,7 +29,14 @@ from prior_tools.utility.judging import counts_of_constant, judge
 from prior_tools.utility.net import SmallNet
 from prior_tools.utility.overlap import check_generated, check_real, doubts
 from prior_tools.utility.run import BOTH, GENERATED, REAL, Comparison, Mixture, run_all
-from prior_tools.utility.sets import VOID, IndexedSet, Source, check_same_classes, read_set
+from prior_tools.utility.sets import (
+    VOID,
+    IndexedSet,
+    Source,
+    check_same_classes,
+    read_set,
+    with_ignored,
+)
 from prior_tools.utility.training import Plan, TrainingCancelled, _batch, train
 
 SIDE = 32
@@ -241,6 +253,14 @@ def test_ignored_classes_and_255_are_no_class(folders):
     assert torch.equal(found.ids[0] == -1, torch.from_numpy((ids == 1) | (ids == 255)))
 
 
+def test_255_is_void_unless_the_palette_has_such_a_class():
+    palette = PALETTES["camvid"]
+    assert with_ignored(LabelRules(palette, (11,)), None).ignore_ids == (11, 255)
+    assert with_ignored(LabelRules(palette, (11,)), [3]).ignore_ids == (3,)
+    of_255 = replace(palette, names={255: "sky"})
+    assert with_ignored(LabelRules(of_255, ()), None).ignore_ids == ()
+
+
 def test_another_size_keeps_ids_and_cuts_what_is_of_another_shape(folders):
     whole = read(folders / "real")
     half = read(folders / "real", size=(SIDE, SIDE // 2))
@@ -268,6 +288,19 @@ def test_an_id_of_two_names_is_refused(folders):
     check_same_classes(a, b)
     with pytest.raises(PriorError, match="class 1 is 'Road' in a and 'sky' in c"):
         check_same_classes(a, c)
+
+
+@pytest.mark.parametrize("form", ["pairs", "cityscapes"])
+def test_what_export_writes_is_read_as_the_images_that_it_was_written_of(folders, form):
+    labels = folders / "real" / "labels"
+    maps = files_by_name(labels, "label")
+    arguments = ["--generated", folders / "stock", "--labels", labels, "--palette", "cityscapes"]
+    arguments += ["--format", form, "--out", folders / form, "--license", "cc0-1.0"]
+    assert main(["export", *map(str, arguments)]) == 0
+    images = match_generated(folders / "stock", maps)
+    made = read_set(Source("", images, rules(), made_of_maps=True), SIZE)
+    exported = read_set(Source.of_layout("", _exported(folders / form, "")), SIZE)
+    assert torch.equal(made.images, exported.images) and torch.equal(made.ids, exported.ids)
 
 
 # held out
@@ -441,6 +474,22 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_counts(tmp_path):
     # The first was finished, and of the second two steps were.
     assert steps[:3] == [3, 5, 6] and steps[-1] == comparison.steps
     assert all(torch.equal(a[0], b[0]) for a, b in zip(at_once, gone_on, strict=True))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_signal_keeps_what_is_done(folders, capsys):
+    """The record is written while signals are waited for."""
+
+    def soon() -> None:
+        while not (folders / "out" / "run.json").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=soon, daemon=True).start()
+    assert main(argv(folders, steps=10**6)) == 130
+    assert "start the same command again" in capsys.readouterr().err
+    (kept,) = (folders / "out" / "trainings").iterdir()
+    assert kept.name == "real-seed0.checkpoint.safetensors"
 
 
 def test_a_changed_setting_and_changed_images_are_refused_by_name(folders, capsys):
