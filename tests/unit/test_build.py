@@ -443,7 +443,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch):
             os.kill(os.getpid(), number)
         assert stopped()
         later = time.monotonic() + 2
-        monkeypatch.setattr("prior_tools.cli.build.time.monotonic", lambda: later)
+        monkeypatch.setattr("prior_tools.cli.stopping.time.monotonic", lambda: later)
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
