@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from demo.training.setting import DOWNSCALE, LATENT_SCALE
 from demo.training.sources import Source
 from dev.comfyui import ensure_comfyui
 from prior_tools import Prior, PriorAccumulator, resize_labels
+from prior_tools.building.kept import MOST_IMAGES
 from prior_tools.cli.comfy_vae import load_vae
+from prior_tools.grain_estimate import measure_grain
 
 IGNORED = (255,)
 
@@ -38,10 +41,12 @@ def make_prior(latents: Tensor, labels: np.ndarray, source: Source, weights: Pat
     labels: class ids uint8 [N, H, W]; weights: the file whose autoencoder made the latents.
     """
     state = PriorAccumulator(latents.shape[1], source.grid, IGNORED)
+    ids_on_grid = []
     for at in range(0, len(latents), 64):
         ids = torch.from_numpy(labels[at : at + 64].astype(np.int64))
-        state.update(latents[at : at + 64] / LATENT_SCALE, resize_labels(ids, source.grid))
-    return state.finalize(
+        ids_on_grid.append(resize_labels(ids, source.grid))
+        state.update(latents[at : at + 64] / LATENT_SCALE, ids_on_grid[-1])
+    prior = state.finalize(
         downscale_factor=DOWNSCALE,
         latent_format="sd15",
         vae=load_vae(weights, ensure_comfyui(), "cpu").fingerprint,
@@ -50,6 +55,9 @@ def make_prior(latents: Tensor, labels: np.ndarray, source: Source, weights: Pat
         class_names={i: name for i, name in source.palette.names.items() if i < source.classes},
         palette=source.palette,
     )
+    # As many as a build keeps.
+    some = latents[:MOST_IMAGES] / LATENT_SCALE
+    return replace(prior, grain=measure_grain(some, torch.cat(ids_on_grid)[:MOST_IMAGES], prior))
 
 
 def write_label_maps(hints: np.ndarray, folder: Path) -> None:

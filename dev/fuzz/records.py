@@ -13,7 +13,7 @@ from prior_tools.generating.manifest import (
     RUN_NAME,
     Manifest,
     begin_or_go_on,
-    record_warnings,
+    record_summary,
 )
 
 from .mutation import changed, flipped, nested, torn
@@ -76,7 +76,7 @@ def uses(data: bytes, folder: Path) -> Iterator[Callable[[], object]]:
         run: dict[str, Any] = json.loads(json.dumps(_RUN))
         begin_or_go_on(folder, run, ["a_00.png"])
         (folder / MANIFEST_NAME).write_bytes(json.dumps(_ENTRY).encode() + b"\n")
-        record_warnings(folder, Manifest(folder, {}).warnings)
+        record_summary(folder, Manifest(folder, {}).warnings)
         begin_or_go_on(folder, run, ["a_00.png"])
 
     yield manifest

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import PriorError, printable, reason
 from . import (
     build,
+    compare,
     evaluate,
     export,
     find_palette,
@@ -35,6 +36,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "evaluate": evaluate,
+    "compare": compare,
     "export": export,
     "utility": utility,
     "palette": find_palette,

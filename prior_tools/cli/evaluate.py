@@ -43,6 +43,10 @@ _FITS = {
     "exact": "real images: of that size, or refused",
 }
 
+# None for one that is not given.
+Models = tuple[InceptionFeatures | None, Segmenter | None]
+NEEDS_PALETTE = "--segmenter needs --palette, which evaluate --help lists"
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `evaluate` to the command line."""
@@ -87,6 +91,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="leave out label maps without generated images, or without images of the baseline",
     )
+    add_label_rules(data)
+    add_models(parser)
+
+    out = parser.add_argument_group("results")
+    out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
+    out.add_argument(
+        "--scores",
+        type=Path,
+        metavar="DIR",
+        help="also write scores of each image and class, and what the segmenter sees, for export "
+        "to choose by",
+    )
+    out.add_argument(
+        "--overwrite", action="store_true", help="replace the JSON and the scores if they are there"
+    )
+    out.add_argument(
+        "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
+    )
+    out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
+    out.add_argument("--seed", type=int, default=0, help="of the intervals")
+
+
+def add_label_rules(data: argparse._ActionsContainer) -> None:
+    """Add what says how label maps are read."""
     add_palette(data, "of the label maps (default: the dataset's own; pairs have none)")
     data.add_argument(
         "--ignore",
@@ -100,6 +128,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "0=-1,1-150=0, or a file of them",
     )
 
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the models that measure, and where they run."""
     models = parser.add_argument_group("models")
     models.add_argument(
         "--inception",
@@ -130,31 +161,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     models.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:N, mps")
     models.add_argument("--batch-size", type=int, default=16, metavar="N", help="images at once")
 
-    out = parser.add_argument_group("results")
-    out.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
-    out.add_argument(
-        "--scores",
-        type=Path,
-        metavar="DIR",
-        help="also write scores of each image and class, and what the segmenter sees, for export "
-        "to choose by",
-    )
-    out.add_argument(
-        "--overwrite", action="store_true", help="replace the JSON and the scores if they are there"
-    )
-    out.add_argument(
-        "--cache", type=Path, metavar="FILE", help="keeps the real images' features for next time"
-    )
-    out.add_argument("--draws", type=int, default=DRAWS, help=f"of the bootstrap, default {DRAWS}")
-    out.add_argument("--seed", type=int, default=0, help="of the intervals")
-
 
 def run(args: argparse.Namespace) -> int:
     """Measure what the models that are given allow, and print it."""
     _check(args)
     named = named_labels(args)
+    evaluation, (inception, segmenter) = measure(args, named)
+    _print(evaluation, args, inception, segmenter)
+    if args.json:
+        data = as_data(evaluation, args, named, inception, segmenter)
+        write_json(args.json, data, args.overwrite)
+        tell(f"wrote {args.json}")
+    return 0
+
+
+def measure(
+    args: argparse.Namespace, named: NamedLabels, models: Models | None = None
+) -> tuple[Evaluation, Models]:
+    """All figures that the models which are named allow, and these models.
+
+    named: the label maps, and the real images where --real names none. models: where they are
+    loaded already.
+    """
     if args.segmenter and named.rules is None:
-        raise PriorError("--segmenter needs --palette, which evaluate --help lists")
+        raise PriorError(NEEDS_PALETTE)
     if args.scores:
         _check_scores(args, named)
     evaluation = Evaluation.of_folders(
@@ -169,7 +199,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.segmenter and (rules := named.rules):
         evaluation.survey_labels(rules.palette, _ignored(args), rules.id_map, rules.form)
-    inception, segmenter = _models(args)
+    inception, segmenter = models = models or load_models(args)
     if inception is None:
         evaluation.skipped |= dict.fromkeys(("FID", "KID", "diversity"), "needs --inception")
     else:
@@ -183,11 +213,7 @@ def run(args: argparse.Namespace) -> int:
         _measure_and_keep(evaluation, args, segmenter)
     else:
         evaluation.measure_segmentation(segmenter)
-    _print(evaluation, args, inception, segmenter)
-    if args.json:
-        write_json(args.json, _data(evaluation, args, named, inception, segmenter), args.overwrite)
-        tell(f"wrote {args.json}")
-    return 0
+    return evaluation, models
 
 
 def _measure_and_keep(
@@ -217,6 +243,15 @@ def _measure_and_keep(
 
 def _check(args: argparse.Namespace) -> None:
     """Raise PriorError for options that contradict each other, before any work."""
+    check_models(args)
+    if args.json and args.json.is_dir():
+        raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
+    if args.json and args.json.exists() and not args.overwrite:
+        raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
+
+
+def check_models(args: argparse.Namespace) -> None:
+    """Raise PriorError if nothing can be measured, or not with these options."""
     if not args.inception and not args.segmenter:
         raise PriorError(
             "there is no model to measure with; add --inception for FID, KID and diversity, or "
@@ -227,10 +262,6 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, name) < least:
             option = name.replace("_", "-")
             raise PriorError(f"--{option} is {getattr(args, name)}; expected at least {least}")
-    if args.json and args.json.is_dir():
-        raise PriorError(f"--json {args.json} is a folder; expected the name of a file")
-    if args.json and args.json.exists() and not args.overwrite:
-        raise PriorError(f"{args.json} exists already; choose another --json, or add --overwrite")
 
 
 def _check_scores(args: argparse.Namespace, named: NamedLabels) -> None:
@@ -244,7 +275,8 @@ def _check_scores(args: argparse.Namespace, named: NamedLabels) -> None:
     check_scores(args.scores, args.overwrite)
 
 
-def _models(args: argparse.Namespace) -> tuple[InceptionFeatures | None, Segmenter | None]:
+def load_models(args: argparse.Namespace) -> Models:
+    """The models that are named. Raises PriorError for those that cannot be used."""
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError) as error:
@@ -331,7 +363,7 @@ def _ignored(args: argparse.Namespace) -> tuple[int, ...] | None:
     return None if args.ignore is None else parse_ids(args.ignore, "--ignore")
 
 
-def _data(
+def as_data(
     evaluation: Evaluation,
     args: argparse.Namespace,
     named: NamedLabels,

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from ..errors import PriorError, listing, printable
 from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
-from ..generating.jobs import plan
+from ..generating.jobs import Job, plan
 from ..generating.label_maps import LabelMap, find_label_maps, with_mirrored
 from ..generating.manifest import (
     MANIFEST_NAME,
@@ -27,7 +28,7 @@ from ..generating.manifest import (
     remove_leftovers,
 )
 from ..generating.node_warnings import WarningCounts
-from ..generating.prepared_workflow import prepare_workflow
+from ..generating.prepared_workflow import PreparedWorkflow, prepare_workflow
 from ..generating.run import make_images, reach
 from ..generating.server_access import (
     AUTH_VARIABLE,
@@ -79,10 +80,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "0=-1,1-150=0, or a file of them; of a folder of label maps it needs --palette",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
-    parser.add_argument("--per-map", type=_positive, default=1, metavar="K", help="images of each")
-    parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
-    parser.add_argument("--seed", type=int, default=0, help="of the run; default: 0")
-    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="maps a prompt")
+    parser.add_argument("--per-map", type=positive, default=1, metavar="K", help="images of each")
+    add_sampling(parser)
     parser.add_argument(
         "--mirror",
         action="store_true",
@@ -97,6 +96,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "at least one: class shares become square roots (the default), or CLASS=SHARE,... of "
         "pixels; needs --palette",
     )
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how images are made: servers, seed, and the workflow's nodes."""
+    parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
+    parser.add_argument("--seed", type=int, default=0, help="of the run; default: 0")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="maps a prompt")
 
     nodes = parser.add_argument_group("nodes of the workflow, by title")
     nodes.add_argument(
@@ -114,7 +120,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     servers = parser.add_argument_group("servers")
     servers.add_argument(
-        "--depth", type=_positive, default=2, metavar="N", help="prompts in a queue; default: 2"
+        "--depth", type=positive, default=2, metavar="N", help="prompts in a queue; default: 2"
     )
     servers.add_argument(
         "--patience",
@@ -138,9 +144,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
-def _say_labels(
-    label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRules | None
-) -> None:
+def say_labels(label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRules | None) -> None:
     """The labelled share, and what is strange about the label maps."""
     if rules is None:
         bare = [label_map.name for label_map in label_maps if not label_map.has_colors]
@@ -196,15 +200,14 @@ def run(args: argparse.Namespace) -> int:
     named.check_output(args.out)
     rules = named.rules
     label_maps, tally = find_label_maps(named.labels, rules)
-    _say_labels(label_maps, tally, rules)
+    say_labels(label_maps, tally, rules)
     if args.mirror:
         label_maps = with_mirrored(label_maps)
     balance = _balance(args, label_maps, rules)
     counts = balance.counts(args.per_map) if balance else None
     jobs = plan(label_maps, args.per_map, args.batch, args.seed, counts)
-    files = [name for job in jobs for name in job.files]
-    check_names(args.out, files)
-    clients = _clients(args)
+    check_names(args.out, [name for job in jobs for name in job.files])
+    clients = clients_of(args)
     object_info = reach(clients)
     workflow = prepare_workflow(
         as_prompt(saved_workflow, object_info),
@@ -214,15 +217,35 @@ def run(args: argparse.Namespace) -> int:
         args.set,
         object_info,
     )
-    args.out.mkdir(parents=True, exist_ok=True)
-    with only_one(args.out):
-        run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
-        run_id = begin_or_go_on(args.out, run_data, files)
-        remove_leftovers(args.out)
-        manifest = Manifest(args.out, workflow.settings)
+    run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
+    return make(args, args.out, jobs, clients, workflow, run_data, balance=balance, rules=rules)
+
+
+def make(
+    args: argparse.Namespace,
+    out: Path,
+    jobs: Sequence[Job],
+    clients: Sequence[ComfyClient],
+    workflow: PreparedWorkflow,
+    run_data: dict[str, Any],
+    what: str | None = None,
+    balance: Balance | None = None,
+    rules: LabelRules | None = None,
+) -> int:
+    """Make the images of a run that are missing in `out`, sum up, and return the exit code.
+
+    run_data: see `describe_run`. what: is made, for the bar. balance: what was asked for, of label
+    maps read by `rules`.
+    """
+    files = [name for job in jobs for name in job.files]
+    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out):
+        run_id = begin_or_go_on(out, run_data, files)
+        remove_leftovers(out)
+        manifest = Manifest(out, workflow.settings)
         made = len(manifest.done.intersection(files))
         with (
-            tqdm(total=len(files), initial=made, unit="img", smoothing=0.05) as bar,
+            tqdm(total=len(files), initial=made, desc=what, unit="img", smoothing=0.05) as bar,
             _sigterm_as_ctrl_c(),
         ):
             failure = make_images(
@@ -239,18 +262,18 @@ def run(args: argparse.Namespace) -> int:
         made = len(manifest.done.intersection(files))
         table = balance.table(jobs, manifest.done) if balance else None
         try:
-            record_summary(args.out, manifest.warnings, table)
+            record_summary(out, manifest.warnings, table)
         except OSError as error:
             # The images are there, and so are their lines, of which the next command counts.
             warn(f"{RUN_NAME} does not hold the latest summary: {error}")
-    code = _summarize(args, failure, made, len(files))
+    code = _summarize(args.command, out, failure, made, len(files))
     if table and rules:
         _print_balance(table, rules.palette.names)
     _warn(manifest.warnings, len(manifest.done))
     return code
 
 
-def _clients(args: argparse.Namespace) -> list[ComfyClient]:
+def clients_of(args: argparse.Namespace) -> list[ComfyClient]:
     """One for each server; who names one twice means one."""
     urls = distinct_servers(args.server)
     authorizations = read_authorizations(args.auth_file, urls)
@@ -273,19 +296,19 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _summarize(
-    args: argparse.Namespace, failure: BaseException | None, made: int, total: int
+    command: str, out: Path, failure: BaseException | None, made: int, total: int
 ) -> int:
     if isinstance(failure, KeyboardInterrupt):
         print(f"stopped after {made} of {total} images; {_GO_ON}", file=sys.stderr)
         return CANCELLED
     if isinstance(failure, GenerationStopped):
         text = printable(" ".join(str(failure).split()))
-        print(f"generate: error: {text}", file=sys.stderr)
+        print(f"{command}: error: {text}", file=sys.stderr)
         print(f"{made} of {total} images are made; once that is mended, {_GO_ON}", file=sys.stderr)
         return STOPPED
     if failure is not None:
         raise failure
-    tell(f"made {total} images in {args.out}, listed in {MANIFEST_NAME}")
+    tell(f"made {total} images in {out}, listed in {MANIFEST_NAME}")
     return 0
 
 
@@ -307,7 +330,8 @@ def _tell(text: str) -> None:
     tqdm.write(printable(text), file=sys.stderr)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An option's value: a number from 1 on."""
     try:
         number = int(text)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,8 @@ class Evaluation:
         figures: in the order in which they were measured.
         skipped: figure -> why it is missing.
         classes: IoU of each class that the labels hold.
-        counts: int64 [N, 3, K], what the segmenter saw in each image, see `class_counts`.
+        counts: int64 [N, 3, K], what the segmenter saw in each image, see `class_counts`; None
+            where nothing was measured against label maps.
         real_images: how many there are.
         rules: how label maps are read; None where nothing was measured against them.
         labels: what the label maps hold.
@@ -301,17 +302,28 @@ def _counts(
     first, num_classes = segmenter.first_class, len(scores)
     labels = torch.where(torch.isin(labels, torch.tensor(ignored, dtype=torch.int64)), -1, labels)
     present = labels[labels >= 0].unique().tolist()
-    strange = [str(i) for i in present if not first <= i < first + num_classes]
-    if strange:
-        raise PriorError(
-            f"label map {name} holds class ids {listing(strange)}, but {segmenter.files.name} "
-            f"scores {first} to {first + num_classes - 1}; add them to --ignore, or set "
-            "--first-class, the id of its first score"
-        )
+    check_scored(present, segmenter, num_classes, f"label map {name} holds")
     labels = torch.where(labels < 0, -1, labels - first)
     predicted = predict(scores[None], labels.shape)
     confusion = confusion_matrices(predicted, labels[None], num_classes)
     return class_counts(confusion)[0], predicted[0] + first
+
+
+def check_scored(
+    class_ids: Iterable[int], segmenter: Segmenter, num_classes: int, what: str
+) -> None:
+    """Raise PriorError if a model of so many scores has none for a class that counts.
+
+    what: the beginning of the text, such as "label map a.png holds".
+    """
+    first = segmenter.first_class
+    strange = [str(i) for i in class_ids if not first <= i < first + num_classes]
+    if strange:
+        raise PriorError(
+            f"{what} class ids {listing(strange)}, but {segmenter.files.name} "
+            f"scores {first} to {first + num_classes - 1}; add them to --ignore, or set "
+            "--first-class, the id of its first score"
+        )
 
 
 def _classes(total: Tensor, segmenter: Segmenter, palette: Palette) -> list[dict[str, Any]]:

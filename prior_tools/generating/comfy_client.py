@@ -81,6 +81,14 @@ class ComfyClient:
             classes: dict[str, Any] = {**self._json(path)}
             return classes
 
+    def versions(self) -> dict[str, str]:
+        """Of ComfyUI and of what it runs on, by name; none that the server does not tell."""
+        path = "/system_stats"
+        with self._expected(path):
+            system = self._json(path)["system"]
+            names = {"comfyui_version": "ComfyUI", "pytorch_version": "its torch"}
+            return {name: str(system[key]) for key, name in names.items() if system.get(key)}
+
     def queued(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The prompts that run and those that wait: their marks (or None) by prompt id."""
         path = "/queue"

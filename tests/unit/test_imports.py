@@ -39,7 +39,7 @@ FLOORS = (
     {"evaluation"},
     {"building"},
     {"generating"},
-    {"exporting", "utility"},
+    {"comparing", "exporting", "utility"},
     {"cli"},
 )
 # What is only assembled from all others.
