@@ -445,7 +445,7 @@ def _print(
 ) -> None:
     names, plan = class_names(sets.all), comparison.plan
     print()
-    print("\n".join(aligned(table_of_rows(rows), words=(1, 6))))
+    print("\n".join(aligned(table_of_rows(rows), words=(1, 6, 8))))
     print()
     print("\n".join(aligned(table_of_classes(rows, names, _pixels(comparison)), words=(0,))))
     print()

@@ -26,6 +26,8 @@ class Row:
         classes: class id -> IoU, of the classes that these hold.
         more: mIoU less that of the real images alone, paired by seed and image; None for these.
         more_by_class: the same of each class.
+        than_first: mIoU less that of the first generated set, alone or with real images as here;
+            None for it and for the real images.
     """
 
     mixture: Mixture
@@ -33,6 +35,7 @@ class Row:
     classes: Mapping[int, OverSeeds]
     more: OverSeeds | None
     more_by_class: Mapping[int, OverSeeds]
+    than_first: OverSeeds | None
 
 
 def make_rows(
@@ -52,34 +55,32 @@ def make_rows(
     """
     present = counts[0][0].sum(0)[1].nonzero().flatten().tolist()
     rows: list[Row] = []
+    first_of: dict[str, OverSeeds] = {}
     for mixture, found in zip(mixtures, counts, strict=True):
         whole = miou(found, names, draws)
         each = {classes[index]: iou(index, found, names, draws) for index in present}
         first = rows[0] if rows else None
         more = None if first is None else whole - first.miou
         by_class = {} if first is None else {i: each[i] - first.classes[i] for i in each}
-        rows.append(Row(mixture, whole, each, more, by_class))
+        than_first = whole - first_of[mixture.kind] if mixture.kind in first_of else None
+        first_of.setdefault(mixture.kind, whole)
+        rows.append(Row(mixture, whole, each, more, by_class, than_first))
     return rows
 
 
 def table_of_rows(rows: Sequence[Row]) -> list[list[str]]:
     """The cells of a table: a heading, then a line for each mixture; IoU in percent."""
+    names = list(dict.fromkeys(row.mixture.name for row in rows if row.mixture.name))
     cells = [["", "trained on", "images", "mIoU", "95% interval", "less real alone", "so it is"]]
+    if len(names) > 1:
+        cells[0] += [f"less {names[0]}", "so it is"]
     for number, row in enumerate(rows, 1):
         images = " + ".join(str(len(part)) for part in row.mixture.parts)
-        more = "-" if row.more is None else _with_half(row.more, "+")
-        low_high = _ends(row.miou)
-        cells.append(
-            [
-                str(number),
-                row.mixture.title,
-                images,
-                _percent(row.miou.value),
-                low_high,
-                more,
-                _in_words(row.more),
-            ]
-        )
+        line = [str(number), row.mixture.title, images, _percent(row.miou.value), _ends(row.miou)]
+        for difference in (row.more, row.than_first)[: len(names)]:
+            shown = "-" if difference is None else _with_half(difference, "+")
+            line += [shown, _in_words(difference)]
+        cells.append(line)
     return cells
 
 
@@ -109,6 +110,7 @@ def rows_as_json(rows: Sequence[Row], names: Mapping[int, str]) -> list[dict[str
             "miou": _as_json(row.miou),
             "less_real_alone": None if row.more is None else _as_json(row.more),
             "so_it_is": None if row.more is None else _in_words(row.more),
+            "less_first_generated": None if row.than_first is None else _as_json(row.than_first),
             "classes": [
                 {
                     "id": class_id,
@@ -152,7 +154,7 @@ def _with_half(figure: OverSeeds, sign: str = "") -> str:
 
 
 def _in_words(difference: OverSeeds | None) -> str:
-    """Whether a mixture is better than the real images alone."""
+    """What a difference says, where its interval leaves out zero."""
     if difference is None:
         return "-"
     interval = difference.interval

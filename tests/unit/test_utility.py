@@ -440,8 +440,16 @@ def test_repeated_runs_are_equal_and_finished_trainings_are_not_repeated(folders
         "exported",
         "real + exported",
     ]
-    for text in ("real + stock", "6 + 6", "less real alone", "answering class 0"):
+    for text in ("real + stock", "6 + 6", "less real alone", "less stock", "answering class 0"):
         assert text in printed
+    values = [one["miou"]["value"] for one in first["trainings"]]
+    for kind, index, other in (("less_real_alone", 4, 0), ("less_first_generated", 4, 2)):
+        difference = first["trainings"][index][kind]["value"]
+        assert difference == pytest.approx(values[index] - values[other])
+    assert [one["less_first_generated"] is None for one in first["trainings"]] == [
+        *[True] * 3,
+        *[False] * 2,
+    ]
     arguments[arguments.index("--out") + 1] = str(folders / "again")
     assert main(arguments) == 0
     again = result(folders, "again")
