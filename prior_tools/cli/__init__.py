@@ -23,6 +23,7 @@ from . import (
     inspect,
     merge,
     score,
+    utility,
 )
 
 # Command -> its module, in the order of the help text.
@@ -37,6 +38,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "compare": compare,
     "export": export,
+    "utility": utility,
     "palette": find_palette,
 }
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,14 +35,12 @@ from .dataset_options import add_dataset, read_layout
 from .device import choose_device, seen_by_torch
 from .output import add_output, check_output, save, say, warn
 from .palettes import add_palette
+from .stopping import stopped_by_signal
 
 CANCELLED = 130
 
 # Of --dataset: a folder of images alone, which is none of the layouts with label maps.
 IMAGES = "images"
-
-# Seconds after which a second Ctrl-C is meant as one.
-_PATIENCE = 1.0
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -186,7 +181,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     checkpoint.vae = vae.fingerprint
 
     skipped: list[str] = []
-    with _stopped_by_signal() as cancelled, progress_bar(len(dataset), ranks) as show:
+    with stopped_by_signal() as cancelled, progress_bar(len(dataset), ranks) as show:
         try:
             collected = collect_moments(
                 dataset,
@@ -267,7 +262,7 @@ def _images(args: argparse.Namespace) -> ImageDataset:
 
 def _surveyed(dataset: PairDataset, args: argparse.Namespace) -> tuple[PairDataset, LabelTally]:
     """See `PairDataset.surveyed`; BuildCancelled by a signal."""
-    with _stopped_by_signal() as cancelled:
+    with stopped_by_signal() as cancelled:
 
         def look() -> None:
             if cancelled():
@@ -410,32 +405,6 @@ def progress_bar(total: int, ranks: Ranks) -> Iterator[Callable[[int, int], None
 
         started: list[bool] = []
         yield show
-
-
-@contextmanager
-def _stopped_by_signal() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
-    stopped: list[float] = []
-    process = os.getpid()
-
-    def note(number: int, _frame: object) -> None:
-        if os.getpid() != process:
-            # A reader just forked, which leaves signals to the build from its first line on.
-            return
-        # Supervisors send a signal to a process and again to its group: only a person who presses
-        # Ctrl-C again, later, is out of patience.
-        again = stopped and time.monotonic() - stopped[0] >= _PATIENCE
-        if again and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopped.append(time.monotonic())
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, note) for number in numbers]
-    try:
-        yield lambda: bool(stopped)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -42,11 +42,23 @@ def add_dataset(group: argparse._ActionsContainer, other: str = "", what: str = 
         help="its folder; for pairs and masks the default is this folder",
     )
     group.add_argument("--split", metavar="NAME", help=f"default: {SPLIT}")
+    add_places(group, "--root")
     group.add_argument(
-        "--images-dir", metavar="DIR", help="for pairs and masks: images, relative to --root"
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="for pairs: a file of two columns, image and label, relative to --root (default: the "
+        "file's folder)",
+    )
+
+
+def add_places(group: argparse._ActionsContainer, root: str) -> None:
+    """Add what says where pairs and masks lie in a folder; `root` is the option that names it."""
+    group.add_argument(
+        "--images-dir", metavar="DIR", help=f"for pairs and masks: images, relative to {root}"
     )
     group.add_argument(
-        "--labels-dir", metavar="DIR", help="for pairs and masks: labels, relative to --root"
+        "--labels-dir", metavar="DIR", help=f"for pairs and masks: labels, relative to {root}"
     )
     group.add_argument(
         "--image-suffix",
@@ -58,13 +70,6 @@ def add_dataset(group: argparse._ActionsContainer, other: str = "", what: str = 
         "--label-suffix",
         metavar="ENDING",
         help="how those of label maps end, such as _gtFine_labelIds.png",
-    )
-    group.add_argument(
-        "--list",
-        type=Path,
-        metavar="FILE",
-        help="for pairs: a file of two columns, image and label, relative to --root (default: the "
-        "file's folder)",
     )
 
 
@@ -92,15 +97,26 @@ def read_layout(args: argparse.Namespace) -> Layout:
         raise PriorError(f"--dataset is missing; expected one of {', '.join(LAYOUTS)}")
     if args.list and args.split is not None:
         raise PriorError("--split was given with --list, which lists one split; leave one out")
+    split = SPLIT if args.split is None else args.split
+    return layout_at(args, dataset, _root(args, dataset), split, args.list)
+
+
+def layout_at(
+    args: argparse.Namespace, dataset: str, root: Path, split: str, pair_list: Path | None = None
+) -> Layout:
+    """A split of a dataset in a folder, with all that the options of `add_places` say of it.
+
+    Raises PriorError as `find_dataset` does.
+    """
     layout = find_dataset(
         dataset,
-        _root(args, dataset),
-        SPLIT if args.split is None else args.split,
+        root,
+        split,
         images=args.images_dir,
         labels=args.labels_dir,
         image_suffix=args.image_suffix or "",
         label_suffix=args.label_suffix or "",
-        pair_list=args.list,
+        pair_list=pair_list,
         palette=read_palette(args.palette) if args.palette else None,
     )
     if args.id_map is not None:

@@ -40,7 +40,7 @@ from prior_tools.accumulator import state_bytes
 from prior_tools.building import batches
 from prior_tools.building.build import collect_moments
 from prior_tools.building.checkpoint import HEADER_KEY, Checkpoint, Progress
-from prior_tools.cli.build import _stopped_by_signal
+from prior_tools.cli.stopping import stopped_by_signal
 from prior_tools.datasets.dataset import PairDataset, as_floats
 from prior_tools.datasets.images import label_folders_among
 from prior_tools.datasets.pairs import Pair, choose_subset, find_pairs
@@ -424,7 +424,7 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
             threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
 
     before = set(threading.enumerate())
-    with _stopped_by_signal() as cancelled, pytest.raises(BuildCancelled, match="after 4 of 7"):
+    with stopped_by_signal() as cancelled, pytest.raises(BuildCancelled, match="after 4 of 7"):
         collect_moments(
             dataset, encode, options, checkpoint=checkpoint, progress=soon, cancelled=cancelled
         )
@@ -438,12 +438,12 @@ def test_a_build_that_waits_for_a_reader_ends_on_a_signal_and_keeps_what_it_has(
 @posix
 def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch):
     """Supervisors send it to a process and to its group; a person presses Ctrl-C again later."""
-    with _stopped_by_signal() as stopped:
+    with stopped_by_signal() as stopped:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
         assert stopped()
         later = time.monotonic() + 2
-        monkeypatch.setattr("prior_tools.cli.build.time.monotonic", lambda: later)
+        monkeypatch.setattr("prior_tools.cli.stopping.time.monotonic", lambda: later)
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

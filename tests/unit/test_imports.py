@@ -39,7 +39,7 @@ FLOORS = (
     {"evaluation"},
     {"building"},
     {"generating"},
-    {"comparing", "exporting"},
+    {"comparing", "exporting", "utility"},
     {"cli"},
 )
 # What is only assembled from all others.
