@@ -25,6 +25,7 @@ from ..evaluation.report import difference_rows, notes, rows, versions, write_js
 from ..evaluation.scores import (
     begin_scores,
     check_scores,
+    hash_of_ids,
     image_name,
     write_scores,
     write_seen,
@@ -233,6 +234,7 @@ def _measure_and_keep(
         "palette": args.palette or rules.palette.name,
         "ignored_ids": list(rules.ignore_ids),
         "id_map": args.id_map,
+        "ids_by": hash_of_ids(rules),
         "class_names": {str(i): name for i, name in rules.palette.names.items()},
     }
     write_scores(

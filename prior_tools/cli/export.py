@@ -131,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
     images = match_generated(args.generated, named.labels, args.partial)
     items = listed(images, args.generated, args.val)
     scores = read_scores(args.scores) if args.scores else None
+    if scores:
+        scores.check_ids(rules)
     choice = choose(items, scores, args.keep, args.least)
     rules, tally = _surveyed(images, rules)
     silent = {*palette.ignore_ids, *dropped_classes}

@@ -7,6 +7,7 @@ last: a folder without them is not finished.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ from .segmentation import class_iou, mean_iou, pixel_accuracy
 SCORES_NAME = "scores.jsonl"
 _SEEN = "seen"
 
-_HEAD = ("segmenter", "palette", "ignored_ids", "id_map", "class_names", "images")
+_HEAD = ("segmenter", "palette", "ignored_ids", "id_map", "ids_by", "class_names", "images")
 _LINE = ("image", "sha256", "label_map", "label_sha256", "miou", "pixel_accuracy", "classes")
 _CLASS = ("id", "iou", "pixels")
 
@@ -63,12 +64,15 @@ class Scores:
         folder: where it was written.
         segmenter: {"name", "sha256": {file: hex digits}} of the model.
         ignored_ids: classes whose pixels did not count.
+        ids_by: see `hash_of_ids`, of how the label maps were read; palette: its name, in words.
         images: name -> score.
     """
 
     folder: Path
     segmenter: Mapping[str, Any]
     ignored_ids: tuple[int, ...]
+    ids_by: str
+    palette: str
     images: Mapping[str, ImageScore]
 
     def of(self, image: str) -> ImageScore:
@@ -79,11 +83,29 @@ class Scores:
             )
         return self.images[image]
 
+    def check_ids(self, rules: LabelRules) -> None:
+        """Raise PriorError if label maps that are read by `rules` have other class ids."""
+        if hash_of_ids(rules) != self.ids_by:
+            raise PriorError(
+                f"--scores {self.folder} are of class ids of palette {self.palette}, and these "
+                f"label maps are read as others, by palette {rules.palette.name}"
+                f"{' and an id map' * bool(rules.id_map)}; give the --palette and --id-map that "
+                "evaluate had, or evaluate anew"
+            )
+
     def seen(self, image: str) -> Tensor:
         """Class ids int64 [h, w] that the model sees in an image, as `write_seen` wrote them."""
         path = _seen_path(self.folder, image)
         picture = open_picture(path, "what a model sees", f"{_SEEN}/{image}", exact=True)
         return torch.from_numpy(values_of(picture, f"{_SEEN}/{image}"))
+
+
+def hash_of_ids(rules: LabelRules) -> str:
+    """A hash of what makes class ids of a label file: colors, those of no class, and the id map."""
+    palette = rules.palette
+    colors = [sorted(palette.colors.items()), sorted(palette.void)]
+    id_map = sorted(rules.id_map.items()) if rules.id_map else None
+    return hashlib.sha256(json.dumps([*colors, id_map]).encode()).hexdigest()[:16]
 
 
 def image_name(image: GeneratedImage, folder: Path) -> str:
@@ -133,7 +155,8 @@ def write_scores(
         generated: the folder that the images lie in.
         counts: int64 [N, 3, K], see `class_counts`; first_class: id of the first of K.
         rules: how the label maps were read.
-        head: "segmenter", "palette", "ignored_ids", "id_map" and "class_names" of the evaluation.
+        head: "segmenter", "palette", "ignored_ids", "id_map", "ids_by" and "class_names" of the
+            evaluation.
     """
     labels: dict[Path, str] = {}
     with new_file(folder / SCORES_NAME) as file:
@@ -177,6 +200,7 @@ def read_scores(folder: Path) -> Scores:
             model = table(head["segmenter"], ("name", "sha256"), "the segmenter")
             ignored = items(head["ignored_ids"], "ignored_ids")
             ignored = [integer(i, 0, 2**31, "an ignored id") for i in ignored]
+            ids_by, palette = text(head["ids_by"], "ids_by"), text(head["palette"], "palette")
         for number, line in enumerate(file, 2):
             with _line_told(path, number):
                 score = _score(parsed(line))
@@ -184,7 +208,7 @@ def read_scores(folder: Path) -> Scores:
     with _line_told(path, 1):
         if integer(head["images"], 0, 2**63, "the number of images") != len(images):
             raise ValueError(f"it tells of {head['images']} images, and {len(images)} follow")
-    return Scores(folder, model, tuple(ignored), images)
+    return Scores(folder, model, tuple(ignored), ids_by, palette, images)
 
 
 @contextmanager

@@ -584,6 +584,24 @@ def test_scores_of_images_that_are_others_now_are_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--palette", "cityscapes", "--id-map", "0=1,1=0"), "palette cityscapes and an id map"),
+        (("--palette", "cityscapes_label_ids"), "by palette cityscapes_label_ids"),
+    ],
+)
+def test_scores_of_label_maps_that_were_read_otherwise_are_refused(
+    scenes, obeying, scored, tmp_path, capsys, more, says
+):
+    argv = ["export", "--generated", str(obeying), "--labels", str(scenes / "labels")]
+    argv += ["--format", "pairs", "--out", str(tmp_path / "out"), "--scores", str(scored[0])]
+    assert main([*argv, *more]) == 2
+    said = capsys.readouterr().err
+    assert "are of class ids of palette cityscapes" in said and says in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("cut", [1, 5, -1])
 def test_scores_that_are_not_whole_are_refused(scored, tmp_path, cut):
     folder, _ = scored

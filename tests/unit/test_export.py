@@ -472,7 +472,7 @@ def chosen(mious: dict[str, float | None], **options) -> list[str]:
         for name in mious
     ]
     found = {f"{n}.png": ImageScore(f"{n}.png", "", "", miou, {3: 9}) for n, miou in mious.items()}
-    scores = Scores(Path("scores"), {}, (), found)
+    scores = Scores(Path("scores"), {}, (), "", "cityscapes", found)
     choice = choose(listed(images, Path("images"), 0), scores, **options)
     assert {item.stem for item in choice.items} == {*mious} - {n[:-4] for n in choice.dropped}
     assert choice.images[3] - choice.dropped_images[3] == len(choice.items)
