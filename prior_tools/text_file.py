@@ -6,20 +6,20 @@ from pathlib import Path
 
 from .errors import PriorError
 
-# Bytes. The largest list of classes has some thousand lines.
-_MOST = 4_000_000
+# MB. The largest list of classes has some thousand lines.
+_MOST = 4
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, most: int = _MOST) -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 
     what: what the file is called in errors, before its name; such as "--map". Raises PriorError if
-    it is in another encoding or has more than 4 MB, OSError if it cannot be read.
+    it is in another encoding or has more than `most` MB, OSError if it cannot be read.
     """
     with path.open("rb") as file:
-        data = file.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise PriorError(f"{what} {path.name} has more than 4 MB; expected a short text file")
+        data = file.read(most * 10**6 + 1)
+    if len(data) > most * 10**6:
+        raise PriorError(f"{what} {path.name} has more than {most} MB; expected a short text file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

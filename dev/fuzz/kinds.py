@@ -12,12 +12,34 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from . import checkpoints, pictures, priors, published, records, texts, workflows
+from . import (
+    checkpoints,
+    label_studio,
+    pair_lists,
+    panoptic,
+    pictures,
+    priors,
+    published,
+    records,
+    texts,
+    workflows,
+)
 from .limits import MEGABYTES, Outcome, memory_limit, outcome
 
 KINDS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (priors, published, pictures, records, checkpoints, workflows, texts)
+    for module in (
+        priors,
+        published,
+        pictures,
+        records,
+        checkpoints,
+        workflows,
+        texts,
+        pair_lists,
+        panoptic,
+        label_studio,
+    )
 }
 
 Name = TypeVar("Name")

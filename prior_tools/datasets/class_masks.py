@@ -29,7 +29,8 @@ MASKS = "masks"
 
 _SEPARATOR = re.compile(r"[/_-]")
 _NUMBERED = re.compile(r"(.+)[ _-]\d+")
-_LABEL_STUDIO = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-\d+")
+# Whoever drew it, its tag and its class, all of which may hold hyphens.
+_LABEL_STUDIO = re.compile(r"task-(\d+)-annotation-(\d+)-by-(.*-.+)-\d+")
 # Before the names of files that were uploaded to Label Studio.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 
@@ -117,13 +118,15 @@ def find_class_masks(
     if masks.studio:
         beside = (folder, folder.parent) if folder != root else (folder,)
         found, strays = _of_label_studio(masks, files, (*beside, root), check)
+        expected = "Label Studio's JSON export of these tasks, with the names of these images"
     else:
         found, strays = _by_name(masks.plain, files, palette)
+        expected = "IMAGE/CLASS.png, CLASS/IMAGE.png or IMAGE_CLASS.png"
     if not found:
         raise PriorError(
             f"{images} and {folder}: no image has a mask; there are {len(files)} images, such as "
             f"{min(files)}, and {len(masks.plain) + len(masks.studio)} masks, such as "
-            f"{listing(strays, 2)}. Expected IMAGE/CLASS.png, CLASS/IMAGE.png or IMAGE_CLASS.png"
+            f"{listing(strays, 2)}. Expected {expected}"
         )
     if palette is None:
         texts = sorted({text for named in found.values() for _, text in named})
@@ -276,8 +279,9 @@ def _of_label_studio(
         if not named:
             strays.append(name)
             continue
-        tag = max((t for t in tags if rest.startswith(f"{t}-")), key=len, default="")
-        text = rest[len(tag) + 1 :] if tag else rest.partition("-")[2]
+        tag = max((t for t in tags if f"-{t}-" in rest), key=len, default=None)
+        after = rest.partition("-")[2].partition("-") if tag is None else rest.partition(f"-{tag}-")
+        text = after[2]
         found.setdefault(named[0], []).append((path, text))
     return found, strays
 
@@ -330,7 +334,11 @@ def _stems(text: object) -> Iterator[str]:
     """Names without suffix that the file at an address may have had, the likeliest first."""
     if not isinstance(text, str):
         return
-    address = urlsplit(text)
+    try:
+        address = urlsplit(text)
+    except ValueError:
+        # Other text of the task.
+        return
     # Files of the server's own disk: /data/local-files/?d=photos/a.jpg
     inside = parse_qs(address.query).get("d", [unquote(address.path)])[0]
     name = composed(inside.replace("\\", "/").rpartition("/")[2])

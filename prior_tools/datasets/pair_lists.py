@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from .layout import Found
 from .names import composed, path_in
 from .pairs import Check, Pair, Unpaired
 from .two_folders import palette_of_folder
+
+# MB: a million lines.
+_MOST = 256
 
 _HEADINGS = (
     {"image", "images", "img", "image_path", "filename"},
@@ -28,11 +32,13 @@ def find_listed(path: Path, root: Path, check: Check | None = None) -> Found:
     name is the image's path below the folder that all of them have in common, without suffix.
 
     Raises PriorError with the line if it is none, if a file is not there, or if two images have
-    one name.
+    one name; and if there is no list.
     """
     what = f"list {path.name}"
+    if not path.is_file():
+        raise PriorError(f"there is no list {path}; expected a file of two columns")
     rows: list[tuple[Path, Path]] = []
-    for number, columns in _rows(read_text(path, "list")):
+    for number, columns in _rows(read_text(path, "list", _MOST), what):
         place = f"{what}, line {number}"
         if len(columns) != 2:
             raise PriorError(
@@ -52,27 +58,39 @@ def find_listed(path: Path, root: Path, check: Check | None = None) -> Found:
     return Found(pairs, Unpaired((), ()), palette_of_folder(root, check), "ids or colors")
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if "\t" in line:
             yield number, line.strip().split("\t")
         elif "," in line:
-            yield number, next(csv.reader([line], skipinitialspace=True))
+            try:
+                yield number, next(csv.reader([line], skipinitialspace=True))
+            except csv.Error as error:
+                raise PriorError(f"{what}, line {number}: {error}") from error
         else:
             yield number, line.split()
 
 
 def _file(root: Path, name: str, place: str, check: Check | None) -> Path:
-    # Lists of Caffe's begin each path with a slash, and mean the root.
-    inside = path_in(root, name.lstrip("/\\"))
-    path = next((p for p in (inside, Path(name)) if p.is_file()), None) if name else None
+    path = _found(root, name) if name else None
     if path is None:
-        raise PriorError(f"{place}: there is no file {name!r} in {root}")
+        raise PriorError(f"{place}: there is no file {name!r:.200} in {root}")
     if check:
         check(name, str(path))
     return path
+
+
+def _found(root: Path, name: str) -> Path | None:
+    try:
+        # Lists of Caffe's begin each path with a slash, and mean the root.
+        inside = path_in(root, name.lstrip("/\\"))
+        return next((path for path in (inside, Path(name)) if path.is_file()), None)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
 
 
 def _named(rows: list[tuple[Path, Path]], what: str) -> list[Pair]:

@@ -329,6 +329,9 @@ def test_a_list_of_pairs_is_read_whatever_parts_its_columns(tmp_path, line):
         ("images/train/0.jpg labels/train/9.png", "line 1: there is no file 'labels/train/9.png'"),
         ("images/train/0.jpg labels/train/0.png\n" * 2, "two images named '0'"),
         ("# nothing", "lists no pairs"),
+        ("a.jpg," + "b" * 200_000, "line 1: field larger"),
+        ("a.jpg " + "b" * 300, "line 1: there is no file 'a.jpg'"),
+        ("b" * 300 + ".jpg a.png", "line 1: there is no file 'bbb"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused_with_its_line(tmp_path, lines, says):
@@ -338,6 +341,17 @@ def test_a_list_that_cannot_be_meant_is_refused_with_its_line(tmp_path, lines, s
         find_dataset("pairs", root, "", pair_list=root / "list.txt")
     with pytest.raises(PriorError, match=r"a list .* folders or endings as well"):
         find_dataset("pairs", root, "", pair_list=root / "list.txt", images="images")
+    with pytest.raises(
+        PriorError, match=r"there is no list .*lost; expected a file of two columns"
+    ):
+        find_dataset("pairs", root, "", pair_list=root / "lost")
+
+
+def test_a_list_may_be_as_long_as_large_datasets_are(tmp_path):
+    root = write_two_folders(tmp_path)
+    lines = [f"#{'a' * 98}\n"] * 50_000
+    (root / "list.txt").write_text("".join([*lines, "images/train/0.jpg labels/train/0.png"]))
+    assert len(find_dataset("pairs", root, "", pair_list=root / "list.txt").pairs) == 1
 
 
 @pytest.mark.parametrize(
@@ -359,6 +373,19 @@ def test_masks_of_label_studio_go_by_its_export(tmp_path):
     assert [p.name for p in found.pairs] == ["yard-0", "yard-1", "yard-2"] and not found.unpaired
     for i in range(3):
         assert np.array_equal(found.dataset(SIZE)[i].labels.numpy(), MASK_IDS)
+    (export,) = root.glob("*.json")
+    whole = export.read_text()
+    # A text beside the image that is no address, as a user name with hyphens is no tag.
+    export.write_text(whole.replace('"image": ', '"text": "http://[x", "image": '))
+    for path in list((root / "masks").glob("task-8-*")):
+        path.rename(path.with_name(path.name.replace("by-me", "by-anna-m")))
+    again = find_tree("masks", root)
+    assert [pair.name for pair in again.pairs] == [pair.name for pair in found.pairs]
+    assert np.array_equal(again.dataset(SIZE)[1].labels.numpy(), MASK_IDS)
+    export.write_text("[]")
+    with pytest.raises(PriorError, match=r"no image has a mask.* Expected Label Studio's JSON"):
+        find_tree("masks", root)
+    export.write_text(whole)
     other = root / "masks/task-7-annotation-99-by-me@example.org-brush-tag-lawn-0.png"
     save(other, np.zeros((8, 8), np.uint8))
     with pytest.raises(PriorError, match="task 7 has masks of annotations 20 and 99; keep"):
