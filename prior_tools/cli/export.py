@@ -256,8 +256,8 @@ def _say(
     say(data["note"])
     if data["images_written_anew"]:
         say(
-            f"{data['images_written_anew']} images were written anew, as the form has them "
-            "(JPEG at quality 95)"
+            f"{data['images_written_anew']} images were written anew as "
+            f"{data['images_written_anew_as']}"
         )
     if dropped_classes:
         names = [
@@ -280,6 +280,9 @@ def _say(
 
 def _say_disagreement(data: Mapping[str, Any], palette: Palette) -> None:
     found = {int(i): n for i, n in data["disagreement"]["pixels_by_palette_id"].items()}
+    if not found:
+        say("label maps and segmenter agree everywhere")
+        return
     written = {int(i): other for i, other in data["class_ids_by_palette_id"].items()}
     left = {row["id"]: sum(row["pixels"].values()) for row in data["classes"]}
     rows = [["class", "pixels that disagree", "of the class"]]

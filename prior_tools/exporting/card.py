@@ -14,6 +14,7 @@ from ..atomic import write_bytes
 from .choosing import Choice
 from .classes import Classes
 from .forms.form import Form, Line
+from .pictures import written_as
 from .provenance import Provenance
 
 CARD_NAME, DATA_NAME = "README.md", "dataset.json"
@@ -103,6 +104,7 @@ def card_data(
         "class_ids_by_palette_id": {str(i): other for i, other in classes.partners.items()},
         "geometry": _GEOMETRY,
         "images_written_anew": counts.written_anew,
+        "images_written_anew_as": written_as(form.picture),
         "generator": {
             "name": "ComfyUI, by prior_tools generate" if provenance.workflow else None,
             "workflow_sha256": provenance.workflow,
@@ -163,8 +165,8 @@ def _readme(data: Mapping[str, Any]) -> str:
     ]
     if data["images_written_anew"]:
         lines.append(
-            f"- {data['images_written_anew']} images were written anew; JPEG at quality 95, with "
-            "all of its color."
+            f"- {data['images_written_anew']} images were written anew as "
+            f"{data['images_written_anew_as']}."
         )
     lines += [*_chosen(data), "", "## Classes", ""]
     total = {

@@ -29,6 +29,12 @@ class PictureFile:
     data: bytes | None
 
 
+def written_as(kind: str | None) -> str:
+    """In words, what images are written as that are not taken as they are; see `picture_file`."""
+    jpeg = f"JPEG at quality {JPEG_QUALITY}, with all of its color"
+    return {"PNG": "PNG", "JPEG": jpeg}.get(kind or "", f"PNG, or where they were JPEG as {jpeg}")
+
+
 def picture_file(path: Path, name: str, kind: str | None) -> PictureFile:
     """An image's file in 8-bit RGB, upright.
 

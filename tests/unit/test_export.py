@@ -573,6 +573,22 @@ def test_images_are_linked_where_that_can_be(tmp_path, capsys):
     assert "archives hold copies" in said
 
 
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ("cityscapes", "as PNG"),
+        ("coco-panoptic", "as JPEG at quality 95, with all of its color"),
+        ("pairs", "as PNG, or where they were JPEG as JPEG at quality 95, with all of its color"),
+    ],
+)
+def test_it_is_said_what_images_are_written_as(tmp_path, capsys, form, says):
+    root = write_source(tmp_path, "cityscapes", maps=("a",), per_map=1)
+    Image.new("L", IMAGE_SIZE).save(root / "images/a_00.png")
+    assert main(command(root, form, "cityscapes")) == 0
+    assert f"1 images were written anew {says}" in " ".join(capsys.readouterr().out.split())
+    assert f"- 1 images were written anew {says}.\n" in (root / "out/README.md").read_text()
+
+
 def test_images_that_readers_would_see_otherwise_are_written_anew(tmp_path):
     root = write_source(tmp_path, "camvid", maps=("a",), per_map=1)
     levels = np.random.default_rng(0).integers(0, 256, (20, 32, 3), np.uint8)
