@@ -40,9 +40,9 @@ def python() -> Path:
     found = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = ENVIRONMENT / "installed.txt"
     if not done.is_file() or done.read_text().split() != [*PACKAGES]:
-        venv.create(ENVIRONMENT, with_pip=True, clear=True)
         command = [str(found), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         try:
+            venv.create(ENVIRONMENT, with_pip=True, clear=True)
             subprocess.run([*command, *PACKAGES], check=True, capture_output=True, timeout=1800)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             message = f"{', '.join(PACKAGES)} cannot be installed: {(error.stderr or b'')[-300:]}"

@@ -504,6 +504,12 @@ def test_images_of_mirrored_label_maps_are_measured_against_these(models, scenes
     assert main(argv) == 0
     data = json.loads((tmp_path / "r.json").read_text())
     assert [f["value"] for f in data["figures"]] == [1.0, 1.0] and data["label_maps"] == 12
+    scores = ["--scores", str(tmp_path / "scores")]
+    assert main([*argv, *scores]) == 0
+    exported = ["export", "--generated", str(tmp_path / "generated"), "--labels"]
+    exported += [str(scenes / "labels"), "--palette", "cityscapes", "--format", "pairs", *scores]
+    assert main([*exported, "--ignore-disagreement", "--out", str(tmp_path / "out")]) == 0
+    assert "label maps and segmenter agree everywhere" in capsys.readouterr().out
     # One that has no original is a stray as any other.
     touch(tmp_path / "generated", "other_mirrored_00.png")
     assert "1 of 13 generated images have no label map: other_mirrored_00" in fails(capsys, argv)
