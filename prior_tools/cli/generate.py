@@ -269,6 +269,11 @@ def make(
     code = _summarize(args.command, out, failure, made, len(files))
     if table and rules:
         _print_balance(table, rules.palette.names)
+    if more := sorted(manifest.done.difference(files)):
+        warn(
+            f"{out} also holds {len(more)} images that were made before and are not among those of "
+            f"this command ({listing(more, 3)}); what reads the folder takes them, too"
+        )
     _warn(manifest.warnings, len(manifest.done))
     return code
 

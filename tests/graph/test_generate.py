@@ -358,6 +358,11 @@ def test_mirrored_and_balanced_images_are_made_summed_up_and_exported(server, co
     rows = {row["id"]: row for row in json.loads((out / "generate.json").read_text())["balance"]}
     assert rows[8]["wanted"] == 0.4 and rows[8]["in_label_maps"] < rows[8]["got"] < 0.4
 
+    # Fewer of a label map than are there.
+    again = command(seen_graph(), folder, out, server, more=(*more[:5], "--per-map", "1"))
+    said = run(again).stderr
+    assert f"also holds {18 - 6} images that were made before" in said
+
     words = ["--generated", str(out), "--labels", str(folder), "--palette", "camvid"]
     words += ["--format", "pairs", "--out", str(tmp_path / "data")]
     assert main(["export", *words]) == 0
