@@ -15,6 +15,7 @@ from ..labels.palette_files import read_palette_file
 from ..labels.palettes import Palette, get_palette
 from .ade20k_full import find_ade20k_full
 from .cityscapes import find_cityscapes
+from .class_lists import check_class_lists
 from .class_masks import MASKS, find_class_masks
 from .coco_panoptic import find_coco_panoptic
 from .folder_contents import check_root, holds
@@ -97,6 +98,8 @@ def find_dataset(
             found, used = find_voc(root, split, check)
         else:
             found, used = _find_in_tree(layout, root, split, own, check)
+        if layout == _PAIRS:
+            check_class_lists(found.pairs, check)
     except OSError as error:
         raise PriorError(f"{root} cannot be listed: {error}") from error
     return found.layout(layout, used, own)

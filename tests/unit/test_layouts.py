@@ -275,6 +275,24 @@ def test_what_labelme_writes_has_its_own_classes_and_no_lists(tmp_path, labels):
     assert found.ignore_ids == (255,)
 
 
+def test_label_maps_that_count_classes_each_by_itself_are_refused(tmp_path):
+    for name in ("a_json", "b_json"):
+        save(tmp_path / name / "img.png", photo(20, 20))
+        save(tmp_path / name / "label.png", voc_picture(blocks([0, 1, 2, 1], 2).astype(np.uint8)))
+        save(tmp_path / name / "label_viz.png", photo(20, 20))
+        (tmp_path / name / "label_names.txt").write_text("_background_\nroof\ntree")
+    ends = {"image_suffix": "/img.png", "label_suffix": "/label.png"}
+    found = find_dataset("pairs", tmp_path, "", **ends)
+    assert [pair.name for pair in found.pairs] == ["a_json", "b_json"]
+    lines = [f"{name}/img.png {name}/label.png" for name in ("a_json", "b_json")]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert len(find_dataset("pairs", tmp_path, "", pair_list=tmp_path / "list.txt").pairs) == 2
+    (tmp_path / "b_json/label_names.txt").write_text("_background_\ntree\nroof\n")
+    for given in (ends, {"pair_list": tmp_path / "list.txt"}):
+        with pytest.raises(PriorError, match="of b_json lists other classes than that of a_json"):
+            find_dataset("pairs", tmp_path, "", **given)
+
+
 @pytest.mark.parametrize("folders", ["two", "one"])
 def test_pairs_are_told_apart_by_their_endings(tmp_path, folders):
     root = write_cityscapes(tmp_path)
