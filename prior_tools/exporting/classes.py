@@ -130,9 +130,14 @@ def _changes(text: str, palette: Palette, target: Palette) -> Mapping[int, int |
             "a map from values in the files to its ids"
         )
     path = None if is_id_map(text) else named_file(text)
+    if path is None and not is_id_map(text) and "=" not in text:
+        raise PriorError(
+            f"--id-map is {text!r:.200}, and there is no such file; expected CLASS=CLASS or "
+            "CLASS=none by names or ids, or a file of such lines"
+        )
     entries = text if path is None else read_text(path, "--id-map")
     if not is_id_map(entries) and _holds_names(entries):
-        return parse_changes(re.sub("#.*", "", entries), palette, target)
+        return parse_changes(re.sub("#.*", "", entries), palette, target, "--id-map")
     given = parse_id_map(entries, "--id-map") if is_id_map(entries) else get_id_map(text)
     strange = sorted({new for new in given.values() if new != -1 and not target.holds(new)})
     if strange:

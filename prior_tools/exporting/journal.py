@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .items import Item
 
 RECORD_NAME = "export.json"
 MANIFEST_NAME = "manifest.jsonl"
+
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 def begin_or_go_on(folder: Path, export: Mapping[str, Any]) -> None:
@@ -44,7 +47,7 @@ def begin_or_go_on(folder: Path, export: Mapping[str, Any]) -> None:
     # As JSON has it.
     now = json.loads(json.dumps(export))
     changed = [
-        f"{name} was {_shown(recorded.get(name))} and is {_shown(now.get(name))}"
+        _change(name, recorded.get(name), now.get(name))
         for name in sorted({*recorded, *now})
         if recorded.get(name) != now.get(name)
     ]
@@ -134,6 +137,12 @@ class Journal:
             raise PriorError(
                 f"line {number} of {self._path} is no line of a manifest ({error}); remove it"
             ) from error
+
+
+def _change(name: str, before: object, now: object) -> str:
+    if all(isinstance(value, str) and _HASH.fullmatch(value) for value in (before, now)):
+        return f"{name} have changed since"
+    return f"{name} was {_shown(before)} and is {_shown(now)}"
 
 
 def _shown(value: object) -> str:

@@ -123,10 +123,12 @@ def matching_classes(
     return found
 
 
-def parse_changes(text: str, source: Palette, target: Palette) -> dict[int, int | None]:
+def parse_changes(
+    text: str, source: Palette, target: Palette, what: str = "changes"
+) -> dict[int, int | None]:
     """`car = truck, 17 = 3, rider = none`: classes by name or id, one a comma or line.
 
-    Raises PriorError for a class that a palette does not have.
+    what: the text is called in errors. Raises PriorError for a class that a palette does not have.
     """
     changes: dict[int, int | None] = {}
     for entry in text.replace("\n", ",").split(","):
@@ -134,7 +136,9 @@ def parse_changes(text: str, source: Palette, target: Palette) -> dict[int, int 
             continue
         old, equals, new = (part.strip() for part in entry.partition("="))
         if not equals or not old or not new:
-            raise PriorError(f"changes holds {entry.strip()!r}; expected CLASS = CLASS or = none")
+            raise PriorError(
+                f"{what} holds {entry.strip()!r:.200}; expected CLASS = CLASS or = none"
+            )
         gone = new.lower() in ("none", "-1")
         changes[class_named(old, source)] = None if gone else class_named(new, target)
     return changes

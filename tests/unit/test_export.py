@@ -433,6 +433,8 @@ def test_classes_that_the_form_lacks_are_refused_by_name_or_mapped(tmp_path, cap
         ("tree=shrub", "palette 'cityscapes_label_ids' has no class 'shrub'"),
         ("bush=vegetation", "palette 'camvid' has no class 'bush'"),
         ("shifted_up_by_one", "is of values in label files"),
+        ("lost.txt", "--id-map is 'lost.txt', and there is no such file; expected CLASS=CLASS"),
+        ("car=none,tree", "--id-map holds 'tree'; expected CLASS = CLASS or = none"),
     ],
 )
 def test_maps_of_classes_that_are_none_are_refused(tmp_path, capsys, text, says):
@@ -536,7 +538,7 @@ def test_another_export_does_not_go_on(tmp_path, capsys):
     assert main(argv) == 0
     assert "val was 0.0 and is 0.5" in fails(capsys, [*argv, "--val", "0.5"])
     write_label(root / "labels/c.png", "camvid", 99)
-    assert "images and label maps was" in fails(capsys, argv)
+    assert "images and label maps have changed since; choose" in fails(capsys, argv)
     (root / "strange").mkdir()
     (root / "strange/a.txt").touch()
     said = fails(capsys, command(root, "pairs", "camvid", out="strange"))
