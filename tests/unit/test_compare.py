@@ -198,7 +198,7 @@ def without(prompt, *node_ids):
         (
             {**SAVED, "9": SAVED["5"]},
             None,
-            r"2 Joint Prior Noise: 'Draw' \(id 5\), 'Draw' \(id 9\)",
+            r"the workflow has 2 Joint Prior Noise: 'Draw' \(id 5\), 'Draw' \(id 9\)",
         ),
         (BESIDE, "Stock decode", "has no Joint Prior Noise on the way to its images"),
         (BESIDE, "The draw", "no Partial Denoise KSampler or Partial Denoise Scheduler is on the"),
