@@ -231,6 +231,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         _summarize(prior, layout, skipped)
         if isinstance(dataset, PairDataset):
             _say_labels(tally, dataset)
+    ranks.wait_until_saved()
     checkpoint.remove()
     collected.aside.remove()
     return 0
