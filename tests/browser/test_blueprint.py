@@ -13,14 +13,16 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from demo.start_graph import Settings, Start, StartGraph
+from demo.start_graph import WEIGHTS, Settings, Start, StartGraph
 from dev.comfyui import REPOSITORY
 from dev.graph import Graph
+from prior_tools import load_prior
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
 NAME = "SCP-Diff sampler"
 BLUEPRINT = REPOSITORY / "subgraphs" / f"{NAME}.json"
+IMAGES = f"{load_prior(REPOSITORY / 'weights' / 'priors' / WEIGHTS).num_images} images"
 # Those of nodes that are out of sight stay in the page.
 CARD = ".scp-prior-card:visible"
 SETTINGS = Settings(seed=11, steps=3, cfg=2.5)
@@ -105,7 +107,7 @@ def test_it_gives_the_picture_of_the_three_nodes_that_it_wraps(
     values["noise"] = START.noise
     values["mu_of"] = "model"
     page.evaluate(SET, values)
-    expect(page.locator(CARD)).to_contain_text("1200 images")
+    expect(page.locator(CARD)).to_contain_text(IMAGES)
     assert run()["type"] == "execution_success"
     (address,) = pictures("Label map", "Image")["Image"]
     shown = Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB")
@@ -114,7 +116,7 @@ def test_it_gives_the_picture_of_the_three_nodes_that_it_wraps(
 
     page.evaluate("() => { const n = app.graph.nodes[0]; app.canvas.openSubgraph(n.subgraph, n); }")
     page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-    expect(page.locator(CARD)).to_contain_text("1200 images")
+    expect(page.locator(CARD)).to_contain_text(IMAGES)
     page.wait_for_timeout(700)
     screenshot("within")
 
@@ -163,7 +165,7 @@ def test_two_of_them_and_a_saved_workflow_keep_their_own_values(page, add_from_l
         assert inputs["SCP_JointPriorNoise"]["mode"] == "categorical"
     cards = page.locator(CARD)
     expect(cards).to_have_count(2)
-    expect(cards.filter(has_text="1200 images")).to_have_count(1)
+    expect(cards.filter(has_text=IMAGES)).to_have_count(1)
     expect(cards.filter(has_text="there is no prior 'another.safetensors'")).to_have_count(1)
 
 
@@ -177,7 +179,7 @@ def test_the_card_within_follows_the_name_on_the_node_where_all_nodes_agree(page
     cards = page.locator(CARD)
     expect(cards).to_have_count(2)
     page.evaluate(SET, {"prior_name": "another.safetensors"})
-    expect(cards.filter(has_text="1200 images")).to_have_count(1)
+    expect(cards.filter(has_text=IMAGES)).to_have_count(1)
     expect(cards.filter(has_text="there is no prior 'another.safetensors'")).to_have_count(1)
     screenshot("differing")
 
@@ -185,6 +187,6 @@ def test_the_card_within_follows_the_name_on_the_node_where_all_nodes_agree(page
     expect(cards).to_have_count(1)
     expect(cards).to_contain_text("comes from another node")
     page.evaluate(SET, {"prior_name": "scp_diff_demo.safetensors"})
-    expect(cards).to_contain_text("1200 images")
+    expect(cards).to_contain_text(IMAGES)
     page.wait_for_timeout(300)
     screenshot("agreeing")

@@ -11,8 +11,9 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
+from dev.comfyui import REPOSITORY
 from dev.locales import LOCALES
-from prior_tools import PALETTES, HeldOut, ModeFit, PriorAccumulator, save_prior
+from prior_tools import PALETTES, HeldOut, ModeFit, PriorAccumulator, load_prior, save_prior
 from prior_tools.held_out import HELD_OUT_MODES
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 CARD = ".scp-prior-card:visible"
 
 DEMO = "scp_diff_demo.safetensors"
+IMAGES = load_prior(REPOSITORY / "weights" / "priors" / DEMO).num_images
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
 ALONE = "card_alone.safetensors"
 
@@ -133,7 +135,7 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
 ):
     load(DEMO)
     card = page.locator(CARD)
-    for text in ("1200 images", "15 classes", "36x18 cells", "288x144 pixels", "VAE sd15"):
+    for text in (f"{IMAGES} images", "15 classes", "36x18 cells", "288x144 pixels", "VAE sd15"):
         expect(card).to_contain_text(text)
     expect(card.locator("li").filter(has_text="sidewalk")).to_have_text("sidewalk1199")
     assert sizes_of_pictures(page) == [[36, 18], [36, 18]]
@@ -155,7 +157,7 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
     # The host remembers a change with the next click.
     page.mouse.click(1200, 900)
     page.evaluate("app.extensionManager.command.execute('Comfy.Undo')")
-    expect(card).to_contain_text("1200 images")
+    expect(card).to_contain_text(f"{IMAGES} images")
 
 
 def test_a_prior_of_images_alone_says_so_and_shows_its_mean(
@@ -260,7 +262,7 @@ def test_a_name_that_comes_from_another_node_is_not_guessed(page, load):
     card = page.locator(CARD)
     expect(card).to_contain_text("comes from another node")
     page.evaluate("app.graph.nodes[0].disconnectInput(0)")
-    expect(card).to_contain_text("1200 images")
+    expect(card).to_contain_text(f"{IMAGES} images")
 
 
 @pytest.mark.own_frontend
@@ -296,7 +298,7 @@ def test_it_speaks_the_languages_of_the_nodes_and_changes_with_the_host(
         for locale in (*texts, "fr"):
             page.evaluate(f"app.extensionManager.setting.set('Comfy.Locale', '{locale}')")
             words = texts.get(locale, texts["en"])
-            expect(card).to_contain_text(words["images"].replace("{count}", "1200"))
+            expect(card).to_contain_text(words["images"].replace("{count}", str(IMAGES)))
             expect(card.locator("figcaption")).to_have_text([words["mostFrequent"], words["mean"]])
             assert_inside_their_nodes()
             screenshot(locale)
