@@ -27,7 +27,7 @@ _EMPTY_WORTH_SAYING = 0.1
 
 _NO_GRAIN = (
     "the prior has no grain, so the draw is of white noise, as with noise white; grain is measured "
-    "when a prior is built, and `python -m prior_tools grain` adds it to one that is there"
+    "when a prior is built, and `python -m prior_tools grain` adds it to one built with label maps"
 )
 
 

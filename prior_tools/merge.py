@@ -16,8 +16,9 @@ from .prior import Prior, PriorMetadata
 def merge_priors(priors: Iterable[Prior]) -> Prior:
     """The prior of all images of `priors` together, in any order, to 1e-6.
 
-    Classes are united. Grain is averaged by numbers of images, to about 0.01, over those priors
-    that have it. What some of the priors do not know, it takes from those that do: see
+    Classes are united. Grain is averaged by numbers of images over those priors that have it; with
+    up to 16 channels to about 0.01, beyond that as far as 16 directions go. What some of the priors
+    do not know, it takes from those that do: see
     `taken_on_trust`. Raises PriorError where there is no prior, where some are of images alone and
     others are not, or where two of them contradict each other in channels, grid, downscale factor,
     latent format, VAE, class names, palette, ignore ids, or in how images and labels were resized.

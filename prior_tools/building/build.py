@@ -118,11 +118,16 @@ def build_prior(
 
 
 def check_holdout(dataset: LabelledDataset, options: BuildOptions) -> None:
-    """PriorError for images that are to be held out where there are no label maps."""
+    """PriorError for images that are to be held out without label maps, or of a single image."""
     if options.holdout and not dataset.labelled:
         raise PriorError(
             f"holdout is {options.holdout}, but the dataset has no label maps: images are held out "
             "to compare modes, and of images alone there is only spatial; leave it out"
+        )
+    if options.holdout and len(dataset) == 1:
+        raise PriorError(
+            f"holdout is {options.holdout}, but there is one image alone, and the moments need it; "
+            "leave holdout out"
         )
 
 
@@ -331,12 +336,25 @@ def collect_moments(
             raise
         finally:
             adder.end()
-    if at.state is None and ranks == 1:
-        name, reason = at.skipped[0]
-        raise PriorError(f"none of the {total} images could be used; the first, {name}: {reason}")
+    if ranks == 1:
+        check_any_used(at.state, total, [f"{name}: {reason}" for name, reason in at.skipped])
     if checkpoint:
         checkpoint.save(at)
     return Collected(at.state, at.tally, aside)
+
+
+def check_any_used(state: PriorAccumulator | None, total: int, skipped: Sequence[str]) -> None:
+    """PriorError if moments are of no image, though there were so many.
+
+    skipped: why items were left out.
+    """
+    if state is None:
+        raise PriorError(f"none of the {total} images could be used; the first, {skipped[0]}")
+    if state.num_images == 0:
+        raise PriorError(
+            f"of {total} images all that were not held out had to be left out; the first, "
+            f"{skipped[0]}"
+        )
 
 
 def encoded_batch(encode: Callable[[Tensor], Tensor], stacked: Stacked, factor: int) -> Tensor:

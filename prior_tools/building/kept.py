@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import PriorError
 from ..labels.soft import MOST_CLASSES, SoftLabels
 from ..name_lengths import path_beside
 from .reading import LabelledDataset
@@ -244,6 +245,7 @@ class SetAside:
         beside: Path | None = None,
         resume: bool = False,
     ) -> None:
+        self._holdout = holdout
         out = min(MOST_IMAGES, math.ceil(holdout * len(dataset)), len(dataset) - 1)
         self.candidates = smallest(dataset, "scp-diff held out", out)
         # As many of these may be held out.
@@ -257,10 +259,20 @@ class SetAside:
         self.for_grain = kept(grain, ".grain", False)
 
     def begin(self, channels: int, grid: tuple[int, int]) -> None:
-        """Say how large latents are; once more changes nothing."""
-        if not self.for_grain.begun:
-            self.held_out.begin(channels, grid)
-            self.for_grain.begin(channels, grid, without=self.held_out.images)
+        """Say how large latents are; once more changes nothing.
+
+        Raises PriorError if images are to be held out and no latent fits into what is kept of them.
+        """
+        if self.for_grain.begun:
+            return
+        self.held_out.begin(channels, grid)
+        if self.candidates and not self.held_out.images:
+            raise PriorError(
+                f"holdout is {self._holdout}, but latents of {channels} channels on {grid[1]}x"
+                f"{grid[0]} cells are too large to hold any out: with their label maps one takes "
+                f"more than {MOST_BYTES // 10**6} MB. Leave it out, and score other images"
+            )
+        self.for_grain.begin(channels, grid, without=self.held_out.images)
 
     def put(
         self,

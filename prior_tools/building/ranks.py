@@ -14,6 +14,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
 from ..accumulator import PriorAccumulator
+from ..errors import PriorError
 from ..labels.tally import LabelTally
 from .build import Collected
 
@@ -72,6 +73,21 @@ class Ranks:
             for data in self._of_others(kept.to_bytes() if state else b""):
                 kept.take(data)
         return Collected(state, tally, aside)
+
+    def wait_until_saved(self) -> None:
+        """Return once rank 0 calls this as well, which does so when all is saved.
+
+        Raises PriorError where it ended before: what each rank has must then stay for another try.
+        """
+        if self.size == 1:
+            return
+        try:
+            dist.barrier()
+        except RuntimeError as error:
+            raise PriorError(
+                "another process of this build ended before the prior was saved, see what it says; "
+                "start the same command again to go on from there"
+            ) from error
 
     def gathered(self, lines: list[str]) -> list[str]:
         """The texts of all ranks on rank 0, in the order of ranks; those given on the others."""

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..building.build import BuildCancelled, collect_moments, finalize
+from ..building.build import (
+    BuildCancelled,
+    check_any_used,
+    check_holdout,
+    collect_moments,
+    finalize,
+)
 from ..building.checkpoint import Checkpoint
 from ..building.options import ON_ERROR, BuildOptions
 from ..building.ranks import Ranks
@@ -151,6 +157,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     dataset = layout.dataset(args.size, args.resize) if layout else _images(args)
     identity = _identity(args, layout, dataset, ranks)
     dataset = dataset.subset(choose_subset(len(dataset), args.limit, args.seed))
+    check_holdout(dataset, options)
     images = {dataset.name(i): dataset.files(i)[0] for i in range(len(dataset))}
     if ranks.rank == 0 and (linked := same_files(images, "images")):
         warn(linked)
@@ -204,8 +211,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     skipped = ranks.gathered(skipped)
     collected = ranks.united(collected)
     if ranks.rank == 0:
-        if collected.state is None:
-            raise PriorError(f"none of the {len(dataset)} images could be used; {skipped[0]}")
+        check_any_used(collected.state, len(dataset), skipped)
         tally = collected.tally
         if layout:
             check_any_class(tally, layout.palette, dataset.ignored, "--ignore-ids")
@@ -225,6 +231,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         _summarize(prior, layout, skipped)
         if isinstance(dataset, PairDataset):
             _say_labels(tally, dataset)
+    ranks.wait_until_saved()
     checkpoint.remove()
     collected.aside.remove()
     return 0

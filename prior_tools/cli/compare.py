@@ -15,7 +15,7 @@ import torch
 
 from ..atomic import write_bytes
 from ..comparing.choice import choose
-from ..comparing.gains import Gain, extremes, gains
+from ..comparing.gains import Gain, gains, shown_maps
 from ..comparing.page import Report, html_page
 from ..comparing.starts import (
     SHOWN,
@@ -55,9 +55,6 @@ from .output import say, tell, warn
 from .table import aligned
 
 QUICK = 24
-# Label maps of either end in the contact sheet, and without a segmenter, which tells the ends.
-_EACH, _WITHOUT = 6, 8
-
 # Of fewer label maps a bootstrap's interval is too narrow.
 _ENOUGH = 20
 
@@ -362,24 +359,8 @@ def _pictures(
         stock, prior = (side[name] for side in first)
         return read_strip(label_maps[name], inputs.real.get(name), stock, prior, caption)
 
-    if not found:
-        names = choose(label_maps, _WITHOUT)
-        text = (
-            "The first image of label maps chosen by the hash of their names: without a segmenter "
-            "it is not known which gained and which lost."
-        )
-        return [("Some of the label maps", [strip(name, "") for name in names])], text
-    groups = []
-    ends = extremes(found, _EACH)
-    for heading, end in zip(("Gained most", "Lost most"), ends, strict=True):
-        captions = [f"mIoU {g.stock:.3f} to {g.prior:.3f} ({g.value:+.3f})" for g in end]
-        groups.append((heading, [strip(g.name, c) for g, c in zip(end, captions, strict=True)]))
-    text = (
-        "The label maps that gained and lost most, each with the first image of either start at "
-        "the same seed. These are the ends: most label maps lie between them. Behind each name is "
-        "the mIoU over all of its images, with the stock start and with the prior's."
-    )
-    return groups, text
+    groups, chosen = shown_maps(found, label_maps)
+    return [(heading, [strip(*each) for each in maps]) for heading, maps in groups], chosen
 
 
 def _warnings(args: argparse.Namespace, inputs: _Inputs, evaluation: Evaluation) -> list[str]:

@@ -51,7 +51,7 @@ class NewImages:
         if metadata.label_method is None:
             raise PriorError(
                 f"{args.file} was built from images alone, without label maps: it is for mode "
-                "spatial, and its grain was measured when it was built; expected a prior that was "
+                "spatial, and its grain is measured as it is built; expected a prior that was "
                 "built with label maps"
             )
         if args.limit < 0:

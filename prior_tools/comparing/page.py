@@ -114,7 +114,9 @@ def _what_was_compared(report: Report) -> str:
             "(a picture that says what is to be where: road, tree, sky). The <b>stock start</b> is "
             "plain noise. The <b>prior's start</b> (SCP-Diff) is noise around what a dataset's "
             "images look like on average, for every class and place of the label map. All else is "
-            f"the same: models, prompts, label maps, seeds, settings. {_text(report.change)}</p>",
+            "the same: models, prompts, label maps, settings, and seeds, the numbers that random "
+            f"noise is made from. {_text(report.change)} Mode says what of the prior is looked up, "
+            "and mu how much noise sampling begins with: 1 is all of it.</p>",
             f"<p>{_text(report.counts)}</p>",
         ]
     )

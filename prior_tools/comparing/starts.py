@@ -8,7 +8,7 @@ between the two, and a workflow needs no second sampler.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -234,7 +234,7 @@ def _needed(prompt: Prompt, node_id: str) -> set[str]:
     return found
 
 
-def _one_noise(prompt: Prompt, among: Iterable[str]) -> str:
+def _one_noise(prompt: Prompt, among: Collection[str]) -> str:
     """The only Joint Prior Noise."""
     ids = [node_id for node_id in among if prompt[node_id]["class_type"] == NOISE]
     if not ids:
@@ -244,8 +244,9 @@ def _one_noise(prompt: Prompt, among: Iterable[str]) -> str:
             "in the template 'SCP-Diff demo (no downloads)'"
         )
     if len(ids) > 1:
+        who = "the workflow has" if len(among) == len(prompt) else "the images depend on"
         raise PriorError(
-            f"the images depend on {len(ids)} Joint Prior Noise: {_titles(prompt, ids)}; expected "
+            f"{who} {len(ids)} Joint Prior Noise: {_titles(prompt, ids)}; expected "
             "one start to compare. Name by --output-node a node that gives pictures of one alone"
         )
     return ids[0]

@@ -97,7 +97,8 @@ def contact_sheet(groups: Sequence[tuple[str, Sequence[Strip]]]) -> Image.Image:
         top += _LINE + _GAP
         for strip in group:
             # Pillow's own font has no other letters.
-            text = f"{strip.name}: {strip.caption}".encode("ascii", "backslashreplace").decode()
+            text = ": ".join(filter(None, (strip.name, strip.caption)))
+            text = text.encode("ascii", "backslashreplace").decode()
             draw.text((_GAP, top), text, _GREY, _font())
             for left, picture in zip(lefts, strip.pictures, strict=True):
                 box = (left, top + _LINE, left + width, top + _LINE + height)

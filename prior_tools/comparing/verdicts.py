@@ -11,7 +11,7 @@ from ..evaluation.report import difference_rows
 # FID and KID of fewer label maps tell more of their number than of the images.
 FEWEST_FOR_FID = 100
 
-HEADING = ("figure", "stock start", "prior's start", "difference", "so it is", "label maps")
+HEADING = ("figure", "stock start", "prior's start", "difference", "verdict", "label maps")
 
 # Figure -> what it is, for who has never heard of it.
 MEANINGS = {

@@ -97,7 +97,7 @@ def difference_rows(
 
     Values stand with half of their 95% interval.
     """
-    cells = [["figure", "baseline", "generated", "difference", "so it is", "label maps"]]
+    cells = [["figure", "baseline", "generated", "difference", "verdict", "label maps"]]
     ours, theirs = ({figure.name: figure for figure in side} for side in (figures, baseline))
     for difference in differences:
         both = [theirs[difference.name], ours[difference.name]]

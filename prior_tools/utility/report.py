@@ -71,9 +71,9 @@ def make_rows(
 def table_of_rows(rows: Sequence[Row]) -> list[list[str]]:
     """The cells of a table: a heading, then a line for each mixture; IoU in percent."""
     names = list(dict.fromkeys(row.mixture.name for row in rows if row.mixture.name))
-    cells = [["", "trained on", "images", "mIoU", "95% interval", "less real alone", "so it is"]]
+    cells = [["", "trained on", "images", "mIoU", "95% interval", "less real alone", "verdict"]]
     if len(names) > 1:
-        cells[0] += [f"less {names[0]}", "so it is"]
+        cells[0] += [f"less {names[0]}", "verdict"]
     for number, row in enumerate(rows, 1):
         images = " + ".join(str(len(part)) for part in row.mixture.parts)
         line = [str(number), row.mixture.title, images, _percent(row.miou.value), _ends(row.miou)]

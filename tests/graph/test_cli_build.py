@@ -263,6 +263,18 @@ def test_a_rank_that_fails_ends_the_job_with_its_error(command, tmp_path, scenes
     assert not (tmp_path / "p.safetensors").exists()
 
 
+def test_no_rank_gives_up_its_share_before_the_prior_is_saved(command, tmp_path):
+    out = tmp_path / "p.safetensors"
+    # More than a file's header holds, which only saving finds.
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{i} {'é' * 900}\n" for i in range(1000)), encoding="utf-8")
+    ended = run(command(out, "--class-names", str(names), "--limit", "16", ranks=2), 1)
+    assert "its metadata take" in ended.stderr and not out.exists()
+    for suffix in (".checkpoint", ".rank1.checkpoint"):
+        assert path_beside(out, suffix).exists()
+        assert path_beside(path_beside(out, suffix), ".grain").exists()
+
+
 def test_skipped_files_are_summed_up(command, tmp_path, scenes):
     root = tmp_path / "copy"
     shutil.copytree(scenes, root)

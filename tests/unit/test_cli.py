@@ -168,6 +168,8 @@ def test_images_alone_need_no_labels_and_take_no_options_of_them(tmp_path, capsy
     ):
         text = fails(capsys, *images_alone(tmp_path, option, value))
         assert f"{option} is given, but --dataset images is a folder of images without" in text
+    text = fails(capsys, *images_alone(tmp_path, "--holdout", "0.2"))
+    assert "holdout is 0.2, but the dataset has no label maps" in text
     argv = images_alone(tmp_path)
     at = argv.index("--root")
     assert "give the folder of images" in fails(capsys, *argv[:at], *argv[at + 2 :])

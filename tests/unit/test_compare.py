@@ -16,7 +16,7 @@ from PIL import Image
 
 from prior_tools.cli import main
 from prior_tools.comparing.choice import choose
-from prior_tools.comparing.gains import Gain, extremes, gains
+from prior_tools.comparing.gains import Gain, extremes, gains, shown_maps
 from prior_tools.comparing.page import Report, html_page
 from prior_tools.comparing.starts import SHOWN, both_starts, named_files, size_follows, with_shown
 from prior_tools.comparing.strips import COLUMNS, Strip, contact_sheet, read_strip
@@ -198,7 +198,7 @@ def without(prompt, *node_ids):
         (
             {**SAVED, "9": SAVED["5"]},
             None,
-            r"2 Joint Prior Noise: 'Draw' \(id 5\), 'Draw' \(id 9\)",
+            r"the workflow has 2 Joint Prior Noise: 'Draw' \(id 5\), 'Draw' \(id 9\)",
         ),
         (BESIDE, "Stock decode", "has no Joint Prior Noise on the way to its images"),
         (BESIDE, "The draw", "no Partial Denoise KSampler or Partial Denoise Scheduler is on the"),
@@ -387,6 +387,23 @@ def test_a_gain_is_that_of_all_images_of_a_label_map_and_they_are_ranked():
     assert found[0].stock == pytest.approx(8 / 24)
     gained, lost = extremes(found, 2)
     assert [g.name for g in gained] == ["a"] and [g.name for g in lost] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "headings", "says"),
+    [
+        ([0.3, 0.1, 0.0, -0.2], {"Gained most": "ab", "Lost most": "d"}, "the ends"),
+        ([0.3, 0.1, 0.0], {"Gained most": "ab", "Lost most": ""}, "the ends"),
+        ([0.0, 0.0], {"Some of the label maps": "abcd"}, "no label map gained or lost"),
+        ([], {"Some of the label maps": "abcd"}, "without a segmenter it is not known"),
+    ],
+)
+def test_there_are_always_label_maps_to_show(changes, headings, says):
+    found = [Gain(name, 0.5, 0.5 + c) for name, c in zip("abcd", changes, strict=False)]
+    groups, text = shown_maps(found, "abcd")
+    assert {heading: "".join(name for name, _ in maps) for heading, maps in groups} == headings
+    assert says in text
+    assert ("a", "mIoU 0.500 to 0.800 (+0.300)") in groups[0][1] or changes[:1] != [0.3]
 
 
 # --- pictures ---

@@ -550,7 +550,7 @@ def test_a_difference_stands_beside_what_it_is_of(name, values, half, interval, 
     before, after = (known(name, x, half and Interval(x - half, x + half)) for x in values)
     difference = known(name, values[1] - values[0], interval and Interval(*interval))
     heading, row = difference_rows([after], [before], [difference])
-    assert heading == ["figure", "baseline", "generated", "difference", "so it is", "label maps"]
+    assert heading == ["figure", "baseline", "generated", "difference", "verdict", "label maps"]
     assert row[0] == name and row[1:4] == cells and row[5] == "6"
 
 

@@ -262,6 +262,29 @@ def test_a_share_that_is_none_is_refused(holdout):
         BuildOptions(holdout=holdout)
 
 
+def test_what_leaves_nothing_to_hold_out_is_told_with_the_first_batch(monkeypatch):
+    encoder = Counting()
+    with pytest.raises(PriorError, match="there is one image alone"):
+        build_prior(Scenes(NAMES[:1]), encoder, options(holdout=0.5))
+    assert encoder.images == 0
+    monkeypatch.setattr(kept, "MOST_BYTES", 100)
+    with pytest.raises(PriorError, match=r"holdout is 0\.1, but latents of 4 channels on 3x2"):
+        build_prior(Scenes(NAMES), encoder, options(holdout=0.1))
+    assert encoder.images == 4
+
+
+def test_if_only_images_that_are_held_out_could_be_used_the_reason_is_told():
+    # By name alone, so other names are tried until the two that are whole are those held out.
+    names = next(
+        names
+        for number in range(999)
+        if (names := ["a", "b", f"broken {number}"])
+        and set(SetAside(Scenes(names), 0.6).candidates) == {0, 1}
+    )
+    with pytest.raises(PriorError, match=r"of 3 images all that were not held out.*broken"):
+        build_prior(Scenes(names), encode, options(on_error="skip", holdout=0.6))
+
+
 def test_figures_are_stored_shown_and_not_merged(tmp_path, capsys):
     prior = build_prior(Scenes(NAMES), encode, options(holdout=0.2))
     held_out = prior.metadata.held_out
