@@ -522,7 +522,7 @@ before = getattr(options, "fp16_intermediates", False)
 options.fp16_intermediates = args[1]
 try:
     (latent,) = node.execute(
-        state.finalize(), torch.zeros(1, 64, 64, 3), "spatial", 1.0, 0, 1, "grey_ids").args
+        state.finalize(), torch.zeros(1, 64, 64, 3), "spatial", "white", 1.0, 0, 1, "grey_ids").args
     (empty,) = nodes.EmptyLatentImage().generate(64, 64)
     sampled = [
         host.sample_from(

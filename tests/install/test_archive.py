@@ -74,15 +74,18 @@ def test_the_archive_holds_the_pack_and_nothing_else(archive, git_source, checko
     assert documents <= set(wanted)
 
 
-def linked_documents(checkout: Path, page: str) -> set[str]:
+def linked_documents(checkout: Path, first: str) -> set[str]:
     """The files in docs/ that a page shows or leads to, and what these do."""
-    text = (checkout / page).read_text("utf-8")
-    folder = page.rpartition("/")[0]
-    found = set()
-    for name in re.findall(r'(?:\]\(|\s(?:src|href)=")([^)\s"#:]+)', text):
-        path = posixpath.normpath(posixpath.join(folder, name))
-        if path.startswith("docs/"):
-            found |= {path, *(linked_documents(checkout, path) if path.endswith(".md") else ())}
+    found, pages = set(), [first]
+    while pages:
+        page = pages.pop()
+        folder = page.rpartition("/")[0]
+        text = (checkout / page).read_text("utf-8")
+        for name in re.findall(r'(?:\]\(|\s(?:src|href)=")(?!https?:)([^)\s"#:]+)', text):
+            path = posixpath.normpath(posixpath.join(folder, name))
+            if path.startswith("docs/") and path not in found:
+                found.add(path)
+                pages += [path] if path.endswith(".md") else []
     return found
 
 
