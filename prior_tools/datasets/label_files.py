@@ -61,9 +61,12 @@ def pictures_of(path: Path, rules: LabelRules | None) -> Sequence[Path]:
     return (path,) if rules is None or rules.form is None else rules.form.files(path)
 
 
-def label_hash(path: Path, rules: LabelRules | None) -> str:
-    """SHA-256, in hex, of the file; of all that decides where it is not one picture of ids."""
-    digest = hashlib.sha256(path.read_bytes())
+def label_hash(path: Path, rules: LabelRules | None, data: bytes | None = None) -> str:
+    """SHA-256, in hex, of the file; of all that decides where it is not one picture of ids.
+
+    data: what is in the file, where it was read already.
+    """
+    digest = hashlib.sha256(path.read_bytes() if data is None else data)
     if rules and rules.form:
         for file in rules.form.files(path):
             digest.update(b"" if file == path else hashlib.sha256(file.read_bytes()).digest())

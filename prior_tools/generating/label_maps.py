@@ -78,7 +78,8 @@ def find_label_maps(
         name, data = stem + path.suffix, path.read_bytes()
         with opened_head(path, f"label map {name}", data) as picture:
             has_colors = not is_of_one_channel(picture)
-        found.append(LabelMap(stem, name, path, label_hash(path, rules), rules, has_colors))
+        digest = label_hash(path, rules, data)
+        found.append(LabelMap(stem, name, path, digest, rules, has_colors))
     if rules is None:
         _check_all(found)
     return found, tally

@@ -578,8 +578,9 @@ def test_each_label_map_is_read_and_sent_once_however_many_images_and_servers(
         shares = [Counter(asked.path for asked in gate.asked) for gate in (one, two)]
     check_images(out, few, 4)
     paths = sorted(few.rglob("*.png"))
-    # Once to know it by its content, and once to send it. 00 and 01 have the same content.
-    assert sum(read[path] for path in paths) == 2 * len(paths) - 1
+    # Once to know it by its content, once to see that it can be sent, before any is, and once to
+    # send it. 00 and 01 have the same content.
+    assert sum(read[path] for path in paths) == 3 * len(paths) - 1
     assert sum(share["/prompt"] for share in shares) == 4 * len(paths)
     assert all(0 < share["/upload/image"] <= len(paths) - 1 for share in shares)
 
