@@ -66,8 +66,9 @@ class JointPriorNoise(io.ComfyNode):
                     default=NOISES[0],
                     tooltip="The random part of the draw. grain: as the dataset's own images "
                     "differ from their mean, in large soft shapes, at "
-                    f"{GRAIN_STRENGTH:g} of their deviation; keeps more variety. white: every cell "
-                    "for itself, at all of it (the paper's). A prior without grain gives white.",
+                    f"{GRAIN_STRENGTH:g} of their deviation; meant to keep variety. white: every "
+                    "cell for itself, at all of it (the paper's). A prior without grain gives "
+                    "white.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -76,7 +77,7 @@ class JointPriorNoise(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     tooltip="Scales the random part of the draw, of either noise. 1 is the "
-                    "measured strength of grain, and the paper's of white; 0 gives the mean alone.",
+                    "strength of grain, and the paper's of white; 0 gives the mean alone.",
                 ),
                 io.Int.Input(
                     "seed",
