@@ -534,12 +534,16 @@ def test_unknown_choices_are_refused_when_queued(server, add_build, name, value)
         server.queue(graph.prompt)
 
 
-def test_folders_registered_as_scp_datasets_may_be_read(comfy_dir, tmp_path):
-    """A server of its own, with an extra_model_paths file as users write it."""
+@pytest.mark.parametrize("kind", ["scp_datasets", "datasets"])
+def test_folders_registered_for_datasets_may_be_read(comfy_dir, tmp_path, kind):
+    """A server of its own, with an extra_model_paths file as users write it.
+
+    Newer hosts have a folder of the second kind by themselves.
+    """
     write_dataset(tmp_path / "datasets" / "mine", 2, 64, 64)
     write_dataset(tmp_path / "elsewhere", 2, 64, 64)
     config = tmp_path / "extra.yaml"
-    config.write_text(f"mine:\n  base_path: {tmp_path}\n  scp_datasets: datasets\n")
+    config.write_text(f"mine:\n  base_path: {tmp_path}\n  {kind}: datasets\n")
     base = make_workspace(tmp_path / "base", REPOSITORY)
     with ComfyServer(comfy_dir, base, ("--extra-model-paths-config", str(config))) as own:
         for folder, works in (("mine", True), ("../elsewhere", False)):
