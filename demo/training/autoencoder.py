@@ -13,8 +13,8 @@ from demo.training import nets
 from demo.training.images import as_floats
 from demo.training.likeness import Critic, balance, difference, seen_difference
 from demo.training.loop import Plan, train
-from demo.training.segmenter import Segmenter
 from demo.training.setting import LATENT_SCALE
+from prior_tools.utility.net import SmallNet
 
 BATCH, CROP = 8, 96
 # First encoder and decoder; then the decoder alone, against a critic.
@@ -28,7 +28,7 @@ CRITIC = 0.5
 
 
 def train_autoencoder(
-    images: np.ndarray, eyes: Segmenter, folder: Path, steps: int = STEPS, bfloat16: bool = False
+    images: np.ndarray, eyes: SmallNet, folder: Path, steps: int = STEPS, bfloat16: bool = False
 ) -> nn.Module:
     """Train on crops of images uint8 [N, H, W, 3]; whole frames cost four times as much.
 
@@ -52,7 +52,7 @@ def train_autoencoder(
 def sharpen_decoder(
     net: nn.Module,
     images: np.ndarray,
-    eyes: Segmenter,
+    eyes: SmallNet,
     folder: Path,
     steps: int = SHARP_STEPS,
     bfloat16: bool = False,
@@ -107,7 +107,7 @@ def _disturbed(latents: Tensor, generator: torch.Generator) -> Tensor:
     return latents + NOISE * torch.randn(latents.shape, generator=generator)
 
 
-def _lost(eyes: Segmenter, given: Tensor, wanted: Tensor) -> Tensor:
+def _lost(eyes: SmallNet, given: Tensor, wanted: Tensor) -> Tensor:
     given = given.float()
     return difference(given, wanted) + SEEN * seen_difference(eyes, given, wanted)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from demo.training.segmenter import Segmenter
+from prior_tools.utility.net import SmallNet
 
 
 def difference(given: Tensor, wanted: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def difference(given: Tensor, wanted: Tensor) -> Tensor:
     return total
 
 
-def seen_difference(eyes: Segmenter, given: Tensor, wanted: Tensor) -> Tensor:
+def seen_difference(eyes: SmallNet, given: Tensor, wanted: Tensor) -> Tensor:
     """Of a segmenter's features, each place's of length 1: squared, summed over four sizes.
 
     After LPIPS (arXiv 1801.03924), with a net that knows what is in the pictures.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import zipfile
 from pathlib import Path
 
@@ -15,63 +14,16 @@ from torch.nn import functional as F
 from demo.training.images import as_floats
 from demo.training.loop import Plan, train
 from prior_tools.atomic import write_bytes
+from prior_tools.utility.net import SmallNet
 
 STEPS, BATCH, RATE = 2600, 8, 2e-3
 EYES_STEPS = 1500
 IGNORED = 255
-WIDTHS = (24, 48, 80, 112)
 
 
-class Segmenter(nn.Module):
-    """Images [N, 3, H, W] in 0..1 to class scores [N, K, H, W]; H and W multiples of 16.
-
-    A UNet of four levels, the first at half of the size.
-    """
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, WIDTHS[0], 4, 2, 1)
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
-        for wide, wider in itertools.pairwise(WIDTHS):
-            self.down.append(nn.Sequential(_Block(wide), nn.Conv2d(wide, wider, 2, 2)))
-            self.up.append(nn.Sequential(nn.Conv2d(wide + wider, wide, 1), _Block(wide)))
-        self.middle = nn.Sequential(_Block(WIDTHS[-1]), _Block(WIDTHS[-1]), _Block(WIDTHS[-1]))
-        self.last = nn.ConvTranspose2d(WIDTHS[0], classes, 2, 2)
-
-    def forward(self, images: Tensor) -> Tensor:
-        *skips, h = self.features(images)
-        for level in self.up[::-1]:
-            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
-            h = level(torch.cat([h, skips.pop()], 1))
-        return self.last(h)
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """What it sees at a half, a quarter, an eighth and a sixteenth of the size."""
-        h = self.first(images * 2 - 1)
-        seen = []
-        for level in self.down:
-            seen.append(h)
-            h = level(h)
-        return [*seen, self.middle(h)]
-
-
-class _Block(nn.Module):
-    """Two convolutions around which the input is added."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+def segmenter(classes: int) -> SmallNet:
+    """The net that `utility` trains, with a block more in the middle."""
+    return SmallNet(classes, middle=3)
 
 
 def train_segmenter(
@@ -82,10 +34,10 @@ def train_segmenter(
     name: str = "segmenter",
     steps: int = STEPS,
     bfloat16: bool = False,
-) -> Segmenter:
+) -> SmallNet:
     """Train on images uint8 [N, H, W, 3] and labels uint8 [N, H, W]; 255 is left out."""
     torch.manual_seed(0)
-    net = Segmenter(classes).to(memory_format=torch.channels_last)
+    net = segmenter(classes).to(memory_format=torch.channels_last)
 
     def loss(generator: torch.Generator) -> Tensor:
         picked = torch.randint(len(images), (BATCH,), generator=generator).tolist()

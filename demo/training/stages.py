@@ -16,6 +16,7 @@ from demo.training.setting import alpha_bar
 from demo.training.sources import Source
 from demo.training.weights_file import read_net, read_notes
 from prior_tools.schedule import stable_diffusion_alpha_bar
+from prior_tools.utility.net import SmallNet
 
 # The trainings that the autoencoder takes.
 AUTOENCODER = ("eyes", "autoencoder", "decoder")
@@ -110,7 +111,7 @@ class Stages:
         )
 
     @cached_property
-    def eyes(self) -> segmenter.Segmenter:
+    def eyes(self) -> SmallNet:
         """A segmenter whose features tell the autoencoder what it lost.
 
         Not the one that judges: pictures made to please the judge would prove nothing.

@@ -14,7 +14,6 @@ from torch import Tensor
 from ..accumulator import PriorAccumulator, state_bytes
 from ..datasets.dataset import PairDataset
 from ..errors import PriorError, printable
-from ..evaluation.fit import FitSums
 from ..grain_estimate import measure_grain
 from ..helper_threads import HelperThreads
 from ..labels.findings import check_any_class
@@ -160,6 +159,9 @@ def finalize(
         prior = replace(prior, grain=measure_grain(kept.latents, kept.labels, prior))
         del kept
     if held_out := collected.aside.held_out.read():
+        # Few builds hold images out, and each start of ComfyUI would wait for it.
+        from ..evaluation.fit import FitSums
+
         sums = FitSums(prior)
         for at, name in enumerate(held_out.names):
             one = slice(at, at + 1)

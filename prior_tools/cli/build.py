@@ -20,7 +20,7 @@ from ..building.build import (
     finalize,
 )
 from ..building.checkpoint import Checkpoint
-from ..building.options import ON_ERROR, BuildOptions
+from ..building.options import DEFAULTS, ON_ERROR, BuildOptions
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.images import ImageDataset, find_images, label_folders_among
@@ -81,7 +81,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     work.add_argument("--size", type=_size, required=True, metavar="WxH", help="in pixels")
     work.add_argument("--resize", choices=RESIZE_POLICIES, default="stretch")
-    work.add_argument("--labels", choices=LABEL_METHODS, default="majority", dest="label_method")
+    work.add_argument(
+        "--labels",
+        choices=LABEL_METHODS,
+        help=f"how they are brought to latent cells, default {DEFAULTS.label_method}",
+    )
     work.add_argument(
         "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="default: 60"
     )
@@ -145,7 +149,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     known = LATENT_FORMATS.get(args.latent_format)
     options = BuildOptions(
         downscale_factor=known.downscale_factor if known else 1,
-        label_method=args.label_method,
+        label_method=args.labels or DEFAULTS.label_method,
         batch_size=args.batch_size,
         on_error=args.on_error,
         workers=args.workers,
@@ -249,7 +253,7 @@ def _check_images_alone(args: argparse.Namespace) -> None:
     """PriorError for options of label maps, and without a folder."""
     for name in (
         *("split", "images_dir", "labels_dir", "image_suffix", "label_suffix", "list"),
-        *("palette", "id_map", "class_names", "ignore_ids"),
+        *("palette", "id_map", "class_names", "ignore_ids", "labels"),
     ):
         if getattr(args, name) is not None:
             raise PriorError(
@@ -298,7 +302,7 @@ def _identity(
     for index in range(len(dataset)):
         # Names on Linux are bytes, which need not be text.
         names.update(f"{dataset.name(index)}\n".encode(errors="surrogateescape"))
-    options = ("limit", "seed", "size", "resize", "label_method", "batch_size", "holdout")
+    options = ("limit", "seed", "size", "resize", "batch_size", "holdout")
     return {
         "dataset": layout.name if layout else IMAGES,
         **{name.replace("_", " "): str(getattr(args, name)) for name in options},
@@ -316,6 +320,7 @@ def _identity_of_labels(args: argparse.Namespace, layout: Layout) -> dict[str, s
             told.update(f"{layout.form.told(pair.label)}\n".encode())
     return {
         "split": layout.split,
+        "label method": args.labels or DEFAULTS.label_method,
         "palette": layout.palette.name,
         "colors or classes of the palette": _digest(layout.palette.to_json()),
         "ignored ids": str(layout.ignore_ids),

@@ -87,6 +87,18 @@ def add_labels(group: argparse._ActionsContainer, what: str) -> None:
     add_dataset(group)
 
 
+def add_generated(group: argparse._ActionsContainer) -> None:
+    """Add --generated, a folder of images, and the label maps that they were made of."""
+    group.add_argument(
+        "--generated",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
+    )
+    add_labels(group, "that the images were made of")
+
+
 def read_layout(args: argparse.Namespace) -> Layout:
     """The dataset that the options name, read by --palette and --id-map if they are given.
 

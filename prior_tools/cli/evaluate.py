@@ -34,7 +34,7 @@ from ..evaluation.segmenters import Segmenter, load_segmenter
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids
-from .dataset_options import NamedLabels, add_labels, named_labels
+from .dataset_options import NamedLabels, add_generated, named_labels
 from .output import say, tell, warn
 from .palettes import add_palette
 from .table import aligned
@@ -59,14 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "folder is needed for is left out. Nothing is downloaded.",
     )
     data = parser.add_argument_group("images")
-    data.add_argument(
-        "--generated",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
-    )
-    add_labels(data, "that the images were made of")
+    add_generated(data)
     data.add_argument(
         "--baseline",
         type=Path,

@@ -33,7 +33,7 @@ from ..labels.palettes import Palette
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..name_lengths import check_names
-from .dataset_options import add_labels, named_labels
+from .dataset_options import add_generated, named_labels
 from .output import say, tell, warn
 from .palettes import add_palette
 from .table import aligned
@@ -49,14 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "stopped, it goes on where it was when started again.",
     )
     data = parser.add_argument_group("images")
-    data.add_argument(
-        "--generated",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="named as their label map, or that and a number: a.png, or a_00.png, a_01.png",
-    )
-    add_labels(data, "that the images were made of")
+    add_generated(data)
     data.add_argument(
         "--partial", action="store_true", help="leave out label maps without generated images"
     )
@@ -167,8 +160,9 @@ def run(args: argparse.Namespace) -> int:
             "ignore_disagreement": args.ignore_disagreement,
             "segmenter": dict(scores.segmenter) if scores else None,
         }
-        name = args.name or args.out.resolve().name
-        data = card_data(name, form, classes, counts, choice, provenance, args.license, chosen_by)
+        name = _one_line(args.name or args.out.resolve().name)
+        terms = _one_line(args.license) if args.license else None
+        data = card_data(name, form, classes, counts, choice, provenance, terms, chosen_by)
         write_card(args.out, data)
     _say(args, data, tally, rules, {*dropped_classes})
     return 0
@@ -197,14 +191,21 @@ def _surveyed(images: Sequence[GeneratedImage], rules: LabelRules) -> tuple[Labe
 
 
 def _check_places(items: Sequence[Item], form: Form) -> None:
-    """Raise PriorError where two images would come to lie in one file."""
+    """Raise PriorError where two images would come to lie in one file.
+
+    Also where names differ in case alone: many file systems take them for one.
+    """
     first: dict[str, str] = {}
     for item in items:
         place = form.image(item)
-        if first.setdefault(place, item.name) != item.name:
-            raise PriorError(
-                f"images {first[place]} and {item.name} would both be {place}; rename one"
-            )
+        met = first.setdefault(place.casefold(), item.name)
+        if met != item.name:
+            raise PriorError(f"images {met} and {item.name} would both be {place}; rename one")
+
+
+def _one_line(text: str) -> str:
+    """As it may stand in a card, whose lines mean something."""
+    return " ".join(text.split())
 
 
 def _described(

@@ -165,6 +165,7 @@ def test_images_alone_need_no_labels_and_take_no_options_of_them(tmp_path, capsy
         ("--id-map", "0=1"),
         ("--class-names", "names.txt"),
         ("--ignore-ids", "none"),
+        ("--labels", "nearest"),
     ):
         text = fails(capsys, *images_alone(tmp_path, option, value))
         assert f"{option} is given, but --dataset images is a folder of images without" in text

@@ -635,6 +635,21 @@ def test_names_that_would_meet_are_refused(tmp_path, capsys):
     assert "images d.e_00.png and d_e_00.png would both be d_e_00" in said
 
 
+def test_names_that_differ_in_case_alone_are_refused(tmp_path, capsys):
+    """Many file systems take them for one, and a folder may be copied to such a one."""
+    root = write_source(tmp_path, "camvid", maps=("D", "d"))
+    said = fails(capsys, command(root, "pairs", "camvid"))
+    assert "images D_00.png and d_00.png would both be" in said
+
+
+def test_what_a_person_says_of_a_dataset_is_a_line_of_its_card(tmp_path):
+    root = write_source(tmp_path, "camvid")
+    told = ("--name", "mine\n# Title", "--license", "cc0-1.0\nsplits: none")
+    assert main([str(a) for a in command(root, "pairs", "camvid", *told)]) == 0
+    lines = (root / "out" / "README.md").read_text().splitlines()
+    assert "# mine # Title" in lines and "- License: cc0-1.0 splits: none" in lines
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -13,7 +13,7 @@ from demo.training import loop, sources
 from demo.training.command import Files
 from demo.training.likeness import Critic, balance, difference, seen_difference
 from demo.training.loop import Plan, train
-from demo.training.segmenter import Segmenter, save_segmenter
+from demo.training.segmenter import save_segmenter, segmenter
 from demo.training.setting import CELLS, LEAK, alpha_bar, sigmas
 from demo.training.sources import Camvid, Streets
 from demo.training.stages import Stages
@@ -118,7 +118,7 @@ def test_what_is_trained_on_a_weights_file_takes_its_models_as_they_are(tmp_path
 
 def test_likeness_is_nothing_for_equal_pictures_and_grows_with_blur():
     torch.manual_seed(0)
-    eyes = Segmenter(5).eval().requires_grad_(False)
+    eyes = segmenter(5).eval().requires_grad_(False)
     wanted = torch.rand(2, 3, 64, 64)
     blurred, flat = (
         nn.functional.interpolate(nn.functional.avg_pool2d(wanted, k), scale_factor=k)
@@ -151,7 +151,7 @@ def test_a_balanced_loss_pulls_as_hard_as_the_other():
 
 
 def test_a_saved_segmentation_net_is_small_and_gives_the_same(tmp_path):
-    net = Segmenter(19).eval()
+    net = segmenter(19).eval()
     path = tmp_path / "segmenter.pt"
     save_segmenter(net, path)
     images = torch.rand(2, 3, 144, 288)
