@@ -20,13 +20,14 @@ from prior_tools.labels.palettes import Palette
 DIVERSE = ("any", 0, 6000)
 STREETS = ("golden", 100_000, 2400)
 UNSEEN = ("golden", 500_000, 240)
+APART = ("golden", 400_000, 100)
 # The drawn streets' classes (Cityscapes' training ids) as those of CamVid's eleven that hold the
 # same things: walls are building, lights are sign, terrain is tree, lorries are car.
 _AS_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
 
 
 class Source(ABC):
-    """Three sets of pictures with label maps of one size.
+    """Sets of pictures with label maps of one size.
 
     Attributes:
         name: of files.
@@ -80,6 +81,11 @@ class Source(ABC):
     def unseen(self) -> Scenes:
         """What nothing is trained on."""
 
+    @property
+    def apart(self) -> Scenes:
+        """What nothing is trained on either, to choose by: what is judged must not choose."""
+        raise SystemExit(f"{self.name} has no label maps to choose by")
+
     def hints(self, labels: np.ndarray) -> np.ndarray:
         """Class ids uint8 [N, H, W] as the ControlNet takes them, uint8 [N, H, W, 3]."""
         table = np.zeros((256, 3), np.uint8)
@@ -115,6 +121,10 @@ class Streets(Source):
     @cached_property
     def unseen(self) -> Scenes:
         return self._draw(UNSEEN)
+
+    @cached_property
+    def apart(self) -> Scenes:
+        return self._draw(APART)
 
 
 class Camvid(Source):
