@@ -32,7 +32,7 @@ CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
 IMAGES_OF_PRIOR = (10, 30, 100)
 # Of the prior's deviation, what the strength of grain is chosen from.
 STRENGTHS = (0.4, 0.6, 0.8, 1.0)
-TABLES = ("main", "noise", "mu", "sampler", "guidance", "control", "schedule", "images")
+TABLES = ("main", "noise", "mu", "sampler", "guidance", "control", "schedule", "images", "tuned")
 CHOICE = "choice"
 
 
@@ -47,7 +47,8 @@ class Row:
         maps: how many of the label maps.
         per_map: images of each.
         model: "own" for the ControlNet trained on the prior's dataset, "general" for one that was
-            not, "sd" for models of Stable Diffusion's own noise schedule.
+            not, "sd" for models of Stable Diffusion's own noise schedule, "tuned" and "started" for
+            the own one trained on, with batches as before and with some from the prior's draws.
         images: how many images the prior was collected from; 0 for all.
         pooled: whether the prior's moments are the pooled ones in place of the paper's.
     """
@@ -131,6 +132,11 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
     add("schedule", f"{joint}, {mean}", MEAN, model="sd")
     add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
     add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
+    trained_on = (("own", "as it is"), ("tuned", "trained on"), ("started", "from draws too"))
+    for model, what in trained_on:
+        for start, name in ((FULL, stock), (GRAIN, "joint, grain")):
+            row = Row("tuned", f"{what}: {name}", start, settings, few, per_map, model)
+            plan.append(row)
     add("images", stock, FULL)
     for count in IMAGES_OF_PRIOR:
         add("images", f"joint of {count} images", JOINT, images=count)

@@ -61,7 +61,13 @@ class Subject:
     def models(self) -> dict[str, Path]:
         """Files of weights by the `model` of a row; only those that were trained."""
         files = self.files
-        all_of_them = {"own": files.weights, "general": files.general, "sd": files.sd}
+        all_of_them = {
+            "own": files.weights,
+            "general": files.general,
+            "sd": files.sd,
+            "tuned": files.tuned,
+            "started": files.started,
+        }
         return {name: path for name, path in all_of_them.items() if path.exists()}
 
     def prior(self, images: int, pooled: bool = False) -> Path:

