@@ -18,11 +18,14 @@ from tqdm import tqdm
 
 from demo.ablation import report
 from demo.ablation.bounds import bounds, leaks
+from demo.ablation.inside import DEPTH
+from demo.ablation.learned import Learned
 from demo.ablation.measuring import Judge, Measured, measure
 from demo.ablation.plan import (
     FULL,
     GRAIN,
     JOINT,
+    LEARNED,
     MEAN,
     TABLES,
     Row,
@@ -30,7 +33,7 @@ from demo.ablation.plan import (
     choices,
     rows,
 )
-from demo.ablation.sampling import image_sets, made, make, time_rows, workflow
+from demo.ablation.sampling import image_sets, made, make, make_learned, time_rows, workflow
 from demo.ablation.subject import Subject
 from demo.start_graph import Settings
 from demo.training.command import WORK, source_of
@@ -98,12 +101,13 @@ def main(argv: list[str] | None = None) -> None:
     _sample(subject, whole, plan, folder, args.servers)
     segmenter = load_segmenter(subject.files.segmenter, trust=True)
     hashes = [*extractor.files.sha256.values(), *segmenter.files.sha256.values()]
-    judges = "-".join(sha256[:8] for sha256 in hashes)
+    judges = "-".join([*(sha256[:8] for sha256 in hashes), str(DEPTH)])
     judge = Judge(
         subject.labels[:maps],
         subject.real[:maps],
         extractor,
         segmenter,
+        subject.source.large,
         folder,
         folder / "seen" / judges,
     )
@@ -120,6 +124,9 @@ def main(argv: list[str] | None = None) -> None:
         for name, part in parts.items():
             print(f"\n{name}\n\n{part}")
         return
+    if any(row.table == LEARNED for row in plan):
+        foretold = Learned.of(subject).foretold(subject, maps)
+        parts[f"{subject.name}: foretold"] = report.leaks_table(foretold)
     report.fill(DOCUMENT, parts)
     _draw_curves(subject, measured)
     _draw_grid(subject, plan, folder)
@@ -147,30 +154,37 @@ def _inception() -> Path:
 
 
 def _sample(
-    subject: Subject, plan: Sequence[Row], chosen: Sequence[Row], folder: Path, servers: int
+    subject: Subject, plan: Sequence[Row], chosen: Sequence[Row], folder: Path, count: int
 ) -> None:
-    """Make the images of the chosen rows that are missing."""
+    """Make the images of the chosen rows that are missing, with so many servers."""
     keys = {row.key for row in chosen}
     # As many as the whole plan takes, also where only some of its tables are asked for: `generate`
     # adds no label maps to images that are there.
     sets = [wanted for wanted in image_sets(plan) if wanted.row.key in keys]
-    threads = max(1, (os.cpu_count() or 1) // servers)
+    threads = max(1, (os.cpu_count() or 1) // count)
     colors = subject.colors
     with ExitStack() as stack:
-        urls = [
-            stack.enter_context(_server(subject, chosen, number, threads)).url
-            for number in range(servers)
+        servers = [
+            stack.enter_context(_server(subject, chosen, number, threads))
+            for number in range(count)
         ]
+        urls = [server.url for server in servers]
         for number, wanted in enumerate(sets, 1):
             print(f"[{number}/{len(sets)}] {wanted.row.key}", flush=True)
-            make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
+            if wanted.row.start.prior == LEARNED:
+                learned = Learned.of(subject)
+                prompt_of = partial(_prompt_of, subject)
+                make_learned(wanted, prompt_of, colors, learned, servers[0], folder)
+            else:
+                make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
 
 
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
     """Seconds an image by `Row.cost`, taken once and kept."""
     path = folder / "seconds.json"
     seconds = _kept(path)
-    untimed = [row for row in plan if row.cost not in seconds]
+    # A learned start is sampled like a drawn one.
+    untimed = [r for r in plan if r.cost not in seconds and r.start.prior != LEARNED]
     if not untimed:
         return seconds
     print("timing, with one server")

@@ -32,8 +32,21 @@ CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
 IMAGES_OF_PRIOR = (10, 30, 100)
 # Of the prior's deviation, what the strength of grain is chosen from.
 STRENGTHS = (0.4, 0.6, 0.8, 1.0)
-TABLES = ("main", "noise", "mu", "sampler", "guidance", "control", "schedule", "images", "tuned")
+TABLES = (
+    "main",
+    "noise",
+    "mu",
+    "sampler",
+    "guidance",
+    "control",
+    "schedule",
+    "images",
+    "tuned",
+    "learned",
+)
 CHOICE = "choice"
+# A start that is no mode of Joint Prior Noise: draws of a net, see `learned`.
+LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,10 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
         for start, name in ((FULL, stock), (GRAIN, "joint, grain")):
             row = Row("tuned", f"{what}: {name}", start, settings, few, per_map, model)
             plan.append(row)
+    kinds = [paper(LEARNED, MU, 0.0), paper(LEARNED, MU), grain(GRAIN_STRENGTH, LEARNED)]
+    names = [f"net, {mean}", "net, white", "net, grain"]
+    for name, start in [(stock, FULL), ("joint, grain", GRAIN), *zip(names, kinds, strict=True)]:
+        plan.append(Row("learned", name, start, settings, few, per_map))
     add("images", stock, FULL)
     for count in IMAGES_OF_PRIOR:
         add("images", f"joint of {count} images", JOINT, images=count)

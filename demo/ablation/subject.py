@@ -70,6 +70,11 @@ class Subject:
         }
         return {name: path for name, path in all_of_them.items() if path.exists()}
 
+    @property
+    def weights_digest(self) -> str:
+        """Of the dataset's own model."""
+        return _digest(self.files.weights)
+
     def prior(self, images: int, pooled: bool = False) -> Path:
         """The file of the prior of so many images of the dataset, made if need be; 0 for all."""
         if not images and not pooled:

@@ -34,6 +34,7 @@ class Source(ABC):
         size: (width, height) in pixels.
         palette: the colors that the ControlNet takes.
         classes: how many there are; their ids are 0 .. classes - 1, and 255 is unlabelled.
+        large: ids of road, building, vegetation and sky, whose regions are large.
         described: the sets, for the header of the weights.
         ours: whether its images and label maps may be shown in the documentation.
     """
@@ -42,6 +43,7 @@ class Source(ABC):
     size: tuple[int, int]
     palette: Palette
     classes: int
+    large: tuple[int, ...]
     described: dict[str, object]
     ours: bool
 
@@ -103,6 +105,7 @@ class Streets(Source):
     size = (288, 144)
     palette = get_palette("cityscapes")
     classes = 19
+    large = (0, 2, 8, 10)
     described = {"diverse": DIVERSE, "dataset": STREETS}
     ours = True
 
@@ -137,6 +140,7 @@ class Camvid(Source):
     size = (240, 176)
     palette = get_palette("camvid")
     classes = 11
+    large = (3, 1, 5, 0)
     described = {
         "diverse": [DIVERSE, "CamVid train, mirrored too"],
         "elsewhere": DIVERSE,

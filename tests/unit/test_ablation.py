@@ -10,6 +10,7 @@ from PIL import Image
 
 from demo.ablation import bounds, report
 from demo.ablation.command import APART, STREETS
+from demo.ablation.inside import DEPTH, astray, share_astray
 from demo.ablation.measuring import Judge, Measured, Value, figures_of, measure, values
 from demo.ablation.plan import FULL, GRAIN, JOINT, Row, baseline_of, choices, paper, rows
 from demo.ablation.sampling import BATCH, image_sets, images_folder, workflow
@@ -41,7 +42,7 @@ def test_the_main_table_has_every_prior_and_more_images_than_the_others(plan):
     assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint", "mixture")} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
-        sizes = {"main": (200, 2), "noise": (200, 3), "tuned": (100, 2)}
+        sizes = {"main": (200, 2), "noise": (200, 3), "tuned": (100, 2), "learned": (100, 2)}
         assert (row.maps, row.per_map) == sizes.get(row.table, (100, 1))
 
 
@@ -148,7 +149,7 @@ def judged(tmp_path):
         ids = (images[..., 0] / 13).round().long().clamp(0, CLASSES - 1)
         return torch.nn.functional.one_hot(ids, CLASSES).movedim(-1, 1).float()
 
-    judge = Judge(labels, real, features, segment, tmp_path, tmp_path / "seen")
+    judge = Judge(labels, real, features, segment, (0, 2), tmp_path, tmp_path / "seen")
 
     def put(row, noise):
         images_folder(row, tmp_path).mkdir(parents=True, exist_ok=True)
@@ -158,6 +159,23 @@ def judged(tmp_path):
             image.save(images_folder(row, tmp_path) / f"{i:04d}_{k:02d}.png")
 
     return judge, put
+
+
+def test_astray_is_what_lies_deep_in_large_regions_and_is_seen_as_another_class():
+    labels = torch.zeros(1, 32, 32, dtype=torch.int64)
+    labels[0, :, 20:] = 1
+    labels[0, 12, 8] = 3
+    seen = labels.clone()
+    # Just beside an edge, on one, and in a region that is not large.
+    seen[0, 0, 17:20] = seen[0, 11:14, 7:10] = 2
+    seen[0, :, 28:] = 2
+    assert astray(seen, labels, (0,))[0, 0] == 0
+    # In the picture's corner, which is no edge.
+    seen[0, :2, :3] = 2
+    wrong, inside = astray(seen, labels, (0,))[0].tolist()
+    assert wrong == 6
+    assert inside == 32 * (20 - DEPTH) - (2 * DEPTH + 1) ** 2
+    assert float(share_astray(torch.tensor([wrong, inside]))) == wrong / inside
 
 
 def row_of(start):
