@@ -48,7 +48,7 @@ from prior_tools.generating.workflow_file import Prompt
 DOCUMENT = REPOSITORY / "docs" / "ablation.md"
 # Label maps of the main table, images of each there and in the table of noise, and label maps of
 # the other tables with one image each. All are sampled in three hours on two cores.
-STREETS = (200, 2, 3, 100)
+STREETS = (200, 2, 2, 100)
 CAMVID = (101, 2, 2, 101)
 QUICK = (40, 1, 1, 40)
 # Label maps to choose by, and images of each: diversity takes two.

@@ -39,10 +39,10 @@ def plan():
 def test_the_main_table_has_every_prior_and_more_images_than_the_others(plan):
     main = {row.start for row in plan if row.table == "main"}
     assert {FULL, GRAIN, paper("joint", 0.8, 0.0)} <= main
-    assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint", "mixture")} <= main
+    assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint")} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
-        sizes = {"main": (200, 2), "noise": (200, 3), "tuned": (100, 2), "learned": (100, 2)}
+        sizes = {"main": (200, 2), "noise": (200, 2), "tuned": (100, 2), "learned": (100, 2)}
         assert (row.maps, row.per_map) == sizes.get(row.table, (100, 1))
 
 
