@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..comparing.choice import choose
 from ..comparing.gains import Gain, gains, shown_maps
 from ..comparing.page import Report, html_page
@@ -331,8 +331,10 @@ def _judge(
     data = evaluate.as_data(evaluation, judging, named, inception, segmenter)
     data |= {"skipped": skipped, "gains": [asdict(gain) for gain in found]}
     write_json(args.out / FIGURES, data, overwrite=True)
-    write_bytes(args.out / SHEET, jpeg(contact_sheet(groups)))
-    write_bytes(args.out / REPORT, html_page(report).encode())
+    pages = {SHEET: jpeg(contact_sheet(groups)), REPORT: html_page(report).encode()}
+    for name, page in pages.items():
+        remove_leftovers_of(args.out / name)
+        write_bytes(args.out / name, page)
     tell(f"wrote {args.out / REPORT}, {SHEET} and {FIGURES}")
     return 0
 

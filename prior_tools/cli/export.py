@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..atomic import remove_leftovers
 from ..datasets.label_files import survey
 from ..errors import PriorError, listing, printable
 from ..evaluation.files import GeneratedImage, match_generated
@@ -26,7 +27,7 @@ from ..exporting.items import TRAIN, VAL, Item, listed
 from ..exporting.journal import Journal, begin_or_go_on, fingerprint
 from ..exporting.provenance import read_provenance
 from ..exporting.writing import SHARD_SIZE, Writer, write_shards, write_tree
-from ..generating.manifest import only_one, remove_leftovers
+from ..generating.manifest import only_one
 from ..labels.findings import findings
 from ..labels.id_maps import get_id_map
 from ..labels.palettes import Palette

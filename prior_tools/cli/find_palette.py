@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import remove_leftovers_of, write_bytes, write_new_bytes
 from ..datasets.found_values import FoundValues, fitting, found_values
 from ..datasets.pairs import choose_subset, files_by_name
 from ..errors import PriorError
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     found = found_values(tqdm(files, unit="file", delay=1))
     rows, pixels = _rows(found, args.most)
     text = palette_text(args.folder.resolve().name, rows)
+    remove_leftovers_of(args.out)
     (write_bytes if args.overwrite else write_new_bytes)(args.out, text.encode())
     _show(found, len(files), rows, pixels)
     print(f"wrote {args.out}: {len(rows)} classes; name them there")

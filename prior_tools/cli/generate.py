@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..atomic import remove_leftovers
 from ..errors import PriorError, listing, printable
 from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
@@ -25,7 +26,6 @@ from ..generating.manifest import (
     describe_run,
     only_one,
     record_summary,
-    remove_leftovers,
 )
 from ..generating.node_warnings import WarningCounts
 from ..generating.prepared_workflow import PreparedWorkflow, prepare_workflow

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..atomic import remove_leftovers
 from ..datasets.label_folders import label_maps_in
 from ..datasets.layout import Layout
 from ..datasets.layouts import LAYOUTS, find_dataset, recognised
@@ -23,7 +24,7 @@ from ..evaluation.files import match_generated
 from ..evaluation.intervals import DRAWS
 from ..evaluation.report import versions, write_json
 from ..evaluation.segmentation import mean_iou
-from ..generating.manifest import only_one, remove_leftovers
+from ..generating.manifest import only_one
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids

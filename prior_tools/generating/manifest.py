@@ -9,12 +9,12 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
+from ..atomic import write_bytes, write_new_bytes
 from ..errors import PriorError, listing
 from ..json_values import items, parsed, table, text
 from ..labels.palettes import PALETTES, Palette
@@ -235,13 +235,6 @@ def only_one(folder: Path, command: str = "generate") -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of a killed command; only while `only_one` holds the folder."""
-    for path in folder.rglob(TEMPORARY_NAMES):
-        with suppress(OSError):
-            path.unlink()
 
 
 def _is_file(path: Path) -> bool:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from demo.scenes import generate_scene, write_dataset
+from dev.leftovers import killed_while_writing
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
@@ -27,7 +28,7 @@ from prior_tools.evaluation.files import (
     read_real,
 )
 from prior_tools.evaluation.pairing import pair
-from prior_tools.evaluation.scores import read_scores
+from prior_tools.evaluation.scores import begin_scores, check_scores, read_scores
 from prior_tools.evaluation.segmentation import class_counts, confusion_matrices, mean_iou
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 from prior_tools.labels.palette_files import palette_text
@@ -454,6 +455,14 @@ def scored(models, scenes, obeying, tmp_path_factory) -> tuple[Path, dict]:
     )
     assert main(argv) == 0
     return folder / "scores", json.loads((folder / "r.json").read_text())
+
+
+def test_scores_may_begin_where_a_killed_evaluation_left_half_of_them(tmp_path):
+    for name in ("scores.jsonl", "seen/streets/a_00.png"):
+        killed_while_writing(tmp_path / name)
+    check_scores(tmp_path, overwrite=False)
+    begin_scores(tmp_path)
+    assert not list(tmp_path.rglob(".scp-*"))
 
 
 def test_scores_of_images_are_those_of_what_is_seen_in_them(scenes, obeying, scored):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dev.leftovers import killed_while_writing
 from prior_tools import PALETTES, PriorError, find_dataset
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
@@ -557,6 +558,13 @@ def test_a_file_that_cannot_be_used_ends_the_export_and_leaves_no_half(tmp_path,
     for file in out.rglob("*.png"):
         Image.open(file).load()
     assert not list(out.rglob(".scp-*"))
+
+
+def test_killed_while_it_wrote_its_record_it_begins_again(tmp_path):
+    root = write_source(tmp_path, "camvid", maps=("a",), per_map=1)
+    killed_while_writing(root / "out" / "export.json")
+    assert main(command(root, "pairs", "camvid")) == 0
+    assert not list(root.rglob(".scp-*"))
 
 
 # links, names, shards

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dev.leftovers import killed_while_writing
 from prior_tools import PriorError
 from prior_tools.cli import main
 from prior_tools.cli.utility import _exported
@@ -507,9 +508,12 @@ def test_a_changed_setting_and_changed_images_are_refused_by_name(folders, capsy
     path = folders / "stock" / "scene_0_00.png"
     Image.fromarray(255 - np.array(Image.open(path))).save(path)
     assert "label maps of --generated stock have changed" in fails(capsys, argv(folders))
-    (folders / "else").mkdir()
-    (folders / "else" / "note.txt").write_text("mine")
-    assert "not of this command" in fails(capsys, argv(folders, out=folders / "else"))
+    killed_while_writing(folders / "else" / "run.json")
+    assert main(argv(folders, out=folders / "else")) == 0
+    assert not list(folders.rglob(".scp-*"))
+    (folders / "other").mkdir()
+    (folders / "other" / "note.txt").write_text("mine")
+    assert "not of this command" in fails(capsys, argv(folders, out=folders / "other"))
 
 
 @pytest.mark.parametrize(
