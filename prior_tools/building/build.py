@@ -206,7 +206,8 @@ def _surveyed(
 
     if not isinstance(dataset, PairDataset):
         return dataset, LabelTally()
-    return dataset.surveyed(max(1, options.workers), look, options.on_error == "skip")
+    skip = options.on_error == "skip"
+    return dataset.surveyed(max(1, options.workers), look, skip, options.how_to_skip)
 
 
 @torch.inference_mode(False)
@@ -258,7 +259,7 @@ def collect_moments(
         name, reason = at.skipped[0]
         raise PriorError(
             f"the checkpoint is of a build that left out {len(at.skipped)} items; the first, "
-            f"{name}: {reason}. Set on_error to skip to go on, or remove it to begin anew"
+            f"{name}: {reason}. To go on, {options.how_to_skip}; to begin anew, remove it"
         )
     if skipped:
         for name, reason in at.skipped:

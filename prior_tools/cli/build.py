@@ -48,6 +48,8 @@ CANCELLED = 130
 # Of --dataset: a folder of images alone, which is none of the layouts with label maps.
 IMAGES = "images"
 
+HOW_TO_SKIP = "add --on-error skip"
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `build` to the command line."""
@@ -152,6 +154,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         label_method=args.labels or DEFAULTS.label_method,
         batch_size=args.batch_size,
         on_error=args.on_error,
+        how_to_skip=HOW_TO_SKIP,
         workers=args.workers,
         processes=True,
         holdout=args.holdout,
@@ -184,7 +187,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    latent_format = choose_format(args.latent_format, vae.latents)
+    latent_format = choose_format(args.latent_format, vae.latents, "--latent-format")
     factor = vae.latents.downscale_factor
     _check_size(args.size, factor, "this VAE")
     options = replace(options, downscale_factor=factor)
@@ -279,7 +282,7 @@ def _surveyed(dataset: PairDataset, args: argparse.Namespace) -> tuple[PairDatas
             if cancelled():
                 raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
 
-        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip")
+        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip", HOW_TO_SKIP)
 
 
 def _check_size(size: tuple[int, int], factor: int, of: str) -> None:

@@ -144,6 +144,13 @@ def test_build_says_what_is_wrong_first(tmp_path, capsys, monkeypatch, more, say
     assert says in fails(capsys, *build_command(tmp_path, *more))
 
 
+def test_build_names_its_own_option_for_leaving_files_out(tmp_path, capsys):
+    argv = build_command(tmp_path)
+    (tmp_path / "labels" / "a.png").write_bytes(b"no picture")
+    assert "cannot be read" in (said := fails(capsys, *argv))
+    assert said.endswith("To leave such files out, add --on-error skip\n")
+
+
 def images_alone(folder: Path, *more: object) -> list[object]:
     """`build_command` for a folder of images without label maps."""
     argv = build_command(folder, *more)
