@@ -12,7 +12,7 @@ from ..building.options import BuildOptions
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.pairs import choose_subset
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..labels.findings import findings
 from ..prior import Prior
 from .build import HOW_TO_SKIP, add_encoding, add_images, layout_of, progress_bar
@@ -103,7 +103,7 @@ class NewImages:
                 skipped=lambda name, reason: self.left_out.append(f"{name}: {reason}"),
             )
         if self.left_out:
-            warn(f"{len(self.left_out)} images left out: {listing(self.left_out, 5)}")
+            warn(f"{counted(len(self.left_out), 'image')} left out: {listing(self.left_out, 5)}")
 
 
 def _check_names(prior: Prior, names: Mapping[int, str]) -> None:

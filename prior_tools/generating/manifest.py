@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_bytes, write_new_bytes
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..json_values import items, parsed, table, text
 from ..labels.palettes import PALETTES, Palette
 from ..labels.reading import LabelRules
@@ -209,7 +209,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found += _changed_nodes(before["workflow"], now["workflow"])
     for what, names in _changed_label_maps(before["label maps"], now["label maps"]).items():
         if names:
-            found.append(f"{len(names)} label maps are {what} ({listing(names, 3)})")
+            which = counted(len(names), "label map is", "label maps are")
+            found.append(f"{which} {what} ({listing(names, 3)})")
     return found
 
 

@@ -289,7 +289,7 @@ def test_skipped_files_are_summed_up(command, tmp_path, scenes):
     ended = run(command(out, "--on-error", "skip", "--limit", "0", root=root))
     assert f"used {COUNT - 2} images" in ended.stdout
     assert "scene_00007: image scene_00007.png cannot be read" in ended.stderr
-    assert "1 images have no label: scene_00009" in ended.stderr
+    assert "1 image has no label: scene_00009" in ended.stderr
 
 
 def test_the_prior_is_that_of_the_graph(server, command, tmp_path, scenes, uninterrupted):

@@ -30,7 +30,7 @@ from prior_tools.cli import main
 from prior_tools.cli.class_names import read_class_names
 from prior_tools.cli.comfy_vae import load_vae
 from prior_tools.cli.device import choose_device
-from prior_tools.cli.output import named, say, warn
+from prior_tools.cli.output import named, say, shared_path, warn
 from prior_tools.name_lengths import path_beside
 from prior_tools.vae_fingerprint import fingerprint_weights
 
@@ -224,7 +224,7 @@ def test_images_that_links_give_two_names_are_told_of_before_a_vae_is_loaded(tmp
         (tmp_path / kind / "b.png").symlink_to(tmp_path / kind / "a.png")
     assert main([str(a) for a in command]) == 2
     said = capsys.readouterr().err
-    assert "warning: 1 of 2 images are files that" in said and "count again: b is a." in said
+    assert "warning: 1 of 2 images is among them" in said and "counts again: b is a." in said
     assert main([str(a) for a in (*command, "--limit", "1")]) == 2
     assert "warning" not in capsys.readouterr().err
 
@@ -698,6 +698,19 @@ def test_a_hostile_file_ends_in_one_line(tmp_path, capsys):
     path.write_bytes(published(tmp_path)[1].read_bytes()[:200])
     text = fails(capsys, "import", path, "--out", tmp_path / "p.safetensors")
     assert "bad.npy is refused and nothing in it was run" in text
+
+
+def test_a_report_for_others_holds_no_folder_of_its_writers(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path / "data")
+    for given, told in {
+        tmp_path / "labels" / "val": "val",
+        Path("labels/val"): "labels/val",
+        Path("../labels/val"): "val",
+        Path(): "data",
+        Path("city.json"): "city.json",
+    }.items():
+        assert shared_path(given) == Path(told)
 
 
 def test_listed_ids_are_short():

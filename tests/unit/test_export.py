@@ -595,8 +595,8 @@ def test_it_is_said_what_images_are_written_as(tmp_path, capsys, form, says):
     root = write_source(tmp_path, "cityscapes", maps=("a",), per_map=1)
     Image.new("L", IMAGE_SIZE).save(root / "images/a_00.png")
     assert main(command(root, form, "cityscapes")) == 0
-    assert f"1 images were written anew {says}" in " ".join(capsys.readouterr().out.split())
-    assert f"- 1 images were written anew {says}.\n" in (root / "out/README.md").read_text()
+    assert f"1 image was written anew {says}" in " ".join(capsys.readouterr().out.split())
+    assert f"- 1 image was written anew {says}.\n" in (root / "out/README.md").read_text()
 
 
 def test_images_that_readers_would_see_otherwise_are_written_anew(tmp_path):
