@@ -824,7 +824,7 @@ def run_of(*settings, seed=0, batch=1, rules=None, maps=(("a", "11"), ("b", "22"
         ),
         ({"maps": (("a", "11"), ("b", "33"))}, "1 label map is changed (b.png)"),
         ({"maps": (("a", "11"),)}, "1 label map is gone (b.png)"),
-        ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "are new (c.png)"),
+        ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "1 label map is new (c.png)"),
         ({"prompt": {**PROMPT, "9": node("X", "More")}}, "node 'More' is new"),
     ],
 )
