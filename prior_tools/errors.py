@@ -45,11 +45,7 @@ def reason(error: Exception) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number and what is counted, such as "1 image" and "2 images"; `many` if not by an s.
-
-    >>> counted(1, "label map is", "label maps are")
-    '1 label map is'
-    """
+    """A number and what is counted, such as "1 image" and "2 images"; `many` if not by an s."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 

@@ -71,7 +71,7 @@ def find_pairs(
     >>> [pair.name for pair in pairs]
     ['a']
     >>> print(unpaired)
-    1 images have no label: b
+    1 image has no label: b
     """
     image_files, label_files = (
         files_by_name(Path(folder), what, check)
