@@ -66,9 +66,9 @@ class ClassFit:
 
 
 class FitSums:
-    """Sums over images of which `figures` are made; memory grows by some hundred bytes with each.
+    """Sums over images of which `figures` are made; memory grows by some kB with each.
 
-    Those of each class are kept by image as well, since intervals are over images.
+    Those of each class are kept by image, too, since intervals are over images.
     """
 
     def __init__(self, prior: Prior) -> None:
