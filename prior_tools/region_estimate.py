@@ -99,16 +99,16 @@ class _Shared:
 
 
 def region_factors(covariances: Tensor) -> Tensor:
-    """Covariances [K, C, C] as factors float32 [K, C, R]: their products with themselves.
+    """Factors float32 [K, C, R] whose product with themselves are covariances [K, C, C].
 
-    Less what no covariance has, and of the R directions of most variance; no channel has a variance
-    above 1.
+    But for negative variances, which none has, and beyond the R directions of most variance; no
+    channel has a variance above 1.
     """
     classes, channels = covariances.shape[:2]
     most = region_directions(classes, channels)
     values, vectors = torch.linalg.eigh((covariances + covariances.mT) / 2)
     values, vectors = values[:, -most:].clamp(min=0), vectors[..., -most:]
-    factors = vectors * values.sqrt()[:, None]
+    factors: Tensor = vectors * values.sqrt()[:, None]
     over = factors.square().sum(2, keepdim=True).clamp(min=1).sqrt()
     return (factors / over).float()
 
