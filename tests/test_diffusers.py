@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,14 @@ def write_models(folder: Path) -> None:
     controlnet.save_pretrained(folder / "controlnet")
 
 
+def run(code: str, names: dict[str, Any]) -> dict[str, Any]:
+    """All names after the code, which begins with these."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.py"
+        script.write_text(code, encoding="utf-8")
+        return runpy.run_path(str(script), names)
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the page's names stand for when all of it has run, in a folder of its own."""
@@ -96,8 +106,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         torch.arange(1, 5).repeat_interleave(SIDE // 4).repeat(SIDE, 1)
     )
     Image.fromarray(colors.numpy()).save(folder / "label_map.png")
-    names: dict[str, Any] = {}
-    exec(SETTINGS, names)
     mine = {
         "MODEL": str(folder / "model"),
         "CONTROLNET": str(folder / "controlnet"),
@@ -107,14 +115,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "WIDTH": SIDE,
         "HEIGHT": SIDE,
     }
-    assert set(names) - {"__builtins__"} == set(mine)
-    names |= mine
+    assert {name for name in run(SETTINGS, {}) if name.isupper()} == set(mine)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for code in (BUILD, DRAW, PIPELINE):
-            exec(code, names)
-        names["of_the_pipeline"] = names["image"]
-        exec(LOOP, names)
+        names = run(BUILD + DRAW + PIPELINE + "of_the_pipeline = image\n" + LOOP, mine)
     names["pipe"].set_progress_bar_config(disable=True)
     return names
 
@@ -144,9 +148,7 @@ def flat_prior(page: dict[str, Any], level: float) -> Prior:
 
 def drawn_from(page: dict[str, Any], prior: Prior) -> torch.Tensor:
     """What the page's lines draw from another prior."""
-    names = {**page, "prior": prior}
-    exec(DRAW, names)
-    return names["clean"]
+    return run(DRAW, {**page, "prior": prior})["clean"]
 
 
 def first_input(page: dict[str, Any], run: Callable[[], Any]) -> torch.Tensor:
