@@ -70,7 +70,10 @@ def test_help_is_in_the_frontends_language_or_else_in_english(page, screenshot):
     add_nodes(page, [node, other])
     try:
         for language, path in pages.items():
+            before = page.get_by_test_id("queue-button").inner_text()
             page.evaluate(f"app.extensionManager.setting.set('Comfy.Locale', '{language}')")
+            # The words of a language are fetched first.
+            expect(page.get_by_test_id("queue-button")).not_to_have_text(before)
             # A page that is shown stays in the language that it was opened in.
             open_help(page, 1)
             open_help(page, 0)
