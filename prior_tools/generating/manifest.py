@@ -153,7 +153,10 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
 
 
 def record_summary(
-    folder: Path, warnings: WarningCounts, balance: Sequence[Mapping[str, Any]] | None = None
+    folder: Path,
+    warnings: WarningCounts,
+    balance: Sequence[Mapping[str, Any]] | None = None,
+    servers: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Put what came of the run so far into its record; only while `only_one` holds the folder.
 
@@ -162,10 +165,14 @@ def record_summary(
     Args:
         warnings: of the images that are there.
         balance: shares of the classes, see `balance_table`; None where they were not asked for.
+        servers: that made images, see `Crew.record`; beside those of commands before.
     """
     path = folder / RUN_NAME
     recorded = parsed(path.read_bytes(), constants=True)
     summary = {"warnings": warnings.summary(), "balance": balance}
+    if servers:
+        before = recorded.get("servers", [])
+        summary["servers"] = [*before, *(each for each in servers if each not in before)]
     if any(recorded.get(name) != found for name, found in summary.items()):
         write_bytes(path, _as_file({**recorded, **summary}))
 
