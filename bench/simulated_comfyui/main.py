@@ -1,14 +1,12 @@
 """Answers as ComfyUI does, and takes a fixed time for each prompt: what is left is the driver's.
 
-Started as ComfyUI is (`main.py --port ...`), with its time in the variable SIMULATED_SECONDS. Of
-what a workflow holds nothing is looked at: every prompt gives the picture picture.png beside its
-folder's output, of noise, made once.
+Started as ComfyUI is (`main.py --port ...`), with `--seconds` that each prompt takes. Of what a
+workflow holds nothing is looked at: every prompt gives the same picture, of noise.
 """
 
 import argparse
 import io
 import json
-import os
 import queue
 import sys
 import threading
@@ -20,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 from PIL import Image
 
-SECONDS = float(os.environ["SIMULATED_SECONDS"])
 SIZE = (512, 256)
 HISTORY = 100
 NODES = {
@@ -33,13 +30,15 @@ NODES = {
 class Host:
     """The queue and the history, and a thread that works on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         noise = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
         file = io.BytesIO()
         Image.fromarray(noise).save(file, "PNG")
         self.picture = file.getvalue()
         self.waiting: OrderedDict[str, list] = OrderedDict()
         self.running: dict[str, list] = {}
+        self._came: dict[str, float] = {}
         self.history: OrderedDict[str, dict] = OrderedDict()
         self._lock = threading.Lock()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -49,6 +48,7 @@ class Host:
         prompt_id = uuid.uuid4().hex
         with self._lock:
             self.waiting[prompt_id] = [0, prompt_id, body["prompt"], body.get("extra_data", {})]
+            self._came[prompt_id] = time.monotonic()
         self._wake.put(None)
         return prompt_id
 
@@ -65,7 +65,7 @@ class Host:
                 self.waiting.pop(prompt_id, None)
 
     def _work(self) -> None:
-        free_at = time.monotonic()
+        free_at = 0.0
         while True:
             self._wake.get()
             with self._lock:
@@ -74,7 +74,7 @@ class Host:
                 prompt_id, item = self.waiting.popitem(last=False)
                 self.running[prompt_id] = item
             # By the clock, so that this process's own slowness is not counted as anyone's.
-            free_at = max(free_at, time.monotonic() - SECONDS) + SECONDS
+            free_at = max(free_at, self._came.pop(prompt_id)) + self._seconds
             time.sleep(max(0.0, free_at - time.monotonic()))
             output = next(i for i, n in item[2].items() if n["class_type"] == "SaveImage")
             image = {"filename": "picture.png", "subfolder": "", "type": "output"}
@@ -143,9 +143,10 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int)
-    port = parser.parse_known_args()[0].port
-    Handler.host = Host()
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    parser.add_argument("--seconds", type=float, default=1.0)
+    args, _ = parser.parse_known_args()
+    Handler.host = Host(args.seconds)
+    ThreadingHTTPServer(("127.0.0.1", args.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
     python keeper.py SCRATCH COMMAND [ARGUMENT ...]
 
 The starter holds the other end of our standard input: it closes when the starter ends, even by
-SIGKILL, which clean-up code in the starter could not promise. Then the command and all of its
-process group are killed, and the folder SCRATCH is removed. If we ourselves are killed, the kernel
-kills the command (on Linux).
+SIGKILL, which clean-up code in the starter could not promise. Then the command is killed, the
+folder SCRATCH removed, and last our process group killed, with all that the command has started in
+it and ourselves. If we are killed before, the kernel kills the command (on Linux), and the starter
+may kill the group, which has our number: we are to be started as the first of a new session.
 """
 
-import contextlib
 import ctypes
 import os
 import shutil
@@ -22,8 +22,8 @@ from typing import NoReturn
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
-    """Run the command of our arguments; returns its exit code."""
+def main() -> None:
+    """Run the command of our arguments."""
     scratch, *command = sys.argv[1:]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
@@ -31,7 +31,6 @@ def main() -> int:
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        start_new_session=os.name != "nt",
         preexec_fn=_dying_with(os.getpid()) if sys.platform == "linux" else None,
     )
 
@@ -39,16 +38,18 @@ def main() -> int:
         # os.read, because a thread blocked in sys.stdin.read would spoil the interpreter's exit.
         while os.read(0, 1):
             pass
-        _kill(child)
+        child.kill()
 
     threading.Thread(target=watch, daemon=True).start()
     try:
-        return child.wait()
+        print(f"exit code {child.wait()}", file=sys.stderr, flush=True)
     finally:
-        # Also after a tidy end: a child of the command may outlive it in the group.
-        _kill(child)
+        child.kill()
         child.wait()
         shutil.rmtree(scratch, ignore_errors=True)
+        # Also after a tidy end: a child of the command may outlive it.
+        if os.name != "nt" and os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
@@ -68,14 +69,5 @@ def _dying_with(parent: int) -> Callable[[], None]:
     return ask
 
 
-def _kill(child: "subprocess.Popen[bytes]") -> None:
-    if os.name == "nt":
-        child.kill()
-        return
-    # The group's number is that of its first process, also when that one has ended.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -110,9 +111,10 @@ class OwnServer:
 
     def ended(self) -> str | None:
         """What the server said last, if it has ended; None while it runs."""
-        if self._process is None or (code := self._process.poll()) is None:
+        if self._process is None or self._process.poll() is None:
             return None
-        return f"its ComfyUI ended with exit code {code}: {self._said()}"
+        _kill_group(self._process.pid)
+        return f"its ComfyUI ended: {self._said()}"
 
     def stop(self) -> None:
         """End the server and all that it started; harmless when it has ended already."""
@@ -121,6 +123,7 @@ class OwnServer:
             # The keeper sees it and kills.
             process.stdin.close()
             process.wait()
+            _kill_group(process.pid)
         # Where the keeper was killed and could not.
         if self._scratch != Path():
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -225,3 +228,10 @@ def _free_port() -> int:
         probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _kill_group(group: int) -> None:
+    """What a keeper that was killed has left behind."""
+    if os.name != "nt":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)

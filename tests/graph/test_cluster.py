@@ -1,0 +1,254 @@
+"""`generate --ray` on Ray's own test cluster: two nodes with a real server each, and what may die.
+
+The prior, the ControlNet and the sampler make the images, so that their last bits would tell of
+another number of threads.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from dev.comfyui import REPOSITORY
+from dev.server import ComfyServer, host_environment
+
+pytestmark = pytest.mark.slow
+
+IMAGES = 12
+TOKEN = "0123456789abcdef" * 2
+# Of nodes that are alike.
+NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
+
+
+@pytest.fixture(scope="module")
+def token():
+    """A cluster of this module lets in who has the token, as clusters do by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        yield
+
+
+@contextlib.contextmanager
+def cluster_of(nodes: int):
+    """A head, on which no server has room, and nodes for one each."""
+    # Not before there is a token: Ray looks for it once.
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    try:
+        cluster.add_node(**{**NODE, "num_cpus": 0}, include_dashboard=False)
+        for _ in range(nodes):
+            cluster.add_node(**NODE)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(token):
+    with cluster_of(2) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def labels(street, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("labels")
+    for path in sorted((street.base / "input" / street.folder / "labels").iterdir())[:IMAGES]:
+        Image.open(path).convert("RGB").save(folder / path.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workflow(street, start, tmp_path_factory) -> Path:
+    ready = start(street)
+    prompt = ready.graph.prompt
+    for node in prompt.values():
+        if node["class_type"] == "LoadImage":
+            node["_meta"] = {"title": "Label map"}
+        if node["class_type"] == "CheckpointLoaderSimple":
+            node["_meta"] = {"title": "Model"}
+    seed = ready.graph.add("PrimitiveInt", title="Seed", value=0)
+    sampler = ready.sampler(seed=seed, steps=4)
+    image = ready.graph.add("VAEDecode", vae=ready.model.vae, samples=sampler)
+    ready.graph.add("PreviewImage", title="Images", images=image)
+    path = tmp_path_factory.mktemp("workflow") / "workflow.json"
+    path.write_text(json.dumps(prompt))
+    return path
+
+
+@pytest.fixture
+def command(comfy_dir, street, workflow, labels):
+    """`command(cluster, out, *more)`: the arguments of the command."""
+
+    def arguments(cluster, out: Path, *more: str) -> list[str]:
+        words = ["--workflow", str(workflow), "--labels", str(labels), "--out", str(out)]
+        words += ["--ray", cluster.address, "--comfyui", str(comfy_dir), "--gpus-per-server", "0"]
+        words += [f"--server-args=--base-directory {street.base}"]
+        return [sys.executable, "-m", "prior_tools", "generate", *words, *more]
+
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def reference(comfy_dir, street, workflow, labels, tmp_path_factory) -> dict:
+    """What one server of as many threads makes of the label maps."""
+    out = tmp_path_factory.mktemp("reference")
+    words = ["--workflow", str(workflow), "--labels", str(labels), "--out", str(out)]
+    with ComfyServer(comfy_dir, street.base, threads=1) as server:
+        made = [sys.executable, "-m", "prior_tools", "generate", *words, "--server", server.url]
+        subprocess.run(made, cwd=REPOSITORY, env=host_environment(), check=True, timeout=600)
+    return contents(out)
+
+
+def contents(out: Path) -> dict:
+    """Pixels and metadata of each image, without the mark that makes a server run nodes again."""
+    found = {}
+    for path in out.glob("*.png"):
+        with Image.open(path) as picture:
+            prompt = json.loads(picture.info["prompt"])
+            for node in prompt.values():
+                node["inputs"].pop("scp_run_again", None)
+            found[path.name] = (picture.size, picture.tobytes(), prompt)
+    return found
+
+
+def entries(out: Path) -> list[dict]:
+    with contextlib.suppress(FileNotFoundError):
+        lines = (out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return []
+
+
+def started(command: list[str], log: Path) -> subprocess.Popen:
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command, cwd=REPOSITORY, env=host_environment(), stdout=file, stderr=file
+        )
+
+
+def await_images(out: Path, count: int, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 300
+    while len(entries(out)) < count:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+
+
+def own_servers(base: Path) -> list[psutil.Process]:
+    """ComfyUI processes that actors have started."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if words[1:2] and words[1].endswith("main.py") and str(base) in words:
+                found.append(process) if any("scp-comfyui-" in word for word in words) else None
+    return found
+
+
+def check(out: Path, base: Path, reference: dict, log: Path) -> None:
+    """Every image is there once, as one server makes it, and no server is left."""
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert sorted(entry["file"] for entry in entries(out)) == sorted(reference), said
+    assert len(reference) == IMAGES
+    assert contents(out) == reference
+    assert not list(out.glob("*.part"))
+    deadline = time.monotonic() + 60
+    while own_servers(base):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_both_nodes_make_what_one_server_makes_and_their_threads_are_recorded(
+    cluster, command, street, reference, tmp_path
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = started(command(cluster, out), log)
+    seen = 0
+    while process.poll() is None:
+        seen = max(seen, len(own_servers(street.base)))
+        time.sleep(0.1)
+    assert process.returncode == 0, log.read_text()
+    assert seen == 2
+    check(out, street.base, reference, log)
+    (kind,) = json.loads((out / "generate.json").read_text())["servers"]
+    assert kind["threads"] == 1 and kind["device"] == "cpu"
+
+
+@pytest.mark.parametrize("victim", ["server", "actor"])
+def test_a_server_or_its_actor_that_is_killed_costs_no_image(
+    cluster, command, street, reference, tmp_path, victim
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = started(command(cluster, out), log)
+    await_images(out, 3, process, log)
+    server = own_servers(street.base)[0]
+    # The server's parent is its keeper, and the keeper's the actor.
+    (server if victim == "server" else server.parent().parent()).kill()
+    assert process.wait(600) == 0, log.read_text()
+    assert "lost a server on" in log.read_text()
+    check(out, street.base, reference, log)
+
+
+def test_without_its_nodes_a_run_waits_for_one_that_joins(
+    cluster, command, street, reference, tmp_path
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = started(command(cluster, out), log)
+    await_images(out, 3, process, log)
+    for node in list(cluster.worker_nodes):
+        cluster.remove_node(node, allow_graceful=False)
+    try:
+        assert not own_servers(street.base) or time.sleep(10) or not own_servers(street.base)
+        count = len(entries(out))
+        assert count < IMAGES and process.poll() is None
+        cluster.add_node(**NODE)
+        assert process.wait(600) == 0, log.read_text()
+    finally:
+        process.kill()
+        # For the tests after this one.
+        while len(cluster.worker_nodes) < 2:
+            cluster.add_node(**NODE)
+    check(out, street.base, reference, log)
+
+
+def test_a_command_that_is_killed_goes_on_where_it_was_and_on_another_cluster(
+    cluster, command, street, reference, tmp_path
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    for count in (3, 6):
+        process = started(command(cluster, out), log)
+        await_images(out, count, process, log)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    before = {entry["file"] for entry in entries(out)}
+    assert len(before) < IMAGES
+    with cluster_of(1) as another:
+        process = started(command(another, out), log)
+        assert process.wait(600) == 0, log.read_text()
+        check(out, street.base, reference, log)
+
+
+def test_what_is_missing_is_named_with_its_node_and_nothing_is_made(
+    cluster, command, street, tmp_path
+):
+    out, log = tmp_path / "out", tmp_path / "log"
+    process = started(command(cluster, out, "--set", "Model.ckpt_name=none.safetensors"), log)
+    assert process.wait(600) == 1, log.read_text()
+    said = " ".join(log.read_text().split())
+    assert "no server is fit for the workflow" in said
+    assert "node 'Model': ckpt_name 'none.safetensors' is not there" in said
+    process = started(command(cluster, out, "--comfyui", str(tmp_path)), log)
+    assert process.wait(600) == 2, log.read_text()
+    assert "main.py is missing" in log.read_text()
+    assert not list(out.glob("*.png"))
