@@ -6,7 +6,8 @@ The starter holds the other end of our standard input: it closes when the starte
 SIGKILL, which clean-up code in the starter could not promise. Then the command is killed, the
 folder SCRATCH removed, and last our process group killed, with all that the command has started in
 it and ourselves. If we are killed before, the kernel kills the command (on Linux), and the starter
-may kill the group, which has our number: we are to be started as the first of a new session.
+may kill the group. Our first line on standard output is the group's number, its end is ours; what
+the command prints goes to standard error.
 """
 
 import ctypes
@@ -25,12 +26,20 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Run the command of our arguments."""
     scratch, *command = sys.argv[1:]
+    if os.name != "nt":
+        # Not as a child of the starter's: Ray kills those when the starter ends, before they could
+        # do anything.
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+    print(os.getpid(), flush=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     # Before there is a second thread: what runs between fork and exec must not meet its locks.
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
+        stdout=2,
         preexec_fn=_dying_with(os.getpid()) if sys.platform == "linux" else None,
     )
 
@@ -48,8 +57,8 @@ def main() -> None:
         child.wait()
         shutil.rmtree(scratch, ignore_errors=True)
         # Also after a tidy end: a child of the command may outlive it.
-        if os.name != "nt" and os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)
+        if os.name != "nt":
+            os.killpg(0, signal.SIGKILL)
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

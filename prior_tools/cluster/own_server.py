@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from ..errors import printable
 from ..generating.comfy_client import ComfyClient, ServerGone, ServerRefused
@@ -62,6 +62,8 @@ class OwnServer:
         self._comfyui, self._python = comfyui, python
         self._arguments, self._threads = arguments, threads
         self._process: subprocess.Popen[bytes] | None = None
+        self._group = 0
+        self._over = threading.Event()
         self._scratch = Path()
         self._log: BinaryIO | None = None
 
@@ -93,15 +95,19 @@ class OwnServer:
             with log.open("wb") as written:
                 # Open by now: it is still read when the folder has gone with the server.
                 self._log = log.open("rb")
-                self._process = subprocess.Popen(
+                self._process = process = subprocess.Popen(
                     command,
                     cwd=self._comfyui,
                     env=self._environment(),
                     stdin=subprocess.PIPE,
-                    stdout=written,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=os.name != "nt",
+                    stdout=subprocess.PIPE,
+                    stderr=written,
                 )
+            assert process.stdout is not None, "it is a pipe"
+            self._group = int(process.stdout.readline() or 0)
+            if not self._group:
+                raise ServerFailed(f"its keeper did not start: {self._said()}")
+            threading.Thread(target=self._watch, args=(process.stdout,), daemon=True).start()
             folders = {"output": self._scratch / "output", "temp": self._scratch / "temp"}
             self._client = _TidyClient(f"http://{_LOOPBACK}:{port}", folders)
             self._await_answer(patience)
@@ -111,9 +117,9 @@ class OwnServer:
 
     def ended(self) -> str | None:
         """What the server said last, if it has ended; None while it runs."""
-        if self._process is None or self._process.poll() is None:
+        if not self._over.is_set():
             return None
-        _kill_group(self._process.pid)
+        self._kill_group()
         return f"its ComfyUI ended: {self._said()}"
 
     def stop(self) -> None:
@@ -123,7 +129,9 @@ class OwnServer:
             # The keeper sees it and kills.
             process.stdin.close()
             process.wait()
-            _kill_group(process.pid)
+            if self._group:
+                self._over.wait()
+                self._kill_group()
         # Where the keeper was killed and could not.
         if self._scratch != Path():
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -144,6 +152,17 @@ class OwnServer:
         found: dict[str, Any] = {"threads": self._threads, **self._client.versions()}
         devices = self._client.system_stats().get("devices") or [{}]
         return {**found, "device": str(devices[0].get("name", "")).split(" : ")[0]}
+
+    def _watch(self, pipe: IO[bytes]) -> None:
+        """Note when the keeper has ended, whose pipe it is."""
+        pipe.read()
+        self._over.set()
+
+    def _kill_group(self) -> None:
+        """Whatever a keeper that was killed has left behind."""
+        if os.name != "nt":
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, signal.SIGKILL)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
@@ -228,10 +247,3 @@ def _free_port() -> int:
         probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _kill_group(group: int) -> None:
-    """What a keeper that was killed has left behind."""
-    if os.name != "nt":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)

@@ -4,7 +4,6 @@ The prior, the ControlNet and the sampler make the images, so that their last bi
 another number of threads.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -13,45 +12,26 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+import yaml
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
+from dev.ray_cluster import ENVIRONMENT, NODE, actors, cluster_of, contents, entries, own_servers
 from dev.server import ComfyServer, host_environment
 
 pytestmark = pytest.mark.slow
 
 IMAGES = 12
-TOKEN = "0123456789abcdef" * 2
-# Of nodes that are alike.
-NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
 @pytest.fixture(scope="module")
 def token():
     """A cluster of this module lets in who has the token, as clusters do by default."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
         yield
-
-
-@contextlib.contextmanager
-def cluster_of(nodes: int):
-    """A head, on which no server has room, and nodes for one each."""
-    # Not before there is a token: Ray looks for it once.
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster()
-    try:
-        cluster.add_node(**{**NODE, "num_cpus": 0}, include_dashboard=False)
-        for _ in range(nodes):
-            cluster.add_node(**NODE)
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -110,25 +90,6 @@ def reference(comfy_dir, street, workflow, labels, tmp_path_factory) -> dict:
     return contents(out)
 
 
-def contents(out: Path) -> dict:
-    """Pixels and metadata of each image, without the mark that makes a server run nodes again."""
-    found = {}
-    for path in out.glob("*.png"):
-        with Image.open(path) as picture:
-            prompt = json.loads(picture.info["prompt"])
-            for node in prompt.values():
-                node["inputs"].pop("scp_run_again", None)
-            found[path.name] = (picture.size, picture.tobytes(), prompt)
-    return found
-
-
-def entries(out: Path) -> list[dict]:
-    with contextlib.suppress(FileNotFoundError):
-        lines = (out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return []
-
-
 def started(command: list[str], log: Path) -> subprocess.Popen:
     with log.open("ab") as file:
         return subprocess.Popen(
@@ -144,17 +105,6 @@ def await_images(out: Path, count: int, process: subprocess.Popen, log: Path) ->
         time.sleep(0.02)
 
 
-def own_servers(base: Path) -> list[psutil.Process]:
-    """ComfyUI processes that actors have started."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            words = process.cmdline()
-            if words[1:2] and words[1].endswith("main.py") and str(base) in words:
-                found.append(process) if any("scp-comfyui-" in word for word in words) else None
-    return found
-
-
 def check(out: Path, base: Path, reference: dict, log: Path) -> None:
     """Every image is there once, as one server makes it, and no server is left."""
     said = log.read_text()
@@ -163,6 +113,10 @@ def check(out: Path, base: Path, reference: dict, log: Path) -> None:
     assert len(reference) == IMAGES
     assert contents(out) == reference
     assert not list(out.glob("*.part"))
+    await_none_left(base)
+
+
+def await_none_left(base: Path) -> None:
     deadline = time.monotonic() + 60
     while own_servers(base):
         assert time.monotonic() < deadline
@@ -193,8 +147,7 @@ def test_a_server_or_its_actor_that_is_killed_costs_no_image(
     process = started(command(cluster, out), log)
     await_images(out, 3, process, log)
     server = own_servers(street.base)[0]
-    # The server's parent is its keeper, and the keeper's the actor.
-    (server if victim == "server" else server.parent().parent()).kill()
+    (server if victim == "server" else actors()[0]).kill()
     assert process.wait(600) == 0, log.read_text()
     assert "lost a server on" in log.read_text()
     check(out, street.base, reference, log)
@@ -209,7 +162,7 @@ def test_without_its_nodes_a_run_waits_for_one_that_joins(
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
     try:
-        assert not own_servers(street.base) or time.sleep(10) or not own_servers(street.base)
+        await_none_left(street.base)
         count = len(entries(out))
         assert count < IMAGES and process.poll() is None
         cluster.add_node(**NODE)
@@ -237,6 +190,30 @@ def test_a_command_that_is_killed_goes_on_where_it_was_and_on_another_cluster(
         process = started(command(another, out), log)
         assert process.wait(600) == 0, log.read_text()
         check(out, street.base, reference, log)
+
+
+def test_the_entrypoint_of_the_kubernetes_example_is_run_by_ray_job_submit(
+    token, command, street, reference, labels, workflow, comfy_dir, tmp_path
+):
+    job = yaml.safe_load((REPOSITORY / "docs/cluster/rayjob.yaml").read_text())
+    out, log = tmp_path / "out", tmp_path / "log"
+    entrypoint = job["spec"]["entrypoint"]
+    for theirs, ours in (
+        ("python -m", f"cd {REPOSITORY} && {sys.executable} -m"),
+        ("/data/street.json", str(workflow)),
+        ("/data/labels", str(labels)),
+        ("/data/images --per-map 4", str(out)),
+        ("/opt/ComfyUI --servers 16", f"{comfy_dir} --servers 1 --gpus-per-server 0"),
+        ("--extra-model-paths-config=/data/model_paths.yaml", f"--base-directory={street.base}"),
+    ):
+        assert entrypoint.count(theirs) == 1
+        entrypoint = entrypoint.replace(theirs, ours)
+    with cluster_of(1, include_dashboard=True) as cluster:
+        words = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit"]
+        words += ["--address", f"http://{cluster.webui_url}", "--", entrypoint]
+        process = started(words, log)
+        assert process.wait(600) == 0, log.read_text()
+    check(out, street.base, reference, log)
 
 
 def test_what_is_missing_is_named_with_its_node_and_nothing_is_made(

@@ -39,8 +39,7 @@ FAMILY = """
 """
 STARTER = """
     import subprocess, sys, time
-    kept = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, start_new_session=True)
-    print(kept.pid, flush=True)
+    kept = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)
     time.sleep(600)
 """
 
