@@ -116,6 +116,7 @@ def server_of(tmp_path: Path, main_py: str) -> OwnServer:
     return OwnServer(tmp_path, None, (), threads=3)
 
 
+@posix
 def test_a_server_that_does_not_start_says_why_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(own_server.tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
