@@ -1,15 +1,64 @@
 """Files appear whole or not at all."""
 
 import errno
+import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# How the temporary names are shaped, for those who remove what a killed process left.
+if sys.platform != "win32":
+    import fcntl
+
+# How the temporary names are shaped. A digest of the name that the file is to have tells whose
+# leftover one is.
 TEMPORARY_NAMES = ".scp-*.part"
+
+
+def _temporary_names(path: Path, which: str) -> str:
+    # Short whatever `path` is called: a name that a folder takes may have no room for more letters.
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    return TEMPORARY_NAMES.replace("*", f"{digest}-{which}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed processes, in subfolders as well.
+
+    Only in a folder to which no other process is writing.
+    """
+    for path in folder.rglob(TEMPORARY_NAMES):
+        with suppress(OSError):
+            path.unlink()
+
+
+def remove_leftovers_of(path: Path | str) -> None:
+    """Remove what processes left that were killed while they wrote `path`.
+
+    What is being written stays, and so does what is left of other files. Where the file system
+    knows no locks, all stays.
+    """
+    path = Path(path)
+    for leftover in path.parent.glob(_temporary_names(path, "*")):
+        with suppress(OSError):
+            if sys.platform == "win32":
+                # Fails for a file that is open.
+                leftover.unlink()
+                continue
+            with leftover.open("r+b") as file:
+                _lock(file.fileno(), wait=False)
+                leftover.unlink()
+
+
+def _lock(handle: int, wait: bool) -> None:
+    """Let others see that a file is in use until it is closed, be it by the end of this process.
+
+    Raises OSError where the file system knows no locks, and without `wait` if others use the file.
+    """
+    if sys.platform != "win32":
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 @contextmanager
@@ -34,20 +83,35 @@ def _make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, reason, str(folder)) from error
 
 
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A temporary file in the folder of `path`, gone afterwards unless it was moved."""
-    # Short whatever `path` is called: a name that a folder takes may have no room for more letters.
-    temporary = path.with_name(TEMPORARY_NAMES.replace("*", secrets.token_hex(8)))
+def _create_beside(path: Path) -> tuple[Path, int]:
+    """A new temporary file in the folder of `path`: its name and the open file."""
     # As readable as any other new file. The kernel takes the umask off: asking for it would mean to
     # set it, for all threads.
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    handle = os.open(temporary, flags, 0o666)
+    while True:
+        temporary = path.with_name(_temporary_names(path, secrets.token_hex(8)))
+        handle = os.open(temporary, flags, 0o666)
+        with suppress(OSError):
+            _lock(handle, wait=True)
+        # Before it was locked, it may have been taken for a leftover.
+        if temporary.exists():
+            return temporary, handle
+        os.close(handle)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A temporary file in the folder of `path`, gone afterwards unless it was moved."""
+    temporary, handle = _create_beside(path)
+    # Keeps the lock when the file is closed, to be moved. Windows moves no file that is open.
+    lock = None if sys.platform == "win32" else os.dup(handle)
     try:
         with os.fdopen(handle, "wb") as file:
             yield temporary, file
     finally:
         temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def _flush(file: BinaryIO, sync: bool = True) -> None:

@@ -44,6 +44,11 @@ def reason(error: Exception) -> str:
     return " ".join(said.split()) or type(error).__name__
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what is counted, such as "1 image" and "2 images"; `many` if not by an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def listing(names: Sequence[str], most: int = 10) -> str:
     """The first `most` names, and how many more there are, for an error text."""
     shown = ", ".join(names[:most])

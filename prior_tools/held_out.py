@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .errors import counted
 from .json_values import integer, items, number, table
 from .moments import MAX_IMAGES
 
@@ -79,8 +80,8 @@ class HeldOut:
         """
         fit = self.modes[self.best]
         return (
-            f"{self.images} images held out: best foretold by {self.best}, which explains "
-            f"{fit.explained:.0%} (NLL {fit.nll:.3f})"
+            f"{counted(self.images, 'image')} held out: best foretold by {self.best}, which "
+            f"explains {fit.explained:.0%} (NLL {fit.nll:.3f})"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -114,11 +114,11 @@ class ModelLatents:
     downscale_factor: int | None = None
 
 
-def choose_format(choice: str, vae: VaeLatents) -> str:
+def choose_format(choice: str, vae: VaeLatents, what: str = "latent_format") -> str:
     """The name of a VAE's latent format: the one chosen, or with AUTO the only one it can be.
 
     AUTO gives UNKNOWN where no format of the table is of that shape. PriorError where several are,
-    where the one chosen is not, and for a VAE of sound.
+    where the one chosen is not, and for a VAE of sound; `what` it calls the choice.
     """
     if vae.dimensions not in (2, 3):
         raise PriorError(
@@ -130,21 +130,21 @@ def choose_format(choice: str, vae: VaeLatents) -> str:
         if len(fitting) > 1:
             raise PriorError(
                 f"the VAE has {vae.channels} latent channels and {vae.downscale_factor} pixels a "
-                f"latent cell, so it may be of {_alternatives(fitting)}; set latent_format to that "
+                f"latent cell, so it may be of {_alternatives(fitting)}; set {what} to that "
                 "of the model that the prior is for"
             )
         return fitting[0] if fitting else UNKNOWN
     named = LATENT_FORMATS[choice]
     if named is None:
         return choice
-    for ours, theirs, what in (
+    for ours, theirs, unit in (
         (vae.channels, named.channels, " latent channels"),
         (vae.dimensions, named.dimensions, "-dimensional latents"),
         (vae.downscale_factor, named.downscale_factor, " pixels a latent cell"),
     ):
         if ours != theirs:
             raise PriorError(
-                f"the VAE has {ours}{what}, but latent_format '{choice}' has {theirs}; choose the "
+                f"the VAE has {ours}{unit}, but {what} '{choice}' has {theirs}; choose the "
                 f"format of the model that the prior is for: {_alternatives([*fitting, UNKNOWN])}"
             )
     return choice

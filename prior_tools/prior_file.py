@@ -13,7 +13,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from .accumulator import MAX_CLASSES
-from .atomic import write_bytes, write_new_bytes
+from .atomic import remove_leftovers_of, write_bytes, write_new_bytes
 from .errors import PriorError
 from .grain import Grain
 from .held_out import HeldOut
@@ -65,6 +65,7 @@ def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
         data = _to_bytes(prior)
     except ValueError as error:
         raise PriorError(f"{path.name} is not written: {error}") from error
+    remove_leftovers_of(path)
     (write_bytes if overwrite else write_new_bytes)(path, data)
     return path
 

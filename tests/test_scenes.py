@@ -181,6 +181,13 @@ def test_write_dataset(tmp_path, style: str) -> None:
         assert np.array_equal(np.asarray(Image.open(root / "labels" / name)), wanted)
 
 
+def test_a_dataset_of_one_look_skips_the_scenes_of_others(tmp_path) -> None:
+    root = write_dataset(tmp_path / "set", 2, 64, 48, seed=3, look="night")
+    for i, seed in enumerate(islice(LOOKS["night"].seeds(3), 2)):
+        picture = np.asarray(Image.open(root / "images" / f"scene_{i:05d}.png"))
+        assert np.array_equal(picture, generate_scene(seed, 64, 48).image)
+
+
 def test_write_dataset_rejects_unknown_style(tmp_path) -> None:
     with pytest.raises(ValueError, match="label_style"):
         write_dataset(tmp_path, 1, 64, 48, label_style="names")

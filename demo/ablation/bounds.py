@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from demo.ablation.measuring import Judge, Value, figures_of, values
+from demo.ablation.measuring import ASTRAY, Judge, Value, figures_of, values
 from demo.ablation.subject import Subject
 from demo.training import nets
 from demo.training.images import as_floats
@@ -26,7 +26,8 @@ def bounds(judge: Judge, subject: Subject, maps: int) -> dict[str, dict[str, Val
     """Figures of the label maps' own images, and of what the autoencoder makes of them."""
     real = judge.real
     figures = values(figures_of(real.features, [real]))
-    of_real = {name: figures[name] for name in ("mIoU", "pixel accuracy")}
+    seen = ("mIoU", "pixel accuracy", ASTRAY)
+    of_real = {name: figures[name] for name in seen if name in figures}
     made_again = judge.look(reconstructions(subject, maps))
     return {
         "the real images": of_real,

@@ -18,9 +18,22 @@ from tqdm import tqdm
 
 from demo.ablation import report
 from demo.ablation.bounds import bounds, leaks
+from demo.ablation.inside import DEPTH
+from demo.ablation.learned import Learned
 from demo.ablation.measuring import Judge, Measured, measure
-from demo.ablation.plan import FULL, JOINT, MEAN, MU, TABLES, Row, baseline_of, paper, rows
-from demo.ablation.sampling import image_sets, made, make, time_rows, workflow
+from demo.ablation.plan import (
+    FULL,
+    GRAIN,
+    JOINT,
+    LEARNED,
+    MEAN,
+    TABLES,
+    Row,
+    baseline_of,
+    choices,
+    rows,
+)
+from demo.ablation.sampling import image_sets, made, make, make_learned, time_rows, workflow
 from demo.ablation.subject import Subject
 from demo.start_graph import Settings
 from demo.training.command import WORK, source_of
@@ -33,11 +46,13 @@ from prior_tools.evaluation.segmenters import load_segmenter
 from prior_tools.generating.workflow_file import Prompt
 
 DOCUMENT = REPOSITORY / "docs" / "ablation.md"
-# Label maps of the main table, images of each, and label maps of the other tables with one image
-# each. All are sampled in three hours on two cores.
-STREETS = (200, 2, 100)
-CAMVID = (101, 2, 101)
-QUICK = (40, 1, 40)
+# Label maps of the main table, images of each there and in the table of noise, and label maps of
+# the other tables with one image each. All are sampled in three hours on two cores.
+STREETS = (200, 2, 2, 100)
+CAMVID = (101, 2, 2, 101)
+QUICK = (40, 1, 1, 40)
+# Label maps to choose by, and images of each: diversity takes two.
+APART = (100, 2)
 QUICK_TABLES = ("main", "guidance")
 GRID_ROWS = 5
 
@@ -50,6 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="40 label maps with one image each, the tables "
         f"{' and '.join(QUICK_TABLES)}: roughly, on the screen, in ten minutes",
+    )
+    parser.add_argument(
+        "--choose",
+        action="store_true",
+        help="strengths of grain, on label maps apart from those that all else is judged on",
     )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
     parser.add_argument("--training", type=Path, default=WORK, help="the training's work folder")
@@ -65,26 +85,29 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     extractor = load_inception(args.inception or _inception(), trust=True)
-    subject = Subject(source_of(args.training, args.camvid))
-    maps, per_map, few = QUICK if args.quick else CAMVID if args.camvid else STREETS
-    whole = rows(maps, per_map, few, Settings())
+    subject = Subject(source_of(args.training, args.camvid), args.choose)
+    sizes = QUICK if args.quick else CAMVID if args.camvid else STREETS
+    whole = choices(*APART, Settings()) if args.choose else rows(*sizes, Settings())
+    maps = max(row.maps for row in whole)
     tables = args.tables or (QUICK_TABLES if args.quick else TABLES)
-    plan = [row for row in whole if row.table in tables]
+    plan = whole if args.choose else [row for row in whole if row.table in tables]
     missing = {row.model for row in plan} - subject.models.keys()
     for model in sorted(missing):
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
-    # A folder of its own, or the full run would keep rough timings.
-    folder = args.work / (f"{subject.name}-quick" if args.quick else subject.name)
+    # A folder of its own, or the full run would keep rough timings and other label maps.
+    kind = "-choice" if args.choose else "-quick" if args.quick else ""
+    folder = args.work / f"{subject.name}{kind}"
     _sample(subject, whole, plan, folder, args.servers)
     segmenter = load_segmenter(subject.files.segmenter, trust=True)
     hashes = [*extractor.files.sha256.values(), *segmenter.files.sha256.values()]
-    judges = "-".join(sha256[:8] for sha256 in hashes)
+    judges = "-".join([*(sha256[:8] for sha256 in hashes), str(DEPTH)])
     judge = Judge(
         subject.labels[:maps],
         subject.real[:maps],
         extractor,
         segmenter,
+        subject.source.large,
         folder,
         folder / "seen" / judges,
     )
@@ -94,12 +117,16 @@ def main(argv: list[str] | None = None) -> None:
     parts = {
         f"{subject.name}: {name}": report.table(found, seconds) for name, found in measured.items()
     }
-    parts[f"{subject.name}: bounds"] = report.bounds_table(bounds(judge, subject, maps))
-    parts[f"{subject.name}: leak"] = report.leaks_table(leaks(subject))
+    if not args.choose:
+        parts[f"{subject.name}: bounds"] = report.bounds_table(bounds(judge, subject, maps))
+        parts[f"{subject.name}: leak"] = report.leaks_table(leaks(subject))
     if args.quick:
         for name, part in parts.items():
             print(f"\n{name}\n\n{part}")
         return
+    if any(row.table == LEARNED for row in plan):
+        foretold = Learned.of(subject).foretold(subject, maps)
+        parts[f"{subject.name}: foretold"] = report.leaks_table(foretold)
     report.fill(DOCUMENT, parts)
     _draw_curves(subject, measured)
     _draw_grid(subject, plan, folder)
@@ -127,30 +154,37 @@ def _inception() -> Path:
 
 
 def _sample(
-    subject: Subject, plan: Sequence[Row], chosen: Sequence[Row], folder: Path, servers: int
+    subject: Subject, plan: Sequence[Row], chosen: Sequence[Row], folder: Path, count: int
 ) -> None:
-    """Make the images of the chosen rows that are missing."""
+    """Make the images of the chosen rows that are missing, with so many servers."""
     keys = {row.key for row in chosen}
     # As many as the whole plan takes, also where only some of its tables are asked for: `generate`
     # adds no label maps to images that are there.
     sets = [wanted for wanted in image_sets(plan) if wanted.row.key in keys]
-    threads = max(1, (os.cpu_count() or 1) // servers)
+    threads = max(1, (os.cpu_count() or 1) // count)
     colors = subject.colors
     with ExitStack() as stack:
-        urls = [
-            stack.enter_context(_server(subject, chosen, number, threads)).url
-            for number in range(servers)
+        servers = [
+            stack.enter_context(_server(subject, chosen, number, threads))
+            for number in range(count)
         ]
+        urls = [server.url for server in servers]
         for number, wanted in enumerate(sets, 1):
             print(f"[{number}/{len(sets)}] {wanted.row.key}", flush=True)
-            make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
+            if wanted.row.start.prior == LEARNED:
+                learned = Learned.of(subject)
+                prompt_of = partial(_prompt_of, subject)
+                make_learned(wanted, prompt_of, colors, learned, servers[0], folder)
+            else:
+                make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
 
 
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
     """Seconds an image by `Row.cost`, taken once and kept."""
     path = folder / "seconds.json"
     seconds = _kept(path)
-    untimed = [row for row in plan if row.cost not in seconds]
+    # A learned start is sampled like a drawn one.
+    untimed = [r for r in plan if r.cost not in seconds and r.start.prior != LEARNED]
     if not untimed:
         return seconds
     print("timing, with one server")
@@ -166,7 +200,8 @@ def _server(
     """A server of its own with all models and priors of the plan."""
     base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
-        weights, prior = subject.models[row.model], subject.prior(row.images)
+        weights = subject.models[row.model]
+        prior = subject.prior(row.images, row.pooled)
         link_model(base, "scp_demo_models", weights, subject.weights_of(row))
         link_model(base, "scp_priors", prior, subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
@@ -217,7 +252,7 @@ def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     if subject.source.ours:
         columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
     for row in main:
-        if row.start in (FULL, paper("normal", MU), JOINT, MEAN):
+        if row.start in (FULL, JOINT, MEAN, GRAIN):
             columns.append((row.name, made(row, 0, folder)[shown]))
     path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
     footer = "Equal seeds in a row; label maps that no training has seen."

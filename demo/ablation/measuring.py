@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from demo.ablation.inside import astray, share_astray
 from demo.ablation.plan import Row
 from demo.ablation.sampling import made
 from prior_tools.evaluation.features import Extractor, extract_features
-from prior_tools.evaluation.intervals import Interval
+from prior_tools.evaluation.intervals import Interval, bootstrap
 from prior_tools.evaluation.measure import (
     distribution_figures,
     diversity_figure,
@@ -23,12 +24,13 @@ from prior_tools.evaluation.measure import (
     segmentation_figures,
 )
 from prior_tools.evaluation.report import Figure
-from prior_tools.evaluation.segmentation import pixel_counts
+from prior_tools.evaluation.segmentation import class_counts, confusion_matrices, predict
 
 IGNORED = 255
 BATCH = 8
+ASTRAY = "astray"
 # What figures are multiplied by to be read.
-SCALES = {"KID": 1e3}
+SCALES = {"KID": 1e3, ASTRAY: 100.0}
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,13 @@ class Value:
 class Seen:
     """What the judges saw in one image of each label map.
 
-    features [maps, 2048]; counts int64 [maps, 3, K], see `class_counts`.
+    features [maps, 2048]; counts int64 [maps, 3, K], see `class_counts`; inside int64 [maps, 2],
+    see `astray`.
     """
 
     features: Tensor
     counts: Tensor
+    inside: Tensor
 
 
 class Judge:
@@ -68,6 +72,7 @@ class Judge:
     labels: class ids uint8 [N, H, W] of the label maps, 255 not counted.
     real: images uint8 [N, H, W, 3] of the same label maps.
     segmenter: images uint8 [n, H, W, 3] to scores [n, K, h, w].
+    large: ids of the classes that have large regions.
     folder: of the images made.
     seen: folder for what these judges saw.
     """
@@ -78,11 +83,12 @@ class Judge:
         real: np.ndarray,
         extractor: Extractor,
         segmenter: Callable[[Tensor], Tensor],
+        large: Sequence[int],
         folder: Path,
         seen: Path,
     ) -> None:
         self.labels = torch.from_numpy(labels.astype(np.int64))
-        self.extractor, self.segmenter = extractor, segmenter
+        self.extractor, self.segmenter, self.large = extractor, segmenter, tuple(large)
         self.folder, self.seen = folder, seen
         self.real = self.look(real)
 
@@ -97,14 +103,22 @@ class Judge:
         file = self.seen / f"{content.hexdigest()}.safetensors"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            features = extract_features(images, self.extractor)
-            save_file({"features": features, "counts": self._counts(images)}, file)
+            counts, inside = self._pixels(images)
+            found = Seen(extract_features(images, self.extractor), counts, inside)
+            save_file(vars(found), file)
         return Seen(**load_file(file))
 
-    def _counts(self, images: np.ndarray) -> Tensor:
+    def _pixels(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """`counts` and `inside` of `Seen`."""
         labels = self.labels[: len(images)].split(BATCH)
-        batches = zip(torch.from_numpy(images).split(BATCH), labels, strict=True)
-        return torch.cat([pixel_counts(self.segmenter(x), y, (IGNORED,)) for x, y in batches])
+        counts, inside = [], []
+        for x, y in zip(torch.from_numpy(images).split(BATCH), labels, strict=True):
+            scores = self.segmenter(x)
+            predicted = predict(scores, y.shape[1:])
+            matrices = confusion_matrices(predicted, y, scores.shape[1], (IGNORED,))
+            counts.append(class_counts(matrices))
+            inside.append(astray(predicted, y, self.large))
+        return torch.cat(counts), torch.cat(inside)
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,7 @@ class Measured:
 
 
 def measure(judge: Judge, row: Row, baseline: Row | None = None) -> Measured:
-    """FID, KID (times 1000), mIoU, pixel accuracy and diversity of a row."""
+    """FID, KID (times 1000), mIoU, pixel accuracy, what is astray in %, diversity of a row."""
     real = judge.real.features[: row.maps]
     figures = figures_of(real, judge.see(row))
     against: list[Figure] = []
@@ -149,5 +163,10 @@ def figures_of(real: Tensor, seen: Sequence[Seen]) -> list[Figure]:
     features = [one.features for one in seen]
     figures = distribution_figures(features, names, real, names)
     figures += segmentation_figures(torch.cat([one.counts for one in seen]), each)
+    inside = torch.stack([one.inside for one in seen]).sum(0)
+    # Small or patchy label maps have no region so large.
+    if int(inside[:, 1].sum()):
+        found = bootstrap(share_astray, inside.double(), names)
+        figures.append(Figure(ASTRAY, found, len(each), len(names), None))
     diversity = diversity_figure(torch.cat(features), each)
     return figures if isinstance(diversity, str) else [*figures, diversity]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from demo.start_graph import Settings, Start
+from prior_tools.draw import GRAIN_STRENGTH
 
 MU = 0.8
 
@@ -15,15 +16,37 @@ def paper(prior: str, mu: float, deviation: float = 1.0) -> Start:
     return Start(prior, mu, deviation, "white")
 
 
+def grain(strength: float, prior: str = "joint", mu: float = MU) -> Start:
+    """A start of the dataset's own grain, at so much of the prior's deviation."""
+    return Start(prior, mu, strength / GRAIN_STRENGTH, "grain")
+
+
 FULL = paper("normal", 1.0)
 JOINT = paper("joint", MU)
 MEAN = paper("joint", MU, 0.0)
-PRIORS = ("spatial", "categorical", "joint", "mixture")
+GRAIN = grain(GRAIN_STRENGTH)
+PRIORS = ("spatial", "categorical", "joint")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 GUIDANCES = (1.0, 4.0)
 CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
 IMAGES_OF_PRIOR = (10, 30, 100)
-TABLES = ("main", "mu", "sampler", "guidance", "control", "schedule", "images")
+# Of the prior's deviation, what the strength of grain is chosen from.
+STRENGTHS = (0.4, 0.6, 0.8, 1.0)
+TABLES = (
+    "main",
+    "noise",
+    "mu",
+    "sampler",
+    "guidance",
+    "control",
+    "schedule",
+    "images",
+    "tuned",
+    "learned",
+)
+CHOICE = "choice"
+# A start that is no mode of Joint Prior Noise: draws of a net, see `learned`.
+LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -31,14 +54,16 @@ class Row:
     """One line of a table: a way to sample, for some label maps and seeds.
 
     Attributes:
-        table: one of TABLES.
+        table: one of TABLES, or CHOICE.
         name: of the line.
         start, settings: how to sample; each image has a seed of its own.
         maps: how many of the label maps.
         per_map: images of each.
         model: "own" for the ControlNet trained on the prior's dataset, "general" for one that was
-            not, "sd" for models of Stable Diffusion's own noise schedule.
+            not, "sd" for models of Stable Diffusion's own noise schedule, "tuned" and "started" for
+            the own one trained on, with batches as before and with some from the prior's draws.
         images: how many images the prior was collected from; 0 for all.
+        pooled: whether the prior's moments are the pooled ones in place of the paper's.
     """
 
     table: str
@@ -49,6 +74,7 @@ class Row:
     per_map: int
     model: str = "own"
     images: int = 0
+    pooled: bool = False
 
     @property
     def key(self) -> str:
@@ -58,6 +84,7 @@ class Row:
             f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-"
             f"{start.noise}-{settings.sampler}-"
             f"{settings.scheduler}-{settings.steps}-cfg{settings.cfg:g}-{self.model}-{self.images}"
+            f"{'-pooled' if self.pooled else ''}"
         )
 
     @property
@@ -71,22 +98,31 @@ class Row:
         )
 
 
-def rows(maps: int, per_map: int, few: int, settings: Settings) -> list[Row]:
+def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -> list[Row]:
     """The plan.
 
     Args:
         maps, per_map: label maps of the main table, and images of each.
+        of_noise: images of each label map in the table of noise.
         few: label maps of all other rows, with one image each.
         settings: sampler, steps and guidance where a row says nothing else.
     """
     stock, joint, mean = "normal from sigma_max", f"joint at {MU:g} T", "mean alone"
     main = [
         (stock, FULL),
-        (f"normal cut at {MU:g} T", paper("normal", MU)),
         *((prior, paper(prior, MU)) for prior in PRIORS),
         (f"joint, {mean}", MEAN),
+        ("joint, grain", GRAIN),
     ]
     plan = [Row("main", name, start, settings, maps, per_map) for name, start in main]
+    of_kinds = [
+        (stock, FULL, False),
+        ("joint, white (the paper's)", JOINT, False),
+        ("joint, grain", GRAIN, False),
+        ("joint, pooled moments, grain", GRAIN, True),
+    ]
+    for name, start, pooled in of_kinds:
+        plan.append(Row("noise", name, start, settings, maps, of_noise, pooled=pooled))
 
     def add(table: str, name: str, start: Start, changed: Settings = settings, **more) -> None:  # noqa: ANN003
         plan.append(Row(table, name, start, changed, few, 1, **more))
@@ -102,15 +138,43 @@ def rows(maps: int, per_map: int, few: int, settings: Settings) -> list[Row]:
             add("guidance", f"{cfg:g}: {name}", start, replace(settings, cfg=cfg))
         add("control", name, start, model="general")
         add("schedule", name, start, model="sd")
+    strong = replace(settings, cfg=max(GUIDANCES))
+    add("guidance", f"{strong.cfg:g}: {joint}, grain", GRAIN, strong)
+    add("guidance", f"{strong.cfg:g}: {joint}, pooled moments, grain", GRAIN, strong, pooled=True)
     add("control", f"{joint}, {mean}", MEAN, model="general")
     add("schedule", f"{joint}, {mean}", MEAN, model="sd")
     add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
     add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
+    trained_on = (("own", "as it is"), ("tuned", "trained on"), ("started", "from draws too"))
+    for model, what in trained_on:
+        for start, name in ((FULL, stock), (GRAIN, "joint, grain")):
+            row = Row("tuned", f"{what}: {name}", start, settings, few, per_map, model)
+            plan.append(row)
+    kinds = [paper(LEARNED, MU, 0.0), paper(LEARNED, MU), grain(GRAIN_STRENGTH, LEARNED)]
+    names = [f"net, {mean}", "net, white", "net, grain"]
+    for name, start in [(stock, FULL), ("joint, grain", GRAIN), *zip(names, kinds, strict=True)]:
+        plan.append(Row("learned", name, start, settings, few, per_map))
     add("images", stock, FULL)
     for count in IMAGES_OF_PRIOR:
         add("images", f"joint of {count} images", JOINT, images=count)
     add("images", "joint of all images", JOINT)
     return plan
+
+
+def choices(maps: int, per_map: int, settings: Settings) -> list[Row]:
+    """What the strength of grain and the moments are chosen from, on label maps of their own."""
+    tried = [
+        ("normal from sigma_max", FULL, False),
+        ("joint, white (the paper's)", JOINT, False),
+        ("joint, mean alone", MEAN, False),
+        *((f"joint, grain at {strength:g}", grain(strength), False) for strength in STRENGTHS),
+        ("joint, pooled moments, white", JOINT, True),
+        (f"joint, pooled moments, grain at {GRAIN_STRENGTH:g}", GRAIN, True),
+    ]
+    return [
+        Row(CHOICE, name, start, settings, maps, per_map, pooled=pooled)
+        for name, start, pooled in tried
+    ]
 
 
 def baseline_of(row: Row, plan: Sequence[Row]) -> Row | None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demo.ablation.measuring import Measured, Value
+from demo.ablation.measuring import ASTRAY, Measured, Value
 from demo.panels import compose
 from prior_tools.atomic import write_bytes
 
-FIGURES = {"FID": 1, "KID": 1, "mIoU": 3, "pixel accuracy": 3, "diversity": 2}
-TITLES = {"KID": "KID x 1000"}
+FIGURES = {"FID": 1, "KID": 1, "mIoU": 3, "pixel accuracy": 3, ASTRAY: 2, "diversity": 2}
+TITLES = {"KID": "KID x 1000", ASTRAY: "astray, %"}
 
 
 def table(measured: Sequence[Measured], seconds: dict[str, float]) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import save_file
 
-from demo.ablation.plan import Row
+from demo.ablation.learned import Learned, latent_file
+from demo.ablation.plan import LEARNED, Row
 from demo.start_graph import StartGraph
 from dev.graph import Graph
 from dev.server import ComfyServer, execution_seconds
@@ -19,6 +21,7 @@ from prior_tools.atomic import write_bytes
 from prior_tools.cli import main as command_line
 from prior_tools.evaluation.files import read_generated
 from prior_tools.generating.animated_png import animated_png
+from prior_tools.generating.jobs import image_seed
 from prior_tools.generating.workflow_file import Prompt
 
 # Label maps a prompt; what tables have is a multiple of it, or they would not share images.
@@ -52,13 +55,17 @@ def workflow(row: Row, weights: str, prior: str, labels: str = "", seed: int = 0
     """A row's workflow, its label maps and seed in nodes of the titles that `generate` looks for.
 
     weights, prior: files' names, as the loader nodes list them. labels: a file in the server's
-    input folder.
+    input folder; for a learned start one of latents is beside it.
     """
     graph = Graph()
     label_maps = graph.add("LoadImage", title="Label map", image=labels)
     settings = replace(row.settings, seed=graph.add("PrimitiveInt", title="Seed", value=seed))
     streets = StartGraph(graph, label_maps, prior, weights)
-    sampled = streets.sampled(streets.drawn(row.start, settings), row.start, settings)
+    if row.start.prior == LEARNED:
+        latents = graph.add("LoadLatent", latent=str(Path(labels).with_suffix(".latent")))
+    else:
+        latents = streets.drawn(row.start, settings)
+    sampled = streets.sampled(latents, row.start, settings)
     # A preview is gone with the server; the images are kept by `generate`.
     graph.add("PreviewImage", images=streets.decoded(sampled))
     return graph.prompt
@@ -94,6 +101,35 @@ def make(
     options = [str(part) for option in arguments.items() for part in option]
     if code := command_line(["generate", *options, "--server", *servers]):
         raise SystemExit(code)
+
+
+def make_learned(
+    wanted: ImageSet,
+    prompt_of: Callable[[Row, str, int], Prompt],
+    colors: np.ndarray,
+    learned: Learned,
+    server: ComfyServer,
+    folder: Path,
+) -> None:
+    """Make the images of a set of learned starts that are missing, at the seeds of `generate`.
+
+    Args as for `make` and `time_rows`.
+    """
+    row, images = wanted.row, images_folder(wanted.row, folder)
+    images.mkdir(parents=True, exist_ok=True)
+    inputs = server.base / "input"
+    for k, at in product(range(wanted.per_map), range(0, wanted.maps, BATCH)):
+        stems = [_stem(i) for i in range(at, min(at + BATCH, wanted.maps))]
+        files = [images / f"{stem}_{k:02d}.png" for stem in stems]
+        if all(file.exists() for file in files):
+            continue
+        seed = image_seed(0, stems[0], k)
+        latents = learned.draw(row.start, wanted.maps, seed)[at : at + len(stems)]
+        (inputs / "learned.png").write_bytes(animated_png(list(colors[at : at + len(stems)])))
+        save_file(latent_file(latents), inputs / "learned.latent")
+        shown = server.images(server.run(prompt_of(row, "learned.png", seed), timeout=1800))
+        for file, image in zip(files, *shown.values(), strict=True):
+            Image.fromarray(image[..., :3]).save(file)
 
 
 def images_folder(row: Row, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,22 @@ import numpy as np
 from demo.ablation.plan import Row
 from demo.training import companions
 from demo.training.command import Files
+from demo.training.images import Scenes
 from demo.training.sources import Source
 from demo.training.stages import Stages
-from prior_tools import save_prior
+from prior_tools import Prior, load_prior, pooled_prior, save_prior
 from prior_tools.evaluation.model_files import hash_file
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A source of images with the models that were trained on it."""
+    """A source of images with the models that were trained on it.
+
+    choosing: whether its label maps are those to choose by, in place of those to judge by.
+    """
 
     source: Source
+    choosing: bool = False
 
     @property
     def name(self) -> str:
@@ -30,7 +35,7 @@ class Subject:
     @property
     def labels(self) -> np.ndarray:
         """Class ids uint8 [N, H, W] of the unseen label maps; 255 is not counted."""
-        return np.asarray(self.source.unseen.labels)
+        return np.asarray(self._scenes.labels)
 
     @property
     def colors(self) -> np.ndarray:
@@ -41,7 +46,11 @@ class Subject:
     def real(self) -> np.ndarray:
         """Their images, uint8 [N, H, W, 3]."""
         # A copy: torch warns of arrays that it cannot write to.
-        return np.array(self.source.unseen.images)
+        return np.array(self._scenes.images)
+
+    @property
+    def _scenes(self) -> Scenes:
+        return self.source.apart if self.choosing else self.source.unseen
 
     @property
     def files(self) -> Files:
@@ -52,21 +61,46 @@ class Subject:
     def models(self) -> dict[str, Path]:
         """Files of weights by the `model` of a row; only those that were trained."""
         files = self.files
-        all_of_them = {"own": files.weights, "general": files.general, "sd": files.sd}
+        all_of_them = {
+            "own": files.weights,
+            "general": files.general,
+            "sd": files.sd,
+            "tuned": files.tuned,
+            "started": files.started,
+        }
         return {name: path for name, path in all_of_them.items() if path.exists()}
 
-    def prior(self, images: int) -> Path:
+    @property
+    def weights_digest(self) -> str:
+        """Of the dataset's own model."""
+        return _digest(self.files.weights)
+
+    def prior(self, images: int, pooled: bool = False) -> Path:
         """The file of the prior of so many images of the dataset, made if need be; 0 for all."""
-        if not images:
+        if not images and not pooled:
             return self.files.prior
-        made = self.source.cache / "made" / "priors"
-        path = made / f"{self.name}_{images}_{_digest(self.files.weights)}.safetensors"
+        kind = f"{images or 'all'}{'_pooled' if pooled else ''}"
+        of = _digest(self.files.prior if pooled else self.files.weights)
+        path = self.source.cache / "made" / "priors" / f"{self.name}_{kind}_{of}.safetensors"
         if not path.exists():
-            latents = Stages(self.source, base=self.files.weights).dataset_latents[:images]
-            labels = self.source.dataset.labels[:images]
-            prior = companions.make_prior(latents, labels, self.source, self.files.weights)
-            save_prior(prior, path)
+            save_prior(self._pooled(images) if pooled else self._collected(images), path)
         return path
+
+    def _pooled(self, images: int) -> Prior:
+        pooled = pooled_prior(load_prior(self.prior(images)))
+        # It tells two images of every class at every cell, or a draw would fall back there; a file
+        # takes no more of them than it has images.
+        counts = pooled.joint_count
+        return replace(
+            pooled,
+            class_image_count=pooled.class_image_count.maximum(counts.flatten(1).amax(1)),
+            num_images=max(pooled.num_images, int(counts.sum(0).max())),
+        )
+
+    def _collected(self, images: int) -> Prior:
+        latents = Stages(self.source, base=self.files.weights).dataset_latents[:images]
+        labels = self.source.dataset.labels[:images]
+        return companions.make_prior(latents, labels, self.source, self.files.weights)
 
     def weights_of(self, row: Row) -> str:
         """The name of the weights that a row samples with, in models/scp_demo_models.
@@ -77,7 +111,7 @@ class Subject:
 
     def prior_of(self, row: Row) -> str:
         """The name of the prior that a row starts from, in models/scp_priors; see `weights_of`."""
-        digest = _digest(self.prior(row.images))
+        digest = _digest(self.prior(row.images, row.pooled))
         return f"{self.name}_{row.images or 'all'}_{digest}.safetensors"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from .canvas import Camera, Canvas
 from .ground import paint_ground
 from .layout import place_furniture, place_people, place_signals, place_traffic
 from .light import finish
-from .looks import draw_setting
+from .looks import LOOKS, draw_setting
 from .mood import noise_table, paint_sky
 from .rows import place_frontage, place_houses
 from .skyline import paint_skyline
@@ -132,9 +133,11 @@ def write_dataset(
     height: int = 256,
     seed: int = 0,
     label_style: Literal["colors", "ids"] = "colors",
+    look: str = "any",
 ) -> Path:
-    """Write scenes seed .. seed + count - 1 as PNG pairs and return the folder.
+    """Write the first `count` scenes of a look from `seed` on as PNG pairs and return the folder.
 
+    Of any look they are the scenes seed .. seed + count - 1, and their numbers count from 0.
     Pictures go to `images/scene_00000.png` and so on, labels to the same names in `labels/`:
     RGB in the Cityscapes colors ("colors") or single-channel train ids ("ids").
     """
@@ -143,8 +146,8 @@ def write_dataset(
     root = Path(folder)
     for name in ("images", "labels"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        scene = generate_scene(seed + i, width, height)
+    for i, number in enumerate(islice(LOOKS[look].seeds(seed), count)):
+        scene = generate_scene(number, width, height)
         labels = scene.labels if label_style == "ids" else scene.label_colors
         Image.fromarray(scene.image).save(root / "images" / f"scene_{i:05d}.png")
         Image.fromarray(labels).save(root / "labels" / f"scene_{i:05d}.png")
@@ -159,7 +162,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=512, help="pixels")
     parser.add_argument("--height", type=int, default=256, help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first scene")
+    parser.add_argument(
+        "--look", choices=LOOKS, default="any", help="scenes of one look (default: any)"
+    )
     parser.add_argument("--label-style", choices=("colors", "ids"), default="colors")
     args = parser.parse_args(argv)
-    root = write_dataset(args.out, args.count, args.width, args.height, args.seed, args.label_style)
+    size = args.width, args.height
+    root = write_dataset(args.out, args.count, *size, args.seed, args.label_style, args.look)
     print(f"{args.count} scenes in {root}")

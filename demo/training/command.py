@@ -18,7 +18,7 @@ from demo.training.sources import Camvid, Source, Streets
 from demo.training.stages import AUTOENCODER, Stages
 from demo.training.weights_file import write_weights
 from dev.comfyui import CACHE, REPOSITORY
-from prior_tools import save_prior
+from prior_tools import load_prior, save_prior
 
 WORK = CACHE / "training"
 NAME = "scp_diff_demo.safetensors"
@@ -31,7 +31,8 @@ class Files:
     """Where the models of a source go.
 
     weights: with the dataset's own ControlNet. general: with one of other data. sd: with
-    Stable Diffusion's noise schedule. prior, segmenter: of the dataset.
+    Stable Diffusion's noise schedule. tuned, started: with the ControlNet trained on, see
+    `Stages.tuned_control`. prior, segmenter: of the dataset.
     """
 
     weights: Path
@@ -39,21 +40,24 @@ class Files:
     segmenter: Path
     general: Path
     sd: Path
+    tuned: Path
+    started: Path
 
     @classmethod
     def of(cls, source: Source) -> Files:
         """Those of the streets are in the repository."""
         made = source.cache / "made"
-        general, sd = made / f"{source.name}_general.safetensors", made / f"{source.name}_sd"
-        sd = sd.with_suffix(".safetensors")
+        measured = [
+            made / f"{source.name}_{kind}.safetensors"
+            for kind in ("general", "sd", "tuned", "started")
+        ]
         if isinstance(source, Streets):
             folder = REPOSITORY / "weights"
             judge = REPOSITORY / "demo" / "segmenter.pt"
-            return cls(folder / "models" / NAME, folder / "priors" / NAME, judge, general, sd)
+            return cls(folder / "models" / NAME, folder / "priors" / NAME, judge, *measured)
         weights = made / f"{source.name}.safetensors"
-        return cls(
-            weights, made / f"{source.name}_prior.safetensors", made / "judge.pt", general, sd
-        )
+        prior = made / f"{source.name}_prior.safetensors"
+        return cls(weights, prior, made / "judge.pt", *measured)
 
 
 def source_of(work: Path, camvid: Path | None) -> Source:
@@ -66,12 +70,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.training", description=__doc__)
     parser.add_argument(
         "--only",
-        choices=("model", "segmenter", "general", "sd"),
+        choices=("model", "segmenter", "general", "sd", "tuned"),
         nargs="+",
         default=("model", "segmenter"),
         help="model: autoencoder, UNet and ControlNet, with their prior; segmenter; for the "
-        "ablation also general: a ControlNet of other data, and sd: UNet and ControlNet with "
-        "Stable Diffusion's own noise schedule (default: the first two)",
+        "ablation also general: a ControlNet of other data, sd: UNet and ControlNet with "
+        "Stable Diffusion's own noise schedule, and tuned: the ControlNet trained on, without and "
+        "with starts from the prior (default: the first two)",
     )
     parser.add_argument("--camvid", type=Path, metavar="DIR", help="on CamVid in place of streets")
     parser.add_argument(
@@ -99,6 +104,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"wrote {files.segmenter.name}, {files.segmenter.stat().st_size / 1e6:.1f} MB")
     if "general" in args.only:
         _write(stages, stages.general_control, "control-general", files.general)
+    if "tuned" in args.only:
+        _write(stages, stages.tuned_control(None), "control-tuned", files.tuned)
+        started = stages.tuned_control(load_prior(files.prior))
+        _write(stages, started, "control-tuned-started", files.started)
     if "sd" in args.only:
         stages = Stages(source, stable_diffusion=True, base=base, bfloat16=args.bfloat16)
         _write(stages, stages.control, "control", files.sd)

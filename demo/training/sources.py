@@ -20,19 +20,21 @@ from prior_tools.labels.palettes import Palette
 DIVERSE = ("any", 0, 6000)
 STREETS = ("golden", 100_000, 2400)
 UNSEEN = ("golden", 500_000, 240)
+APART = ("golden", 400_000, 100)
 # The drawn streets' classes (Cityscapes' training ids) as those of CamVid's eleven that hold the
 # same things: walls are building, lights are sign, terrain is tree, lorries are car.
 _AS_CAMVID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
 
 
 class Source(ABC):
-    """Three sets of pictures with label maps of one size.
+    """Sets of pictures with label maps of one size.
 
     Attributes:
         name: of files.
         size: (width, height) in pixels.
         palette: the colors that the ControlNet takes.
         classes: how many there are; their ids are 0 .. classes - 1, and 255 is unlabelled.
+        large: ids of road, building, vegetation and sky, whose regions are large.
         described: the sets, for the header of the weights.
         ours: whether its images and label maps may be shown in the documentation.
     """
@@ -41,6 +43,7 @@ class Source(ABC):
     size: tuple[int, int]
     palette: Palette
     classes: int
+    large: tuple[int, ...]
     described: dict[str, object]
     ours: bool
 
@@ -80,6 +83,11 @@ class Source(ABC):
     def unseen(self) -> Scenes:
         """What nothing is trained on."""
 
+    @property
+    def apart(self) -> Scenes:
+        """What nothing is trained on either, to choose by: what is judged must not choose."""
+        raise SystemExit(f"{self.name} has no label maps to choose by")
+
     def hints(self, labels: np.ndarray) -> np.ndarray:
         """Class ids uint8 [N, H, W] as the ControlNet takes them, uint8 [N, H, W, 3]."""
         table = np.zeros((256, 3), np.uint8)
@@ -97,6 +105,7 @@ class Streets(Source):
     size = (288, 144)
     palette = get_palette("cityscapes")
     classes = 19
+    large = (0, 2, 8, 10)
     described = {"diverse": DIVERSE, "dataset": STREETS}
     ours = True
 
@@ -116,6 +125,10 @@ class Streets(Source):
     def unseen(self) -> Scenes:
         return self._draw(UNSEEN)
 
+    @cached_property
+    def apart(self) -> Scenes:
+        return self._draw(APART)
+
 
 class Camvid(Source):
     """CamVid's train split, for the UNet with generated streets beside it; its val split unseen.
@@ -127,6 +140,7 @@ class Camvid(Source):
     size = (240, 176)
     palette = get_palette("camvid")
     classes = 11
+    large = (3, 1, 5, 0)
     described = {
         "diverse": [DIVERSE, "CamVid train, mirrored too"],
         "elsewhere": DIVERSE,

@@ -6,15 +6,18 @@ import json
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from demo.training import autoencoder, diffusion, nets, segmenter
 from demo.training.images import Scenes
-from demo.training.setting import alpha_bar
+from demo.training.setting import LATENT_SCALE, alpha_bar
 from demo.training.sources import Source
 from demo.training.weights_file import read_net, read_notes
+from prior_tools import Prior, draw_prior_sample, resize_labels
 from prior_tools.schedule import stable_diffusion_alpha_bar
 from prior_tools.utility.net import SmallNet
 
@@ -27,8 +30,8 @@ class Stages:
 
     stable_diffusion: train UNet and ControlNets with Stable Diffusion's own noise schedule in place
     of the lifted one.
-    base: a weights file whose autoencoder, and UNet where the schedule is the same, are taken as
-    they are; None trains them.
+    base: a weights file whose autoencoder, and UNet and ControlNet where the schedule is the same,
+    are taken as they are; None trains them.
     bfloat16: compute in it; see `demo.training.loop.Plan`.
     """
 
@@ -89,6 +92,8 @@ class Stages:
     @cached_property
     def control(self) -> nn.Module:
         """The ControlNet of the dataset."""
+        if self.base is not None and not self.suffix:
+            return read_net(self.base, "control", nets.controlnet(self.unet))
         return self._control(self.dataset_latents, self.source.dataset, "control")
 
     @cached_property
@@ -97,6 +102,32 @@ class Stages:
         scenes = self.source.elsewhere
         latents = self.diverse_latents[: len(scenes.labels)]
         return self._control(latents, scenes, "control-general")
+
+    def tuned_control(self, prior: Prior | None) -> nn.Module:
+        """The dataset's ControlNet trained on, with some starts from draws of `prior` if given."""
+        scenes, latents = self.source.dataset, self.dataset_latents
+        starts = None
+        if prior is not None:
+            ids = torch.from_numpy(np.asarray(scenes.labels).astype(np.int64))
+            on_grid = resize_labels(ids, self.source.grid)
+
+            def starts(picked: Tensor, seed: int) -> Tensor:
+                # As exact as a draw in the graph, whatever the layers compute in.
+                with torch.autocast("cpu", enabled=False):
+                    return draw_prior_sample(prior, on_grid[picked], seed=seed) * LATENT_SCALE
+
+        return diffusion.train_control(
+            self.unet,
+            latents,
+            self.source.hints(scenes.labels),
+            self.alpha_bars,
+            self.cache,
+            "control-tuned" + ("-started" if starts else ""),
+            diffusion.TUNING_STEPS,
+            self.bfloat16,
+            self.control,
+            starts,
+        )
 
     @cached_property
     def segmenter(self) -> nn.Module:
@@ -129,7 +160,7 @@ class Stages:
 
     def note(self, name: str) -> dict[str, object]:
         """Steps, seconds and loss of a finished training."""
-        taken = AUTOENCODER if self.suffix else (*AUTOENCODER, "unet")
+        taken = AUTOENCODER if self.suffix else (*AUTOENCODER, "unet", "control")
         if self.base is not None and name in taken:
             return {"taken_from": self.base.name, **read_notes(self.base)["training"][name]}
         with safe_open(self.cache / f"{name}.safetensors", "pt") as file:

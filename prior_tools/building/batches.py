@@ -77,7 +77,7 @@ def read_batches(
                 continue
             if options.on_error == "stop":
                 said = str(item).rstrip(".")
-                raise PriorError(f"{said}. To leave such files out, set on_error to skip")
+                raise PriorError(f"{said}. To leave such files out, {options.how_to_skip}")
             left_out.append((dataset.name(index), str(item)))
         return Batch(len(batch), indices, stack_batch(usable) if usable else None, left_out)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..accumulator import PriorAccumulator, state_bytes
 from ..datasets.dataset import PairDataset
-from ..errors import PriorError, printable
+from ..errors import PriorError, counted, printable
 from ..grain_estimate import measure_grain
 from ..helper_threads import HelperThreads
 from ..labels.findings import check_any_class
@@ -202,11 +202,12 @@ def _surveyed(
 
     def look() -> None:
         if cancelled and cancelled():
-            raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
+            raise BuildCancelled(f"cancelled after 0 of {counted(len(dataset), 'image')}")
 
     if not isinstance(dataset, PairDataset):
         return dataset, LabelTally()
-    return dataset.surveyed(max(1, options.workers), look, options.on_error == "skip")
+    skip = options.on_error == "skip"
+    return dataset.surveyed(max(1, options.workers), look, skip, options.how_to_skip)
 
 
 @torch.inference_mode(False)
@@ -257,8 +258,8 @@ def collect_moments(
     if at.skipped and options.on_error == "stop":
         name, reason = at.skipped[0]
         raise PriorError(
-            f"the checkpoint is of a build that left out {len(at.skipped)} items; the first, "
-            f"{name}: {reason}. Set on_error to skip to go on, or remove it to begin anew"
+            f"the checkpoint is of a build that left out {counted(len(at.skipped), 'item')}; the "
+            f"first, {name}: {reason}. To go on, {options.how_to_skip}; to begin anew, remove it"
         )
     if skipped:
         for name, reason in at.skipped:
@@ -295,7 +296,7 @@ def collect_moments(
 
     def look() -> None:
         if cancelled and cancelled():
-            raise BuildCancelled(f"cancelled after {done} of {total} images")
+            raise BuildCancelled(f"cancelled after {done} of {counted(total, 'image')}")
 
     if at.state:
         aside.begin(at.state.latent_channels, at.state.grid)

@@ -13,7 +13,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from ..accumulator import PriorAccumulator
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..errors import PriorError
 from ..json_values import integer, items, parsed, table, text
 from ..labels.tally import LabelTally
@@ -85,6 +85,7 @@ class Checkpoint:
 
         Raises PriorError if the file is of another build, saying what differs, or damaged.
         """
+        remove_leftovers_of(self.path)
         if not self.path.exists():
             return Progress()
         identity, vae, progress, used = self._read()
@@ -158,6 +159,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The build is done."""
         self.path.unlink(missing_ok=True)
+        remove_leftovers_of(self.path)
 
 
 def _progress(value: object, tensors: Mapping[str, Tensor]) -> Progress:

@@ -43,10 +43,11 @@ class LabelledLatents:
 
 
 def smallest(dataset: LabelledDataset, word: str, most: int) -> list[int]:
-    """The items whose names have the smallest SHA-256 together with `word`, at most so many.
+    """The items with the smallest SHA-256 of `word`, a space and their name, at most so many.
 
-    So which they are depends on nothing but the names: not on the order in which they are read,
-    the number of processes, or where a dataset lies.
+    The word stands where a seed could: which they are depends on nothing but the names, not on the
+    order in which they are read, the number of processes, where a dataset lies, or a seed that a
+    later command, such as `grain`, would have to know.
     """
     digests = ((_digest_of(word, dataset.name(i)), i) for i in range(len(dataset)))
     return [index for _, index in heapq.nsmallest(most, digests)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..datasets.dataset import HOW_TO_SKIP
 from ..errors import PriorError
 from ..labels.geometry import check_label_method
 from ..whole_numbers import check_downscale_factor, whole
@@ -25,6 +26,7 @@ class BuildOptions:
         holdout: share of the images that the moments leave out, at most 256 of them, to tell how
             well the prior foretells them: its metadata's `held_out`. 0 or more, below 1; without
             label maps, 0.
+        how_to_skip: what an error at an item that cannot be read tells to do to leave it out.
 
     Raises PriorError for numbers out of range, and for other words.
 
@@ -40,6 +42,7 @@ class BuildOptions:
     workers: int = 4
     processes: bool = False
     holdout: float = 0.0
+    how_to_skip: str = HOW_TO_SKIP
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR:

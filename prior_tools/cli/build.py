@@ -26,7 +26,7 @@ from ..datasets.dataset import PairDataset
 from ..datasets.images import ImageDataset, find_images, label_folders_among
 from ..datasets.layout import Layout
 from ..datasets.pairs import choose_subset, same_files
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..labels.findings import check_any_class, findings
 from ..labels.geometry import LABEL_METHODS, RESIZE_POLICIES
 from ..labels.id_maps import ID_MAPS
@@ -39,7 +39,7 @@ from .class_names import read_class_names
 from .comfy_vae import DTYPES, ComfyVAE, find_comfyui, load_vae
 from .dataset_options import add_dataset, read_layout
 from .device import choose_device, seen_by_torch
-from .output import add_output, check_output, save, say, warn
+from .output import add_output, check_output, classes_of, save, say, warn
 from .palettes import add_palette
 from .stopping import stopped_by_signal
 
@@ -47,6 +47,8 @@ CANCELLED = 130
 
 # Of --dataset: a folder of images alone, which is none of the layouts with label maps.
 IMAGES = "images"
+
+HOW_TO_SKIP = "add --on-error skip"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -152,6 +154,7 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
         label_method=args.labels or DEFAULTS.label_method,
         batch_size=args.batch_size,
         on_error=args.on_error,
+        how_to_skip=HOW_TO_SKIP,
         workers=args.workers,
         processes=True,
         holdout=args.holdout,
@@ -180,11 +183,11 @@ def _build(args: argparse.Namespace, ranks: Ranks) -> int:
             return CANCELLED
         checkpoint.identity["grey label maps"] = "ids" if dataset.grey_is_ids else "colors"
         if ranks.rank == 0 and found.files < len(dataset):
-            _say_labels(found, dataset, f"of {found.files} label maps looked at: ")
+            _say_labels(found, dataset, f"of {counted(found.files, 'label map')} looked at: ")
     device = choose_device(args.device, ranks, *seen_by_torch())
 
     vae = load_vae(args.vae, find_comfyui(args.comfyui), device, args.dtype)
-    latent_format = choose_format(args.latent_format, vae.latents)
+    latent_format = choose_format(args.latent_format, vae.latents, "--latent-format")
     factor = vae.latents.downscale_factor
     _check_size(args.size, factor, "this VAE")
     options = replace(options, downscale_factor=factor)
@@ -277,9 +280,9 @@ def _surveyed(dataset: PairDataset, args: argparse.Namespace) -> tuple[PairDatas
 
         def look() -> None:
             if cancelled():
-                raise BuildCancelled(f"cancelled after 0 of {len(dataset)} images")
+                raise BuildCancelled(f"cancelled after 0 of {counted(len(dataset), 'image')}")
 
-        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip")
+        return dataset.surveyed(max(1, args.workers), look, args.on_error == "skip", HOW_TO_SKIP)
 
 
 def _check_size(size: tuple[int, int], factor: int, of: str) -> None:
@@ -383,14 +386,14 @@ def _summarize(prior: Prior, layout: Layout | None, skipped: list[str]) -> None:
     """Images used, those left out and why, classes, coverage."""
     if layout:
         seen = float((prior.joint_count > 0).double().mean()) if len(prior.class_ids) else 0.0
-        found = f"{len(prior.class_ids)} classes; {seen:.0%} of all (class, cell) pairs were seen"
+        found = f"{classes_of(prior)}; {seen:.0%} of all (class, cell) pairs were seen"
     else:
         found = "no label maps, so the prior is for mode spatial"
-    say(f"used {prior.num_images} images; {found}; 'inspect' tells more")
+    say(f"used {counted(prior.num_images, 'image')}; {found}; 'inspect' tells more")
     if held_out := prior.metadata.held_out:
         say(str(held_out))
     if skipped:
-        warn(f"{len(skipped)} images left out: {listing(skipped, 5)}")
+        warn(f"{counted(len(skipped), 'image')} left out: {listing(skipped, 5)}")
     if layout and layout.unpaired:
         warn(f"left out, without a partner: {layout.unpaired}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..comparing.choice import choose
 from ..comparing.gains import Gain, gains, shown_maps
 from ..comparing.page import Report, html_page
@@ -31,7 +31,7 @@ from ..datasets.label_files import check_shape
 from ..datasets.names import look_alikes
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import upright_size
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..evaluation.folders import Evaluation, check_scored
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
@@ -49,7 +49,7 @@ from ..labels.tally import LabelTally
 from ..name_lengths import check_names
 from . import evaluate, generate
 from .dataset_options import NamedLabels, add_labels, named_labels
-from .output import say, tell, warn
+from .output import say, shared_path, tell, warn
 from .table import aligned
 
 QUICK = 24
@@ -126,14 +126,15 @@ class _Inputs:
     def counts(self, per_map: int) -> str:
         """On how many label maps and seeds, in words."""
         chosen = len(self.label_maps)
-        which = f"{chosen} label maps"
+        which = counted(chosen, "label map")
         if chosen < self.of_all:
             which += (
                 f" of {self.of_all}, chosen by the hash of their names, which spreads them over "
                 "the folder"
             )
         seeds = "one seed" if per_map == 1 else f"{per_map} seeds"
-        return f"{which}; {seeds} each: {chosen * per_map} images with either start."
+        images = counted(chosen * per_map, "image")
+        return f"{which}; {seeds} each: {images} with either start."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -191,7 +192,8 @@ def _inputs(args: argparse.Namespace) -> _Inputs:
             "real/0001.jpg"
         )
     if alone:
-        warn(f"{len(alone)} label maps have no real image of their name: {listing(alone, 3)}")
+        which = counted(len(alone), "label map has", "label maps have")
+        warn(f"{which} no real image of the same name: {listing(alone, 3)}")
     for name in (name for name in names if name in real):
         check_shape(
             files[name].name,
@@ -278,6 +280,7 @@ def _judge(
     skipped = _skipped(args, len(inputs.label_maps))
     with_real = "FID" not in skipped
     named = inputs.named if with_real else replace(inputs.named, images={})
+    shared = replace(named, place=shared_path(named.place))
     given = {
         **vars(args),
         "generated": args.out / _PRIOR,
@@ -319,16 +322,32 @@ def _judge(
         warnings=warnings,
         notes=notes(evaluation.figures),
         settings=_settings(
-            args, inputs, starts, host, {k: m.files for k, m in used.items() if m is not None}
+            args,
+            replace(inputs, named=shared),
+            starts,
+            host,
+            {k: m.files for k, m in used.items() if m is not None},
         ),
     )
-    data = evaluate.as_data(evaluation, judging, named, inception, segmenter)
+    told = argparse.Namespace(**{**given, **_for_others(given)})
+    data = evaluate.as_data(evaluation, told, shared, inception, segmenter)
     data |= {"skipped": skipped, "gains": [asdict(gain) for gain in found]}
     write_json(args.out / FIGURES, data, overwrite=True)
-    write_bytes(args.out / SHEET, jpeg(contact_sheet(groups)))
-    write_bytes(args.out / REPORT, html_page(report).encode())
+    pages = {SHEET: jpeg(contact_sheet(groups)), REPORT: html_page(report).encode()}
+    for name, page in pages.items():
+        remove_leftovers_of(args.out / name)
+        write_bytes(args.out / name, page)
     tell(f"wrote {args.out / REPORT}, {SHEET} and {FIGURES}")
     return 0
+
+
+def _for_others(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a report tells them: what lies in its folder from there, all else by its name."""
+    found = {"generated": Path(_PRIOR), "baseline": Path(_STOCK)}
+    for name in ("real", "palette", "id_map"):
+        if given[name] is not None:
+            found[name] = shared_path(Path(given[name]))
+    return {name: str(path) for name, path in found.items()}
 
 
 def _gains(evaluation: Evaluation) -> list[Gain]:
@@ -366,23 +385,24 @@ def _warnings(args: argparse.Namespace, inputs: _Inputs, evaluation: Evaluation)
         )
     if len(inputs.label_maps) < inputs.of_all:
         found.append(
-            f"Only {len(inputs.label_maps)} of {inputs.of_all} label maps were taken: a quick look."
+            f"A quick look, at {len(inputs.label_maps)} of {inputs.of_all} label maps only."
         )
     if len(inputs.label_maps) < _ENOUGH:
         found.append(
-            f"{len(inputs.label_maps)} label maps are few: intervals of fewer than {_ENOUGH} are "
-            "mostly too narrow, so that more seems clear than is."
+            f"{counted(len(inputs.label_maps), 'label map is', 'label maps are')} few: intervals "
+            f"of fewer than {_ENOUGH} are mostly too narrow, so that more seems clear than is."
         )
     for name in (_STOCK, _PRIOR):
         for count in Manifest(args.out / name, {}).warnings.summary():
             found.append(
-                f"Of the {name} start, node {count['node']!r} warned of {count['images']} images: "
+                f"Of the {name} start, node {count['node']!r} warned of "
+                f"{counted(count['images'], 'image')}: "
                 f"{' '.join(count['example']['text'].split())}"
             )
     if evaluation.other_shape:
         found.append(
-            f"{len(evaluation.other_shape)} label maps are of another shape than the images, and "
-            "were cut to it."
+            f"{counted(len(evaluation.other_shape), 'label map')} of another shape than the images "
+            "had to be cut to it."
         )
     return found
 
@@ -414,7 +434,8 @@ def _settings(
     found["Label maps"] = (
         f"{len(inputs.label_maps)} of {inputs.of_all} of {inputs.named.title}{palette}"
     )
-    found["Real images"] = f"{len(inputs.real)} of {args.real or inputs.named.title}"
+    real = shared_path(args.real) if args.real else inputs.named.title
+    found["Real images"] = f"{len(inputs.real)} of {real}"
     found["Seeds"] = (
         f"{args.per_map} for each label map, made of its name and the run's seed {args.seed}; the "
         f"same with both starts; listed in {_STOCK}/manifest.jsonl and {_PRIOR}/manifest.jsonl"

@@ -144,14 +144,21 @@ class NamedLabels:
         labels: name -> label file; the name is a path with "/" and without suffix.
         images: name -> image of a dataset; empty for a folder of label maps.
         rules: how label maps are read; None where nothing says what they hold.
-        title: what was named, in words.
+        place: of the files, or of their list.
+        dataset: name and split; "" for a folder of label maps.
     """
 
     labels: Mapping[str, Path]
     images: Mapping[str, Path]
     rules: LabelRules | None
-    title: str
+    place: Path
+    dataset: str = ""
     folders: tuple[Path, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """What was named, in words."""
+        return f"{self.dataset} in {self.place}" if self.dataset else str(self.place)
 
     def check_output(self, out: Path) -> None:
         """Raise PriorError for an output folder in which images would be taken for these files."""
@@ -193,7 +200,7 @@ def named_labels(args: argparse.Namespace) -> NamedLabels:
     elif args.id_map is not None:
         raise PriorError("--id-map needs --palette, of which it makes ids")
     labels = label_maps_in(args.labels, args.label_suffix or "")
-    return NamedLabels(labels, {}, rules, str(args.labels), (args.labels,))
+    return NamedLabels(labels, {}, rules, args.labels, folders=(args.labels,))
 
 
 def _of_dataset(args: argparse.Namespace) -> NamedLabels:
@@ -204,14 +211,13 @@ def _of_dataset(args: argparse.Namespace) -> NamedLabels:
     images = {pair.name: pair.image for pair in layout.pairs}
     # Of pairs nothing but a palette says what they hold: one that is named, or lies beside them.
     told = layout.name != _PAIRS or args.palette is not None or not layout.palette.is_grey
-    title = f"{layout.name} {layout.split}".strip()
-    where = args.list if args.list else _root(args, layout.name)
     listed = bool(args.list)
     return NamedLabels(
         labels,
         images,
         layout.rules if told else None,
-        f"{title} in {where}",
+        args.list if args.list else _root(args, layout.name),
+        f"{layout.name} {layout.split}".strip(),
         () if listed else (_common(images), _common(labels)),
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..datasets.pairs import files_by_name, same_files
-from ..errors import PriorError, listing, reason
+from ..errors import PriorError, counted, listing, reason
 from ..evaluation.features import InceptionFeatures, load_inception
 from ..evaluation.files import GeneratedImage
 from ..evaluation.folders import Evaluation
@@ -233,7 +233,7 @@ def _measure_and_keep(
     write_scores(
         args.scores, evaluation.images, args.generated, counts, rules, segmenter.first_class, head
     )
-    tell(f"wrote {args.scores}: scores of {len(evaluation.images)} images")
+    tell(f"wrote {args.scores}: scores of {counted(len(evaluation.images), 'image')}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -297,7 +297,8 @@ def _print(
     width, height = evaluation.size
     maps, baseline = len(set(evaluation.maps)), evaluation.baseline
     say(
-        f"{len(evaluation.images)} generated images of {width}x{height} for {maps} label maps"
+        f"{counted(len(evaluation.images), 'generated image')} of {width}x{height} for "
+        + counted(maps, "label map")
         + (", and as many of the baseline" if baseline else "")
     )
     if evaluation.real_images:
@@ -334,8 +335,8 @@ def _print(
         _warn_of_left_out(paired)
     if other := evaluation.other_shape:
         warn(
-            f"{len(other)} label maps are of another shape than the images, and were cut to it as "
-            f"a ControlNet's hint is: {listing(other, 5)}"
+            f"{counted(len(other), 'label map')} of another shape than the images had to be cut to "
+            f"it, as a ControlNet's hint is: {listing(other, 5)}"
         )
 
 
@@ -343,12 +344,12 @@ def _warn_of_left_out(paired: Paired) -> None:
     for folder, names in paired.alone.items():
         if names:
             warn(
-                f"{len(names)} label maps have images in --{folder} alone, and were left out: "
+                f"left out: {counted(len(names), 'label map')} with images in --{folder} alone: "
                 f"{listing(names, 5)}"
             )
     if paired.uneven:
         warn(
-            f"of {len(paired.uneven)} label maps one folder has more images: "
+            f"of {counted(len(paired.uneven), 'label map')} one folder has more images: "
             f"{listing(paired.uneven, 5)}. The first of them were measured, as many as the other "
             "has"
         )

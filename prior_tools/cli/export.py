@@ -12,8 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..atomic import remove_leftovers
 from ..datasets.label_files import survey
-from ..errors import PriorError, listing, printable
+from ..errors import PriorError, counted, listing, printable
 from ..evaluation.files import GeneratedImage, match_generated
 from ..evaluation.model_files import hash_file
 from ..evaluation.scores import SCORES_NAME, read_scores
@@ -26,7 +27,7 @@ from ..exporting.items import TRAIN, VAL, Item, listed
 from ..exporting.journal import Journal, begin_or_go_on, fingerprint
 from ..exporting.provenance import read_provenance
 from ..exporting.writing import SHARD_SIZE, Writer, write_shards, write_tree
-from ..generating.manifest import only_one, remove_leftovers
+from ..generating.manifest import only_one
 from ..labels.findings import findings
 from ..labels.id_maps import get_id_map
 from ..labels.palettes import Palette
@@ -250,14 +251,14 @@ def _say(
     for _, text in findings(tally, palette, rules.ignore_ids, option=""):
         warn(text)
     images = ", ".join(
-        f"{split} {number} of {data['label_maps'][split]} label maps"
+        f"{split} {number} of {counted(data['label_maps'][split], 'label map')}"
         for split, number in data["images"].items()
     )
     tell(f"wrote {args.out}: form {args.format}, images: {images}; see {CARD_NAME}")
     say(data["note"])
     if data["images_written_anew"]:
         say(
-            f"{data['images_written_anew']} images were written anew as "
+            f"{counted(data['images_written_anew'], 'image was', 'images were')} written anew as "
             f"{data['images_written_anew_as']}"
         )
     if dropped_classes:
@@ -267,7 +268,7 @@ def _say(
         say(f"written as no class: {listing(names, 20) or 'nothing'}")
     chosen = data["chosen"]
     if args.keep or args.least:
-        say(f"{chosen['dropped_images']} of {chosen['of_images']} images were left out")
+        say(f"left out: {chosen['dropped_images']} of {counted(chosen['of_images'], 'image')}")
     if chosen["dropped_by_class"]:
         rows = [["class", "images", "left out", "of its pixels"]]
         for row in chosen["dropped_by_class"]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import remove_leftovers_of, write_bytes, write_new_bytes
 from ..datasets.found_values import FoundValues, fitting, found_values
 from ..datasets.pairs import choose_subset, files_by_name
-from ..errors import PriorError
+from ..errors import PriorError, counted
 from ..labels.palette_files import palette_text
 from ..labels.palette_formats import Row
 from .output import check_output, say, warn
@@ -60,9 +60,10 @@ def run(args: argparse.Namespace) -> int:
     found = found_values(tqdm(files, unit="file", delay=1))
     rows, pixels = _rows(found, args.most)
     text = palette_text(args.folder.resolve().name, rows)
+    remove_leftovers_of(args.out)
     (write_bytes if args.overwrite else write_new_bytes)(args.out, text.encode())
     _show(found, len(files), rows, pixels)
-    print(f"wrote {args.out}: {len(rows)} classes; name them there")
+    print(f"wrote {args.out}: {counted(len(rows), 'class', 'classes')}; name them there")
     return 0
 
 
@@ -102,7 +103,10 @@ def _rows(found: FoundValues, most: int | None) -> tuple[list[Row], list[int]]:
 
 def _show(found: FoundValues, files: int, rows: list[Row], pixels: list[int]) -> None:
     total = sum(count for _, count in found.frequent())
-    say(f"{files} label files hold {'ids' if found.are_ids else 'colors'}")
+    say(
+        f"{counted(files, 'label file holds', 'label files hold')} "
+        f"{'ids' if found.are_ids else 'colors'}"
+    )
     table = [("id", "color", "share")]
     for row, count in list(zip(rows, pixels, strict=True))[:_SHOWN]:
         color = "" if row.color is None else "#{:02x}{:02x}{:02x}".format(*row.color)

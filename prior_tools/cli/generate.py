@@ -12,7 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import PriorError, listing, printable
+from ..atomic import remove_leftovers
+from ..errors import PriorError, counted, listing, printable
 from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
 from ..generating.crew import Crew
@@ -26,7 +27,6 @@ from ..generating.manifest import (
     describe_run,
     only_one,
     record_summary,
-    remove_leftovers,
 )
 from ..generating.named_servers import NamedServers
 from ..generating.node_warnings import WarningCounts
@@ -163,8 +163,9 @@ def say_labels(label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRu
         bare = [label_map.name for label_map in label_maps if not label_map.has_colors]
         if bare:
             warn(
-                f"{len(bare)} label maps hold class ids and are sent in grey, which a ControlNet "
-                f"takes for colors ({listing(bare, 3)}); with --palette they are sent in its colors"
+                f"class ids of {counted(len(bare), 'label map')} ({listing(bare, 3)}) are sent in "
+                "grey, which a ControlNet takes for colors; with --palette they are sent in its "
+                "colors"
             )
         return
     share = tally.labelled(rules.ignore_ids)
@@ -283,8 +284,8 @@ def make(
         _print_balance(table, rules.palette.names)
     if more := sorted(manifest.done.difference(files)):
         warn(
-            f"{out} also holds {len(more)} images that were made before and are not among those of "
-            f"this command ({listing(more, 3)}); what reads the folder takes them, too"
+            f"{out} also holds {counted(len(more), 'image')} made before, beside those of this "
+            f"command ({listing(more, 3)}); what reads the folder takes them all"
         )
     _warn(manifest.warnings, len(manifest.done))
     return code
@@ -330,16 +331,17 @@ def _summarize(
     command: str, out: Path, failure: BaseException | None, made: int, total: int
 ) -> int:
     if isinstance(failure, KeyboardInterrupt):
-        print(f"stopped after {made} of {total} images; {_GO_ON}", file=sys.stderr)
+        print(f"stopped after {made} of {counted(total, 'image')}; {_GO_ON}", file=sys.stderr)
         return CANCELLED
     if isinstance(failure, GenerationStopped):
         text = printable(" ".join(str(failure).split()))
         print(f"{command}: error: {text}", file=sys.stderr)
-        print(f"{made} of {total} images are made; once that is mended, {_GO_ON}", file=sys.stderr)
+        of_all = counted(total, "image")
+        print(f"made {made} of {of_all}; once that is mended, {_GO_ON}", file=sys.stderr)
         return STOPPED
     if failure is not None:
         raise failure
-    tell(f"made {total} images in {out}, listed in {MANIFEST_NAME}")
+    tell(f"made {counted(total, 'image')} in {out}, listed in {MANIFEST_NAME}")
     return 0
 
 
@@ -350,11 +352,12 @@ def _warn(warnings: WarningCounts, images: int) -> None:
         kind, example = count["kind"], count["example"]
         text = example["text"] if kind == example["text"] else f"{kind}. {example['text']}"
         warn(
-            f"{count['images']} of {images} images: node {count['node']!r}: "
+            f"{count['images']} of {counted(images, 'image')}: node {count['node']!r}: "
             f"{' '.join(text.split())} ({example['file']})"
         )
     if len(summary) > _MOST_WARNINGS:
-        warn(f"{len(summary) - _MOST_WARNINGS} more kinds of warnings are in {RUN_NAME}")
+        more = counted(len(summary) - _MOST_WARNINGS, "more kind", "more kinds")
+        warn(f"{more} of warnings in {RUN_NAME}")
 
 
 def _tell(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import counted
 from ..labels.id_maps import get_id_map
 from ..labels.ids import parse_ids
 from ..latent_formats import LATENT_FORMATS, SCALES
@@ -88,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     found = statistics.found_ids
     # Under the palette's numbering the files' own ids would get wrong names, so the names go to
     # what they became.
-    say(f"the files hold {len(found)} class ids: {named(found, {} if id_map else names)}")
+    say(
+        f"the files hold {counted(len(found), 'class id')}: {named(found, {} if id_map else names)}"
+    )
     if id_map:
         moved = [f"{old}->{new}" for old, new in report.kept.items() if old != new]
         say(f"mapped: {', '.join(moved) or 'none'}")

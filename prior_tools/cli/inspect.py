@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..errors import PriorError, printable
 from ..held_out import HeldOut
 from ..picture import describe_prior
@@ -210,4 +210,5 @@ def _draw(prior: Prior, path: Path, target: Path) -> None:
     data = io.BytesIO()
     levels = (picture * 255).round().byte().numpy()
     Image.fromarray(levels).save(data, format="PNG")
+    remove_leftovers_of(target)
     write_bytes(target, data.getvalue())

@@ -6,11 +6,11 @@ import argparse
 from itertools import combinations
 from pathlib import Path
 
-from ..errors import PriorError
+from ..errors import PriorError, counted
 from ..merge import merge_priors, taken_on_trust
 from ..prior import Prior
 from ..prior_file import load_prior
-from .output import add_output, check_output, save, tell, warn
+from .output import add_output, check_output, classes_of, save, tell, warn
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for text in taken_on_trust(priors, [path.name for path in args.files]):
         warn(text)
     for path, prior in zip(args.files, priors, strict=True):
-        classes = f"{len(prior.class_ids)} classes" if prior.labelled else "no label maps"
-        tell(f"read {path}: {prior.num_images} images, {classes}")
+        tell(f"read {path}: {counted(prior.num_images, 'image')}, {classes_of(prior)}")
     save(merged, args)
     return 0
 

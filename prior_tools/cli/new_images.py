@@ -12,10 +12,10 @@ from ..building.options import BuildOptions
 from ..building.ranks import Ranks
 from ..datasets.dataset import PairDataset
 from ..datasets.pairs import choose_subset
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..labels.findings import findings
 from ..prior import Prior
-from .build import add_encoding, add_images, layout_of, progress_bar
+from .build import HOW_TO_SKIP, add_encoding, add_images, layout_of, progress_bar
 from .comfy_vae import ComfyVAE, find_comfyui, load_vae
 from .device import choose_device, seen_by_torch
 from .output import warn
@@ -67,7 +67,10 @@ class NewImages:
         size = metadata.source_size or (width * factor, height * factor)
         subset = choose_subset(len(layout.pairs), args.limit, args.seed)
         dataset = layout.dataset(size, metadata.resize_policy).subset(subset)
-        dataset, tally = dataset.surveyed(max(1, args.workers), skip_errors=args.on_error == "skip")
+        skip = args.on_error == "skip"
+        dataset, tally = dataset.surveyed(
+            max(1, args.workers), skip_errors=skip, how_to_skip=HOW_TO_SKIP
+        )
         for _, text in findings(tally, dataset.rules.palette, dataset.ignored, "--ignore-ids"):
             warn(text)
         device = choose_device(args.device, Ranks(), *seen_by_torch())
@@ -77,7 +80,13 @@ class NewImages:
                 f"{args.vae} is not the VAE of the prior ({metadata.vae.against(vae.fingerprint)})"
             )
         options = BuildOptions(
-            factor, metadata.label_method, args.batch_size, args.on_error, args.workers, True
+            factor,
+            metadata.label_method,
+            args.batch_size,
+            args.on_error,
+            args.workers,
+            processes=True,
+            how_to_skip=HOW_TO_SKIP,
         )
         return NewImages(dataset, vae, options)
 
@@ -94,7 +103,7 @@ class NewImages:
                 skipped=lambda name, reason: self.left_out.append(f"{name}: {reason}"),
             )
         if self.left_out:
-            warn(f"{len(self.left_out)} images left out: {listing(self.left_out, 5)}")
+            warn(f"{counted(len(self.left_out), 'image')} left out: {listing(self.left_out, 5)}")
 
 
 def _check_names(prior: Prior, names: Mapping[int, str]) -> None:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PriorError, printable
+from ..errors import PriorError, counted, printable
 from ..prior import Prior
 from ..prior_file import save_prior
 
@@ -44,12 +44,28 @@ def save(prior: Prior, args: argparse.Namespace) -> None:
     """Write the prior to --out and say so."""
     save_prior(prior, args.out, overwrite=args.overwrite)
     height, width = prior.grid
-    classes = f"{len(prior.class_ids)} classes" if prior.labelled else "no label maps"
     tell(
-        f"wrote {args.out}: {prior.num_images} images, {classes}, "
-        f"{width}x{height} cells, {prior.latent_channels} channels, "
+        f"wrote {args.out}: {counted(prior.num_images, 'image')}, {classes_of(prior)}, "
+        f"{width}x{height} cells, {counted(prior.latent_channels, 'channel')}, "
         f"{args.out.stat().st_size / 1e6:.1f} MB"
     )
+
+
+def classes_of(prior: Prior) -> str:
+    """How many classes it has, in words."""
+    if not prior.labelled:
+        return "no label maps"
+    return counted(len(prior.class_ids), "class", "classes")
+
+
+def shared_path(path: Path) -> Path:
+    """A file or folder as a report names it that others read.
+
+    As it was given, but of an absolute path the name alone: the folders above are nobody's concern.
+    """
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        return Path(path.resolve().name)
+    return path
 
 
 def named(class_ids: Iterable[int], names: dict[int, str]) -> str:

@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import PriorError, printable
+from ..errors import PriorError, counted, printable
 from ..evaluation.fit import Fit, FitSums
 from ..evaluation.intervals import DRAWS
-from ..held_out import HELD_OUT_MODES, KNOWS_NOTHING
+from ..held_out import KNOWS_NOTHING
 from ..prior import Prior
 from ..prior_file import load_prior
 from .new_images import NewImages, add_new_images
@@ -48,10 +48,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_json(args, prior, fit, images), indent=2))
         return 0
-    tell(f"{fit.images} images; intervals: bootstrap over images, {DRAWS} draws")
+    tell(f"{counted(fit.images, 'image')}; intervals: bootstrap over images, {DRAWS} draws")
     print("\n".join(aligned(mode_rows(fit), words=(0,))))
     print()
-    print("\n".join(aligned(class_rows(prior, fit), words=(1,))))
+    best = fit.held_out.best
+    say(
+        f"classes, in mode {best}; ±: half of a 95% interval; best: the mode of the least NLL there"
+    )
+    print("\n".join(aligned(class_rows(prior, fit, best), words=(1, 6))))
     print()
     say(fit.verdict)
     say(fit.fits)
@@ -76,20 +80,29 @@ def mode_rows(fit: Fit) -> list[list[str]]:
     return cells
 
 
-def class_rows(prior: Prior, fit: Fit) -> list[list[str]]:
-    """The cells of a table of NLL: a heading, then a row per class that occurs."""
-    cells = [["id", "name", "images", "cells", *HELD_OUT_MODES]]
+def class_rows(prior: Prior, fit: Fit, mode: str) -> list[list[str]]:
+    """The cells of a table: a heading, then a row per class that occurs, of one mode's figures."""
+    cells = [["id", "name", "images", "cells", "NLL", "explained", "best"]]
     for entry in fit.classes:
+        nll, explained = entry.nll_interval[mode], entry.explained_interval[mode]
         cells.append(
             [
                 str(entry.class_id) if entry.class_id >= 0 else "-",
                 printable(_name(prior, entry.class_id)),
                 str(entry.images),
                 str(entry.cells),
-                *(f"{entry.nll[mode]:.3f}" for mode in HELD_OUT_MODES),
+                f"{entry.nll[mode]:.3f}" + (f" ± {_half(nll):.3f}" if nll else ""),
+                f"{entry.explained[mode]:.1%}"
+                + (f" ± {_half(explained):.1%}" if explained else ""),
+                entry.best,
             ]
         )
     return cells
+
+
+def _half(interval: tuple[float, float]) -> float:
+    low, high = interval
+    return (high - low) / 2
 
 
 def _name(prior: Prior, class_id: int) -> str:

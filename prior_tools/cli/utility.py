@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..atomic import remove_leftovers
 from ..datasets.label_folders import label_maps_in
 from ..datasets.layout import Layout
 from ..datasets.layouts import LAYOUTS, find_dataset, recognised
 from ..datasets.picture_files import upright_size
-from ..errors import PriorError, listing, reason
+from ..errors import PriorError, counted, listing, reason
 from ..evaluation.files import match_generated
 from ..evaluation.intervals import DRAWS
 from ..evaluation.report import versions, write_json
 from ..evaluation.segmentation import mean_iou
-from ..generating.manifest import only_one, remove_leftovers
+from ..generating.manifest import only_one
 from ..labels.findings import findings
 from ..labels.id_maps import ID_MAPS
 from ..labels.ids import parse_ids
@@ -337,7 +338,7 @@ def _read(
     images = sum(map(len, (real, *generated.values(), val)))
     check_memory(
         images * size[0] * size[1] * _PER_PIXEL,
-        f"{images} images of {size[0]}x{size[1]} pixels",
+        f"{counted(images, 'image')} of {size[0]}x{size[1]} pixels",
         "give a smaller --size",
     )
     with tqdm(total=images, desc="reading", unit="img") as bar:
@@ -451,13 +452,15 @@ def _print(
     print()
     net = comparison.settings["--net"]
     say(
-        f"IoU in percent on {len(comparison.val)} held-out images of {size[0]}x{size[1]} pixels; "
-        "columns of the second table are lines of the first, ±: half of a 95% interval"
+        f"IoU in percent on {counted(len(comparison.val), 'held-out image')} of "
+        f"{size[0]}x{size[1]} pixels; columns of the second table are lines of the first, "
+        "±: half of a 95% interval"
     )
     say(
-        f"each net ({net}, {parameters / 1e6:.2f} million parameters): {plan.steps} steps of "
-        f"{plan.batch} images, {comparison.seeds} seeds. Of 'real + ...' half of each batch is "
-        "real, half generated, so real images come half as often as alone"
+        f"each net ({net}, {parameters / 1e6:.2f} million parameters): "
+        f"{counted(plan.steps, 'step')} of {plan.batch} images, "
+        f"{counted(comparison.seeds, 'seed')}. Of 'real + ...' half of each batch is real, half "
+        "generated, so real images come half as often as alone"
     )
     say(f"intervals: {rows[0].miou.method}. Differences are paired by seed and image")
     name = f"{constant.class_id} {names.get(constant.class_id, '')}".strip()

@@ -10,6 +10,7 @@ from statistics import median
 
 from PIL import Image
 
+from ..errors import counted
 from .gains import Gain
 from .strips import COLUMNS, Strip, jpeg
 from .verdicts import HEADING, MEANINGS, Verdicts
@@ -158,8 +159,8 @@ def _all_gains(gains: Sequence[Gain]) -> str:
     down = sum(gain.value < 0 for gain in gains)
     middle = median(gain.value for gain in gains)
     text = (
-        f"Of {len(gains)} label maps {up} gained and {down} lost; the one in the middle changed "
-        f"by {middle:+.3f}. A bar is a label map: its mIoU with the prior's start "
+        f"Of {counted(len(gains), 'label map')} {up} gained and {down} lost; the one in the "
+        f"middle changed by {middle:+.3f}. A bar is a label map: its mIoU with the prior's start "
         "less that with the stock start, over its own classes."
     )
     most, least = max(gains[0].value, 0.0), min(gains[-1].value, 0.0)

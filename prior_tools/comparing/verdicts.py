@@ -75,7 +75,7 @@ def reasons(maps: int, segmenter: bool, inception: bool) -> dict[str, str]:
             ("FID", "KID", "diversity"), "needs an Inception network (--inception)"
         )
     elif maps < FEWEST_FOR_FID:
-        why = f"of fewer than {FEWEST_FOR_FID} label maps it tells nothing, and here are {maps}"
+        why = f"of fewer than {FEWEST_FOR_FID} label maps it tells nothing; here: {maps}"
         found |= dict.fromkeys(("FID", "KID"), why)
     return found
 

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,13 @@ def _json_file(sides: Sides) -> Path:
 
 
 def _read(path: Path) -> _Annotations:
+    """What the file lists; the last one is kept, since a node looks at it twice for each run."""
+    state = path.stat()
+    return _read_once(path.absolute(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, _modified: int, _size: int) -> _Annotations:
     found = _Annotations()
     for name, entry in entries_of_lists(path):
         if name == "categories":

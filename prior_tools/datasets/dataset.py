@@ -24,6 +24,9 @@ from .label_files import check_shape, pictures_of, read_label_file, survey
 from .pairs import Pair
 from .picture_files import read_image
 
+# As a script and a node have it.
+HOW_TO_SKIP = "set on_error to skip"
+
 # By so much rounding may lead out of 0..1.
 _HAIR = 1e-3
 
@@ -178,11 +181,13 @@ class PairDataset:
         workers: int = 4,
         look: Callable[[], None] = lambda: None,
         skip_errors: bool = False,
+        how_to_skip: str = HOW_TO_SKIP,
     ) -> tuple[PairDataset, LabelTally]:
         """The dataset once some of its label files were looked through, and what they hold.
 
         See `survey`, which raises PriorError for files that cannot be meant; so does this for
-        files of which all are read and none holds a class.
+        files of which all are read and none holds a class. how_to_skip: what an error at a file
+        that cannot be read tells to do to leave it out.
 
         >>> surveyed, tally = dataset.surveyed()
         >>> tally.labelled(surveyed.ignored)
@@ -195,7 +200,7 @@ class PairDataset:
             workers=workers,
             look=look,
             skip_errors=skip_errors,
-            hint=". To leave such files out, set on_error to skip",
+            hint=f". To leave such files out, {how_to_skip}",
         )
         if tally.files == len(files):
             check_any_class(tally, rules.palette, self.ignored)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from .names import composed, look_alikes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -48,9 +48,11 @@ class Unpaired:
     def __str__(self) -> str:
         parts = []
         if self.images:
-            parts.append(f"{len(self.images)} images have no label: {listing(self.images)}")
+            told = counted(len(self.images), "image has", "images have")
+            parts.append(f"{told} no label: {listing(self.images)}")
         if self.labels:
-            parts.append(f"{len(self.labels)} labels have no image: {listing(self.labels)}")
+            told = counted(len(self.labels), "label has", "labels have")
+            parts.append(f"{told} no image: {listing(self.labels)}")
         if alike := look_alikes(self.images, self.labels):
             parts.append(alike)
         return "; ".join(parts)
@@ -69,7 +71,7 @@ def find_pairs(
     >>> [pair.name for pair in pairs]
     ['a']
     >>> print(unpaired)
-    1 images have no label: b
+    1 image has no label: b
     """
     image_files, label_files = (
         files_by_name(Path(folder), what, check)
@@ -112,9 +114,11 @@ def same_files(files: Mapping[str, Path], what: str) -> str:
             again.append(f"{name} is {known}")
     if not again:
         return ""
+    one = len(again) == 1
     return (
-        f"{len(again)} of {len(files)} {what} are files that are among them under another name, by "
-        f"links, and count again: {listing(again, 3)}. If each is to count once, remove links"
+        f"{len(again)} of {len(files)} {what} {'is' if one else 'are'} among them under another "
+        f"name as well, by links, and {'counts' if one else 'count'} again: "
+        f"{listing(again, 3)}. If each is to count once, remove links"
     )
 
 

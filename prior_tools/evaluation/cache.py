@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..errors import PriorError
 
 _FORMAT = "scp-diff features 1"
@@ -36,6 +36,7 @@ def load_features(path: Path, key: dict[str, str]) -> Tensor | None:
 def save_features(path: Path, key: dict[str, str], features: Tensor) -> None:
     """Write features [N, D] in one step, replacing those of another key."""
     metadata = {"format": _FORMAT, "key": _text(key)}
+    remove_leftovers_of(path)
     write_bytes(path, save({"features": features.contiguous()}, metadata=metadata))
 
 

@@ -17,7 +17,7 @@ from ..datasets.label_files import read_label_file
 from ..datasets.names import MIRRORED, look_alikes
 from ..datasets.pairs import files_by_name
 from ..datasets.picture_files import read_image
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..labels.geometry import crop_box
 from ..labels.reading import LabelReading, LabelRules
 
@@ -80,13 +80,15 @@ def match_generated(
     if strays:
         alike = look_alikes([*strays, *(numbered.get(name, name) for name in strays)], missing)
         raise PriorError(
-            f"{len(strays)} of {len(images)} {what} images have no label map: "
+            f"{len(strays)} of {counted(len(images), f'{what} image')} "
+            f"{'has' if len(strays) == 1 else 'have'} no label map: "
             f"{listing(strays)}{alike and '; '}{alike}. Expected the name of a label map, such "
             f"as {min(required)}_00.png or {min(required)}.png"
         )
     if missing and not partial:
         raise PriorError(
-            f"{len(missing)} of {len(required)} label maps have no {what} image: "
+            f"{len(missing)} of {counted(len(required), 'label map')} "
+            f"{'has' if len(missing) == 1 else 'have'} no {what} image: "
             f"{listing(missing)}. Generate them, or add --partial to leave them out"
         )
     order = sorted(images, key=lambda name: (found[name], name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,14 @@ from ..held_out import HELD_OUT_MODES, KNOWS_NOTHING, ROUNDED, HeldOut, ModeFit
 from ..labels.soft import SoftLabels
 from ..pooled import pooled_prior
 from ..prior import Prior
-from .intervals import DRAWS, Bootstrap, Interval, bootstrap
+from .intervals import (
+    DRAWS,
+    FEWEST_UNITS,
+    Bootstrap,
+    Interval,
+    bootstrap,
+    bootstrap_weights,
+)
 
 # Deviations of less than this part of the channel's own count as that: two images that are equal at
 # a cell by chance would else make a third infinitely unlikely.
@@ -40,17 +48,28 @@ class ClassFit:
         class_id: -1 for cells of no class, or of one that the prior does not know.
         images, cells: number of those that have it.
         nll, explained: by mode, see `ModeFit`.
+        nll_interval, explained_interval: by mode; None where few images have the class.
     """
 
     class_id: int
     images: int
     cells: int
     nll: dict[str, float]
+    nll_interval: dict[str, tuple[float, float] | None]
     explained: dict[str, float]
+    explained_interval: dict[str, tuple[float, float] | None]
+
+    @property
+    def best(self) -> str:
+        """The mode of the least NLL; of equal ones, but for rounding, the first."""
+        return min(self.nll, key=lambda mode: round(self.nll[mode], ROUNDED))
 
 
 class FitSums:
-    """Sums over images of which `figures` are made; memory grows by some bytes with each image."""
+    """Sums over images of which `figures` are made; memory grows by some kB with each.
+
+    Those of each class are kept by image, too, since intervals are over images.
+    """
 
     def __init__(self, prior: Prior) -> None:
         """PriorError for a prior of images alone."""
@@ -66,9 +85,9 @@ class FitSums:
         self._unit = variance.sqrt().clamp(min=1e-6)
         self._names: list[str] = []
         self._images: list[Tensor] = []
-        rows, modes = len(prior.class_ids) + 1, len(HELD_OUT_MODES)
-        self._classes = torch.zeros(rows, modes, 3, dtype=torch.float64)
-        self._class_sizes = torch.zeros(rows, 3, dtype=torch.float64)
+        # Of each class, and last of none: image -> sums over its cells there of each mode's NLL, of
+        # each mode's squared errors, of ones, and of the squared deviations from the one mean.
+        self._classes: list[dict[int, Tensor]] = [{} for _ in range(len(prior.class_ids) + 1)]
 
     def __len__(self) -> int:
         return len(self._names)
@@ -113,12 +132,13 @@ class FitSums:
     def _update_classes(self, cells: Tensor, around: Tensor, labels: Tensor) -> None:
         # The last row is that of no class.
         rows = self._prior.rows_of(labels) % len(self._classes)
+        by_cell = cells.movedim((0, 3, 4), (0, 1, 2))
         for row in rows.unique().tolist():
             here = rows == row
-            self._classes[row] += cells.movedim((0, 3, 4), (0, 1, 2))[here].sum(0)
-            images, size = int(here.flatten(1).any(1).sum()), int(here.sum())
-            counts = [images, size, float(around[here].sum())]
-            self._class_sizes[row] += torch.tensor(counts, dtype=torch.float64)
+            sums = by_cell[here].sum(0)
+            counts = torch.stack([here.sum(), around[here].sum()])
+            of_image = torch.cat([sums[:, _NLL], sums[:, _SQUARED], counts])
+            self._classes[row][len(self._names) - 1] = of_image
 
     def figures(self, draws: int = DRAWS, seed: int = 0) -> Fit:
         """What the images say; PriorError if there is none."""
@@ -143,27 +163,43 @@ class FitSums:
                 for figure in (nll, explained, surprise)
             ]
             modes[mode] = (found[0], found[1], found[2])
-        return Fit(modes, self._class_fits(), len(means))
+        return Fit(modes, self._class_fits(draws, seed), len(means))
 
-    def _class_fits(self) -> list[ClassFit]:
+    def _class_fits(self, draws: int, seed: int) -> list[ClassFit]:
+        weights = bootstrap_weights(len(self._names), draws, seed)
         ids = [*self._prior.class_ids.tolist(), -1]
-        found = []
-        for class_id, sums, size in zip(ids, self._classes, self._class_sizes, strict=True):
-            images, cells, around = size.tolist()
-            if cells == 0:
-                continue
-            nll = (sums[:, _NLL] / cells).tolist()
-            explained = (1 - sums[:, _SQUARED] / max(around, 1e-12)).tolist()
-            found.append(
-                ClassFit(
-                    class_id,
-                    int(images),
-                    int(cells),
-                    dict(zip(HELD_OUT_MODES, nll, strict=True)),
-                    dict(zip(HELD_OUT_MODES, explained, strict=True)),
-                )
-            )
-        return found
+        return [
+            _class_fit(class_id, torch.stack([*found.values()]), weights[:, [*found]])
+            for class_id, found in zip(ids, self._classes, strict=True)
+            if found
+        ]
+
+
+def _class_fit(class_id: int, sums: Tensor, weights: Tensor) -> ClassFit:
+    """Figures of a class by what was summed of each image that has it.
+
+    sums: [N, 2 * modes + 2], see `FitSums`. weights: how often these are drawn again, [draws, N].
+    """
+
+    def figures(total: Tensor) -> list[Tensor]:
+        nll, squared, cells, around = total.split([modes, modes, 1, 1], 1)
+        return [nll / cells, 1 - squared / around.clamp(min=1e-12)]
+
+    modes = len(HELD_OUT_MODES)
+    total = sums.sum(0, keepdim=True)
+    again = weights @ sums if len(sums) >= FEWEST_UNITS else sums[:0]
+    # Some draws have no image of the class.
+    again = again[again[:, -2] > 0]
+    told: list[dict[str, Any]] = []
+    for values, draws in zip(figures(total), figures(again), strict=True):
+        found = [
+            Bootstrap(float(value), (drawn,), ())
+            for value, drawn in zip(values[0], draws.T, strict=True)
+        ]
+        told.append(dict(zip(HELD_OUT_MODES, (f.value for f in found), strict=True)))
+        intervals = (_pair(f.interval) for f in found)
+        told.append(dict(zip(HELD_OUT_MODES, intervals, strict=True)))
+    return ClassFit(class_id, len(sums), int(total[0, -2]), *told)
 
 
 @dataclass(frozen=True)

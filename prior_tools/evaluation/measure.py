@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..errors import counted
 from .diversity import map_distances
 from .frechet import frechet_distances
 from .intervals import DRAWS, bootstrap, bootstrap_mean, jackknife
@@ -53,7 +54,7 @@ def distribution_figures(
     """
     sets = [generated] if isinstance(generated, Tensor) else list(generated)
     bias = f"biased upwards for few images; compare only with FIDs of {len(maps)} against "
-    bias += f"{len(real)} images"
+    bias += counted(len(real), "image")
     if min(len(maps), len(real)) < _SMALL:
         bias = f"fewer than {_SMALL} images: strongly {bias}"
     remarks = {"FID": bias, "KID": "of all images at once, which a mean over subsets estimates"}
@@ -95,7 +96,8 @@ def segmentation_figures(
     per_map = torch.zeros(len(names), *counts.shape[1:], dtype=torch.float64)
     per_map.index_add_(0, torch.tensor([row[name] for name in maps]), counts.double())
     present = int((per_map.sum(0)[1] > 0).sum())
-    notes = {"mIoU": f"over the {present} classes that occur in the labels"}
+    classes = counted(present, "class that occurs", "classes that occur")
+    notes = {"mIoU": f"over the {classes} in the labels"}
     images = len(maps), len(names), None
     return [
         Figure(name, bootstrap(figure, per_map, names, draws, seed), *images, notes.get(name, ""))

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_bytes, write_new_bytes
+from ..atomic import remove_leftovers_of, write_bytes, write_new_bytes
 from .intervals import LEVEL, Interval, Resampled
 
 # Whether more of a figure is better (1) or worse (-1); of diversity it is neither by itself.
@@ -116,6 +116,7 @@ def notes(figures: Sequence[Figure]) -> list[str]:
 def write_json(path: Path, data: Mapping[str, Any], overwrite: bool = False) -> None:
     """Write data as JSON in one step; FileExistsError if the file is there, unless `overwrite`."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    remove_leftovers_of(path)
     (write_bytes if overwrite else write_new_bytes)(path, text.encode())
 
 

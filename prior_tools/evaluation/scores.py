@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import new_file, write_bytes
+from ..atomic import TEMPORARY_NAMES, new_file, remove_leftovers, write_bytes
 from ..datasets.label_files import label_hash
 from ..datasets.picture_files import open_picture
 from ..errors import PriorError
@@ -121,7 +121,9 @@ def check_scores(folder: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise PriorError(f"{path} exists already; choose another --scores, or add --overwrite")
     if folder.exists() and not path.exists():
-        strange = sorted(p.name for p in folder.iterdir() if p.name != _SEEN)
+        # `begin_scores` removes what a killed evaluation left.
+        others = (p for p in folder.iterdir() if not p.match(TEMPORARY_NAMES))
+        strange = sorted(p.name for p in others if p.name != _SEEN)
         if strange:
             raise PriorError(
                 f"--scores {folder} holds {strange[0]}, which is not of this command; choose "
@@ -133,6 +135,7 @@ def begin_scores(folder: Path) -> None:
     """Make the folder, without the lines of an evaluation before."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCORES_NAME).unlink(missing_ok=True)
+    remove_leftovers(folder)
 
 
 def write_seen(folder: Path, image: str, ids: Tensor) -> None:

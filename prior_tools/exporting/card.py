@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import write_bytes
+from ..errors import counted
 from .choosing import Choice
 from .classes import Classes
 from .forms.form import Form, Line
@@ -165,7 +166,7 @@ def _readme(data: Mapping[str, Any]) -> str:
     ]
     if data["images_written_anew"]:
         lines.append(
-            f"- {data['images_written_anew']} images were written anew as "
+            f"- {counted(data['images_written_anew'], 'image was', 'images were')} written anew as "
             f"{data['images_written_anew_as']}."
         )
     lines += [*_chosen(data), "", "## Classes", ""]
@@ -206,11 +207,12 @@ def _chosen(data: Mapping[str, Any]) -> Iterable[str]:
     if any(rules):
         yield (
             f"- Chosen by the segmenter's mIoU ({', '.join(filter(None, rules))}): "
-            f"{chosen['dropped_images']} of {chosen['of_images']} images were left out."
+            f"left out: {chosen['dropped_images']} of {counted(chosen['of_images'], 'image')}."
         )
     if data["disagreement"]["ignored"]:
         pixels = sum(data["disagreement"]["pixels_by_palette_id"].values())
-        yield f"- {pixels} pixels where label map and segmenter disagree have no class."
+        told = counted(pixels, "pixel has", "pixels have")
+        yield f"- {told} no class, since label map and segmenter disagree there."
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

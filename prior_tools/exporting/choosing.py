@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import PriorError
+from ..errors import PriorError, counted
 from ..evaluation.scores import ImageScore, Scores
 from .items import Item
 
@@ -73,7 +73,7 @@ def choose(
         else:
             choice.items.append(item)
     if not choice.items:
-        raise PriorError(f"none of {len(items)} images is left; lower --least")
+        raise PriorError(f"none of {counted(len(items), 'image')} is left; lower --least")
     return choice
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets.names import MIRRORED
-from ..errors import PriorError
+from ..errors import PriorError, counted
 from ..evaluation.files import GeneratedImage
 from ..evaluation.scores import image_name
 
@@ -73,8 +73,8 @@ def listed(images: Sequence[GeneratedImage], folder: Path, val: float) -> list[I
     missing = {TRAIN, VAL} - {item.split for item in items}
     if val and missing:
         raise PriorError(
-            f"--val {val:g} of {len(numbers)} label maps leaves split {missing.pop()!r} empty; "
-            "choose another share, or leave out --val"
+            f"--val {val:g} of {counted(len(numbers), 'label map')} leaves split "
+            f"{missing.pop()!r} empty; choose another share, or leave out --val"
         )
     return items
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..atomic import new_file, write_new_bytes
+from ..atomic import new_file, remove_leftovers_of, write_new_bytes
 from ..errors import PriorError, listing
 from ..json_values import items as listed
 from ..json_values import parsed, text
@@ -33,6 +33,7 @@ def begin_or_go_on(folder: Path, export: Mapping[str, Any]) -> None:
     """
     path = folder / RECORD_NAME
     if not path.exists():
+        remove_leftovers_of(path)
         if there := sorted(p.name for p in folder.iterdir()):
             raise PriorError(
                 f"{folder} holds {listing(there, 3)} already, but no {RECORD_NAME}, so it is not "

@@ -9,13 +9,13 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic import TEMPORARY_NAMES, write_bytes, write_new_bytes
-from ..errors import PriorError, listing
+from ..atomic import write_bytes, write_new_bytes
+from ..errors import PriorError, counted, listing
 from ..json_values import items, parsed, table, text
 from ..labels.palettes import PALETTES, Palette
 from ..labels.reading import LabelRules
@@ -216,7 +216,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found += _changed_nodes(before["workflow"], now["workflow"])
     for what, names in _changed_label_maps(before["label maps"], now["label maps"]).items():
         if names:
-            found.append(f"{len(names)} label maps are {what} ({listing(names, 3)})")
+            which = counted(len(names), "label map is", "label maps are")
+            found.append(f"{which} {what} ({listing(names, 3)})")
     return found
 
 
@@ -242,13 +243,6 @@ def only_one(folder: Path, command: str = "generate") -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of a killed command; only while `only_one` holds the folder."""
-    for path in folder.rglob(TEMPORARY_NAMES):
-        with suppress(OSError):
-            path.unlink()
 
 
 def _is_file(path: Path) -> bool:

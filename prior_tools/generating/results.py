@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import PriorError
+from ..errors import PriorError, counted
 from .comfy_client import ComfyClient, ServerRefused
 from .work import GenerationStopped
 from .workflow_file import Prompt, node_of, title_of
@@ -43,9 +43,10 @@ def checked_result(
     images: list[dict[str, Any]] = entry.get("outputs", {}).get(output, {}).get("images", [])
     if len(images) != expected:
         raise GenerationStopped(
-            f"{job}: {_node_name(prompt, output)} gave {len(images)} images for {expected} label "
-            "maps of one prompt; batch sizes in the workflow must give one image for each (Get "
-            "Image Size of the label map tells how many there are)"
+            f"{job}: {_node_name(prompt, output)} gave "
+            f"{counted(len(images), 'image')} for {counted(expected, 'label map')} of one prompt; "
+            "batch sizes in the workflow must give one image for each (Get Image "
+            "Size of the label map tells how many there are)"
         )
     return images
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from .colors import shown, what_fits
 from .palettes import Palette
 from .reading import WORTH_SAYING
@@ -27,16 +27,25 @@ def findings(
     """
     said = [_unknown(tally, palette), _near(tally, palette), _ignored(tally, ignored, option)]
     said += [
-        (kind, _of(text, palette).format(n=tally.notes[note], of=tally.files, palette=palette.name))
+        (kind, _filled(text, tally.notes[note], tally.files, palette))
         for note, (kind, text) in _NOTES.items()
         if tally.notes[note]
     ]
     return [each for each in said if each is not None]
 
 
-def _of(text: str, palette: Palette) -> str:
-    """A note without its reason, where that is of colors which the palette does not have."""
-    return text.partition(":")[0] if palette.is_grey else text
+def _filled(text: str, number: int, files: int, palette: Palette) -> str:
+    """A note on some of the files, without its reason where that is of colors of no palette."""
+    if palette.is_grey:
+        text = text.partition(":")[0]
+    one = number == 1
+    return text.format(
+        some=f"{number} of {counted(files, 'label map')}",
+        are="is" if one else "are",
+        have="has" if one else "have",
+        were="was" if one else "were",
+        palette=palette.name,
+    )
 
 
 def check_any_class(
@@ -50,9 +59,9 @@ def check_any_class(
         found.append(f"{tally.share(tally.unknown):.1%} are of unknown colors")
     found += [f"{tally.share(n):.1%} are of the ignored class {i}" for i, n in _out(tally, ignored)]
     raise PriorError(
-        f"no pixel of {tally.files} label files is of a class: of them {listing(found, 4)}. Choose "
-        f"the palette that they were drawn with (now {palette.name}), or the ids to ignore in "
-        f"{option}"
+        f"no pixel of {counted(tally.files, 'label file')} is of a class: of them "
+        f"{listing(found, 4)}. Choose the palette that they were drawn with (now "
+        f"{palette.name}), or the ids to ignore in {option}"
     )
 
 
@@ -101,27 +110,27 @@ def _ignored(tally: LabelTally, ignored: Collection[int], option: str) -> tuple[
 _NOTES = {
     LOSSY: (
         "lossy label maps",
-        "{n} of {of} label maps are lossy pictures (JPEG, lossy WebP): colors near those of "
+        "{some} {are} lossy (JPEG, lossy WebP): colors near those of "
         "palette '{palette}' were taken for them. Save label maps as PNG",
     ),
     IDS_IN_GREY: (
         "ids in grey pictures",
-        "{n} of {of} label maps are grey pictures of three channels, and were read as class ids: "
-        "not all of their levels are colors of palette '{palette}'",
+        "{some} {are} grey in three channels, and {were} read as class ids: "
+        "not all levels are colors of palette '{palette}'",
     ),
     IDS_IN_CHANNEL: (
         "ids in one channel",
-        "{n} of {of} label maps have one channel that is not black, and it was read as class ids",
+        "{some} {have} one channel that is not black, and it was read as class ids",
     ),
     EITHER: (
         "grey pictures that could be ids or colors",
-        "{n} of {of} label maps could be class ids as well as colors of palette "
-        "'{palette}'; they were read as the other label maps are, or as colors where none tells",
+        "{some} could be class ids as well as colors of palette '{palette}', and {were} read as "
+        "the other label maps are, or as colors where none tells",
     ),
     SHIFTED: (
         "inexact grey levels",
-        "{n} of {of} label images have the inexact levels that Load Image of newer ComfyUI makes "
-        "of grey files, where ids from 128 on come out one lower; they were mended here, but not "
-        "for the ControlNet. Load the file by Load SCP Label Map instead",
+        "{some} {have} the inexact levels that Load Image of newer ComfyUI makes of grey files, "
+        "where ids from 128 on come out one lower; that was mended here, but not for the "
+        "ControlNet. Load the file by Load SCP Label Map instead",
     ),
 }

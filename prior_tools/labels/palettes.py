@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import PriorError, listing
 from ..json_values import by_id, integer, items, table, text
 from ..whole_numbers import whole, whole_numbers
-from .built_in_palettes import definitions
+from .built_in_palettes import BUILT_IN
 from .ids import MAX_CLASS_ID, check_integers
 from .palette_colors import Color, color_codes, free_colors
 
@@ -275,8 +275,27 @@ def _color(values: object, what: str) -> Color:
     return r, g, b
 
 
-PALETTES: Mapping[str, Palette] = {
-    one.name: Palette(one.name, one.colors, one.names, one.void, one.ignore_ids)
-    for one in definitions()
-}
+class _BuiltIn(Mapping[str, Palette]):
+    """Made as they are asked for: each start of ComfyUI would wait for all of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Palette] = {}
+
+    def __getitem__(self, name: str) -> Palette:
+        if name not in self._made:
+            made = BUILT_IN[name]()
+            self._made[name] = Palette(name, made.colors, made.names, made.void, made.ignore_ids)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BUILT_IN)
+
+    def __len__(self) -> int:
+        return len(BUILT_IN)
+
+    def __contains__(self, name: object) -> bool:
+        return name in BUILT_IN
+
+
+PALETTES: Mapping[str, Palette] = _BuiltIn()
 """Colors and names of the classes of common datasets."""

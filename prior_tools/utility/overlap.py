@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from .sets import LabelledSet
 
 # Label maps are compared at so many places along each side, whatever their resolution.
@@ -30,9 +30,10 @@ def check_real(real: LabelledSet, val: LabelledSet) -> None:
         if (key := _hash(image)) in known
     ]
     if both:
+        which = _which(both, "image", val, "is", "are")
         raise PriorError(
-            f"{len(both)} images of {val.title} are images of {real.title} as well "
-            f"({listing(both, 3)}), so they are not held out; expected two splits"
+            f"{which} among those of {real.title} as well ({listing(both, 3)}), so not held out; "
+            "expected two splits"
         )
 
 
@@ -52,11 +53,11 @@ def check_generated(generated: LabelledSet, val: LabelledSet) -> None:
         if prints[0] in of_val
     ]
     if same:
+        which = _which(same, "image", generated, "is", "are")
         raise PriorError(
-            f"{len(same)} of {len(generated)} images of {generated.title} are of label maps of "
-            f"{val.title} ({listing(same, 3)}); label maps of generated images must not come from "
-            "the held-out split. Leave these images out, or make images of label maps of the train "
-            "split"
+            f"{which} of label maps of {val.title} ({listing(same, 3)}); label maps of generated "
+            "images must not come from the held-out split. Leave these images out, or make images "
+            "of label maps of the train split"
         )
 
 
@@ -71,18 +72,23 @@ def doubts(generated: LabelledSet, val: LabelledSet, real: LabelledSet) -> list[
     if near:
         pairs = [f"{a} and {b}" for a, b in near.items()]
         said.append(
-            f"{len(near)} label maps of {generated.title} are nearly those of {val.title} "
+            f"{_which(pairs, 'label map', generated, 'is', 'are')} nearly those of {val.title} "
             f"({listing(pairs, 3)}); if they are the same scenes, the figures say nothing: leave "
             "them out"
         )
     named = sorted({*generated.maps} & ({*val.maps} - {*real.maps}) - near.keys())
     if named:
+        which = _which(named, "label map", generated, "has", "have")
         said.append(
-            f"{len(named)} label maps of {generated.title} are named as images of {val.title} and "
-            f"hold something else ({listing(named, 3)}); make sure that they are not of the "
-            "held-out split"
+            f"{which} names of images of {val.title} and other content ({listing(named, 3)}); make "
+            "sure that none is of the held-out split"
         )
     return said
+
+
+def _which(found: Sequence[str], what: str, of: LabelledSet, verb: str, verbs: str) -> str:
+    """Such as "2 images of --val a are"."""
+    return counted(len(found), f"{what} of {of.title} {verb}", f"{what}s of {of.title} {verbs}")
 
 
 def _nearly_equal(generated: LabelledSet, val: LabelledSet) -> Mapping[str, str]:

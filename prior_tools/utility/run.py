@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import write_bytes
+from ..atomic import remove_leftovers_of, write_bytes
 from ..errors import PriorError, listing
 from ..json_values import parsed, table, text
 from ..tensor_file import read_tensors
@@ -110,6 +110,7 @@ def begin_or_go_on(folder: Path, comparison: Comparison) -> None:
         },
     }
     if not path.exists():
+        remove_leftovers_of(path)
         if there := sorted(p.name for p in folder.iterdir()):
             raise PriorError(
                 f"{folder} holds {listing(there, 3)} already, but no {RECORD_NAME}, so it is not "

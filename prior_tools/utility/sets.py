@@ -19,7 +19,7 @@ from ..datasets.label_files import check_shape, read_label_file, survey
 from ..datasets.layout import Layout
 from ..datasets.pairs import Pair
 from ..datasets.picture_files import read_image
-from ..errors import PriorError, listing
+from ..errors import PriorError, counted, listing
 from ..evaluation.files import GeneratedImage
 from ..helper_threads import HelperThreads, InOrder
 from ..labels.findings import check_any_class
@@ -295,6 +295,6 @@ def check_enough(one: Source, batch: int) -> None:
     if len(one) < batch:
         names = listing([image.map for image in one.images], 3)
         raise PriorError(
-            f"{one.title} holds {len(one)} images ({names}), fewer than a batch of {batch}; give "
-            "more images, or a smaller --batch"
+            f"{one.title} holds {counted(len(one), 'image')} ({names}), fewer than a batch of "
+            f"{batch}; give more images, or a smaller --batch"
         )

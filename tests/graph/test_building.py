@@ -286,10 +286,10 @@ def spoil(server, dataset, kind):
         return {"images": f"{dataset}/nothing"}, "holds no pictures"
     if kind == "no label":
         (labels / "scene_00002.png").unlink()
-        return {}, "1 images have no label: scene_00002"
+        return {}, "1 image has no label: scene_00002"
     if kind == "no image":
         (images / "scene_00001.png").unlink()
-        return {}, "1 labels have no image: scene_00001"
+        return {}, "1 label has no image: scene_00001"
     if kind == "corrupt":
         (images / "scene_00001.png").write_bytes(b"\x89PNG garbage")
         return {}, r"image scene_00001\.png cannot be read"

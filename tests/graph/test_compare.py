@@ -148,6 +148,10 @@ def test_it_is_stopped_and_goes_on_and_reports_what_evaluate_finds(server, stree
     assert ours["figures"] == theirs["figures"]
     assert ours["baseline"]["figures"] == theirs["baseline"]["figures"]
     report = (out / "report.html").read_text(encoding="utf-8")
+    # It is for others to read.
+    assert ours["generated"] == "prior" and ours["labels"] == "labels"
+    for text in (report, json.dumps(ours)):
+        assert all(str(folder.parent) not in text for folder in (streets, tmp_path))
     for name in ("mIoU", "pixel accuracy"):
         (line,) = [x for x in evaluated.splitlines() if x.startswith(name) and "±" in x]
         cells = [cell.strip() for cell in line.split("  ") if cell.strip()]

@@ -355,7 +355,7 @@ def test_mirrored_and_balanced_images_are_made_summed_up_and_exported(server, co
     # Fewer of a label map than are there.
     again = command(seen_graph(), folder, out, server, more=(*more[:5], "--per-map", "1"))
     said = run(again).stderr
-    assert f"also holds {18 - 6} images that were made before" in said
+    assert f"also holds {18 - 6} images made before" in said
 
     words = ["--generated", str(out), "--labels", str(folder), "--palette", "camvid"]
     words += ["--format", "pairs", "--out", str(tmp_path / "data")]
@@ -444,7 +444,7 @@ def test_a_server_that_stays_away_ends_the_run_and_the_others_take_its_share(
         said = " ".join(log.read_text().split())
         assert "was away for 2 s" in said
         assert "no other server is left" in said
-        assert f"{len(entries(out))} of 160 images are made" in said
+        assert f"made {len(entries(out))} of 160 images;" in said
         start_again(other, monkeypatch)
         both = command(
             seen_graph(), labels, out, other, server, more=("--per-map", "4", "--patience", "2")
@@ -509,7 +509,7 @@ def test_an_error_of_a_node_stops_the_run_with_its_title(server, command, few, t
     graph.add("PreviewImage", title="Look", images=tiny)
     said = run(command(graph, few, out, server, more=("--output-node", "Save")), 1).stderr
     assert "06_00.png: node 'Look' (PreviewImage) failed: ValueError" in said
-    assert "6 of 10 images are made; once that is mended, start the same command again" in said
+    assert "made 6 of 10 images; once that is mended, start the same command again" in said
     assert [entry["file"] for entry in entries(out)] == [f"{i:02}_00.png" for i in range(6)]
 
 
@@ -525,7 +525,7 @@ def test_what_the_server_refuses_is_told_with_titles(server, command, few, tmp_p
     said = run(command(seen_graph(), few, tmp_path / "out", server, more=more), 1).stderr
     assert "00_00.png: the server refused the prompt: node 'Both' (ImageStitch)" in said
     assert "bigger than max" in said
-    assert "0 of 10 images are made" in said
+    assert "made 0 of 10 images;" in said
 
 
 def test_titles_and_outputs_that_do_not_fit_are_told_before_anything_is_made(
@@ -552,7 +552,7 @@ def test_a_batch_of_the_wrong_size_is_told(server, command, few, tmp_path):
     (color,) = [n for n in graph.prompt.values() if n["class_type"] == "EmptyImage"]
     color["inputs"]["batch_size"] = 3
     said = run(command(graph, few, tmp_path / "out", server), 1).stderr
-    assert "node 'Save' (SaveImage) gave 3 images for 1 label maps" in said
+    assert "node 'Save' (SaveImage) gave 3 images for 1 label map of" in said
 
 
 def test_each_label_map_is_read_and_sent_once_however_many_images_and_servers(

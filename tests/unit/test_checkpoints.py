@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save as tensors_to_bytes
 
+from dev.leftovers import killed_while_writing
 from dev.tiny_pairs import dataset_of, encode, write_pairs
 from prior_tools import (
     BuildOptions,
@@ -69,7 +70,7 @@ def test_what_was_done_before_a_file_that_stops_the_build_is_kept(tmp_path, work
     assert found.tally == alone.tally and found.state.num_images == 6
     state = found.state.to_state()
     assert all(torch.equal(t, state[name]) for name, t in alone.state.to_state().items())
-    with pytest.raises(PriorError, match=r"left out 1 items; the first, 005: image 005\.png"):
+    with pytest.raises(PriorError, match=r"first, 005: image 005\.png.*go on, set on_error"):
         collect_moments(dataset_of(folder), encode, options, checkpoint=checkpoint)
 
 
@@ -112,6 +113,22 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, change):
     path.write_bytes(damaged(change))
     with pytest.raises(PriorError, match=r"p\.checkpoint cannot be read.*remove it"):
         Checkpoint(path, {"size": "8x8"}).load()
+
+
+def test_resumed_and_done_a_build_leaves_nothing_of_a_killed_write(tmp_path):
+    path = tmp_path / "p.checkpoint"
+    known = Checkpoint(path, {})
+    killed_while_writing(path)
+    known.load()
+    assert not list(tmp_path.iterdir())
+    known.save(Progress())
+    killed_while_writing(path)
+    assert known.load() == Progress()
+    assert list(tmp_path.iterdir()) == [path]
+    # As a rank that ended the job before its share was done.
+    killed_while_writing(path)
+    known.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_tells_of_another_build_before_all_is_known(tmp_path):

@@ -4,6 +4,8 @@ import base64
 import copy
 import html
 import io
+import itertools
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from prior_tools.cli import main
+from prior_tools.cli import _parser, compare, main
+from prior_tools.cli.evaluate import load_models
 from prior_tools.comparing.choice import choose
 from prior_tools.comparing.gains import Gain, extremes, gains, shown_maps
 from prior_tools.comparing.page import Report, html_page
@@ -331,6 +334,25 @@ def test_what_will_be_missing_is_said_in_the_first_line(capsys, folders, model):
 def test_images_may_not_lie_among_the_label_maps(capsys, folders, model):
     said = fails(capsys, folders, *model(Features()), "--out", folders / "real" / "out")
     assert "--out lies in --real" in said
+
+
+def test_what_is_written_for_others_names_no_folder_above(folders, model):
+    for side, stem in itertools.product(("stock", "prior"), "ab"):
+        path = folders / "out" / side / f"{stem}_00.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 8), (50, 90, 10)).save(path)
+    (folders / "w.json").write_text(json.dumps(SAVED))
+    argv = ["compare", "--workflow", folders / "w.json", "--labels", folders / "labels", "--real"]
+    argv += [folders / "real", "--out", folders / "out", "--per-map", 1, *model(Features())]
+    args = _parser().parse_args([*map(str, argv), "--server", "127.0.0.1:1"])
+    inputs = compare._inputs(args)
+    assert compare._judge(args, inputs, starts_of(SAVED), load_models(args), {}) == 0
+    report = (folders / "out" / "report.html").read_text(encoding="utf-8")
+    figures = (folders / "out" / "figures.json").read_text(encoding="utf-8")
+    assert str(folders) not in report and str(folders) not in figures
+    assert "2 of 2 of labels" in report and "2 of real" in report
+    data = json.loads(figures)
+    assert (data["generated"], data["baseline"]["folder"]) == ("prior", "stock")
 
 
 # --- figures in words ---

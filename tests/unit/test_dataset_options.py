@@ -89,6 +89,7 @@ def test_a_frame_of_cityscapes_is_one_label_map_in_the_colors_of_its_classes(tmp
     """Its color, ids and instances were three, and the ids of instances ended the run."""
     root = write_cityscapes(tmp_path)
     named = named_labels(parsed("generate", "--dataset", "cityscapes", "--root", root))
+    assert named.title == f"cityscapes train in {root}"
     maps, _ = find_label_maps(named.labels, named.rules)
     jobs = plan(maps, 1, 1, 0)
     assert len(jobs) == 4 and jobs[0].files == ("aachen/aachen_000000_000000_00.png",)
@@ -108,6 +109,7 @@ def test_a_folder_of_several_kinds_of_label_files_is_refused_before_the_run(tmp_
             named_labels(parsed(command, "--labels", labels))
         options = ("--labels", labels, "--label-suffix", "_gtFine_labelIds.png")
         named = named_labels(parsed(command, *options))
+        assert named.title == str(labels)
         assert min(named.labels) == "aachen/aachen_000000_000000"
         read = np.array(Image.open(named.labels["bochum/bochum_000000_000007"]))
         assert np.array_equal(read, LABEL_IDS)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from demo.scenes import generate_scene, write_dataset
+from dev.leftovers import killed_while_writing
 from prior_tools import PALETTES, PriorError
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
@@ -27,7 +28,7 @@ from prior_tools.evaluation.files import (
     read_real,
 )
 from prior_tools.evaluation.pairing import pair
-from prior_tools.evaluation.scores import read_scores
+from prior_tools.evaluation.scores import begin_scores, check_scores, read_scores
 from prior_tools.evaluation.segmentation import class_counts, confusion_matrices, mean_iou
 from prior_tools.evaluation.segmenters import Segmenter, load_segmenter
 from prior_tools.labels.palette_files import palette_text
@@ -139,7 +140,7 @@ def test_images_belong_to_the_map_they_are_named_after(tmp_path, labels, images,
     ("labels", "images", "says"),
     [
         (["a"], ["a_00", "c_00", "grid"], "2 of 3 generated images have no label map: c_00, grid"),
-        (["a"], ["a_0"], "1 of 1 generated images have no label map: a_0"),
+        (["a"], ["a_0"], "1 of 1 generated image has no label map: a_0"),
         (["a", "b", "c"], ["b"], "2 of 3 label maps have no generated image: a, c"),
         (["x", "x_01"], ["x", "x_01", "x_02"], "not clear which label map x_01 belong to"),
     ],
@@ -456,6 +457,14 @@ def scored(models, scenes, obeying, tmp_path_factory) -> tuple[Path, dict]:
     return folder / "scores", json.loads((folder / "r.json").read_text())
 
 
+def test_scores_may_begin_where_a_killed_evaluation_left_half_of_them(tmp_path):
+    for name in ("scores.jsonl", "seen/streets/a_00.png"):
+        killed_while_writing(tmp_path / name)
+    check_scores(tmp_path, overwrite=False)
+    begin_scores(tmp_path)
+    assert not list(tmp_path.rglob(".scp-*"))
+
+
 def test_scores_of_images_are_those_of_what_is_seen_in_them(scenes, obeying, scored):
     folder, data = scored
     scores = read_scores(folder)
@@ -512,7 +521,7 @@ def test_images_of_mirrored_label_maps_are_measured_against_these(models, scenes
     assert "label maps and segmenter agree everywhere" in capsys.readouterr().out
     # One that has no original is a stray as any other.
     touch(tmp_path / "generated", "other_mirrored_00.png")
-    assert "1 of 13 generated images have no label map: other_mirrored_00" in fails(capsys, argv)
+    assert "1 of 13 generated images has no label map: other_mirrored_00" in fails(capsys, argv)
 
 
 def test_only_images_that_obey_their_label_maps_are_exported(
@@ -533,7 +542,7 @@ def test_only_images_that_obey_their_label_maps_are_exported(
     data, lines = exported("keep", "--keep", "0.5", "--ignore-disagreement")
     assert data["segmenter"] == scores.segmenter and data["chosen"]["dropped_images"] == 6
     printed = capsys.readouterr().out
-    assert "6 of 12 images were left out" in printed and "of its pixels" in printed
+    assert "left out: 6 of 12 images" in printed and "of its pixels" in printed
     best = {}
     for name, score in scores.images.items():
         best[name[:-7]] = max(best.get(name[:-7], (-1, "")), (score.miou, name))
@@ -703,10 +712,10 @@ def test_label_maps_of_one_folder_are_told_and_left_out(models, scenes, stock, t
     fewer = copied(stock, tmp_path / "fewer", gone)
     argv = options(scenes, baseline=fewer, segmenter=models["segmenter"], palette="cityscapes")
     said = fails(capsys, argv)
-    assert "1 of 6 label maps have no baseline image: scene_00002" in said
+    assert "1 of 6 label maps has no baseline image: scene_00002" in said
     data = measured(models, scenes, tmp_path, baseline=fewer, partial=True)
     assert (
-        "warning: 1 label maps have images in --generated alone, and were left out: scene_00002"
+        "warning: left out: 1 label map with images in --generated alone: scene_00002"
         in capsys.readouterr().err
     )
     assert {d["label_maps"] for d in data["differences"]} == {5}
@@ -732,7 +741,7 @@ def test_of_unequal_numbers_the_first_are_measured(models, scenes, stock, tmp_pa
     fewer = copied(stock, tmp_path / "fewer", ("scene_00004_01",))
     data = measured(models, scenes, tmp_path, baseline=fewer)
     said = capsys.readouterr().err
-    assert "warning: of 1 label maps one folder has more images: scene_00004" in said
+    assert "warning: of 1 label map one folder has more images: scene_00004" in said
     assert data["baseline"]["label_maps_with_more_images_in_one"] == ["scene_00004"]
     assert data["baseline"]["images_left_out"] == {"generated": 1, "baseline": 0}
     maps = {d["name"]: (d["label_maps"], d["generated_images"]) for d in data["differences"]}
@@ -926,7 +935,7 @@ def test_labels_of_another_shape_are_told_of_once_and_real_images_refused(
     more["labels"] = tmp_path / "labels"
     assert main(options(scenes, **more)) == 0
     said = capsys.readouterr().err
-    assert said.count("6 label maps are of another shape than the images") == 1
+    assert said.count("6 label maps of another shape than the images had to be cut") == 1
     argv = options(scenes, inception=models["inception"], real=tmp_path / "real", **more)
     assert "turned by 90 degrees" in fails(capsys, argv)
 

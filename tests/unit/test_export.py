@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dev.leftovers import killed_while_writing
 from prior_tools import PALETTES, PriorError, find_dataset
 from prior_tools.cli import main
 from prior_tools.datasets.label_files import read_label_file
@@ -559,6 +560,13 @@ def test_a_file_that_cannot_be_used_ends_the_export_and_leaves_no_half(tmp_path,
     assert not list(out.rglob(".scp-*"))
 
 
+def test_killed_while_it_wrote_its_record_it_begins_again(tmp_path):
+    root = write_source(tmp_path, "camvid", maps=("a",), per_map=1)
+    killed_while_writing(root / "out" / "export.json")
+    assert main(command(root, "pairs", "camvid")) == 0
+    assert not list(root.rglob(".scp-*"))
+
+
 # links, names, shards
 
 
@@ -587,8 +595,8 @@ def test_it_is_said_what_images_are_written_as(tmp_path, capsys, form, says):
     root = write_source(tmp_path, "cityscapes", maps=("a",), per_map=1)
     Image.new("L", IMAGE_SIZE).save(root / "images/a_00.png")
     assert main(command(root, form, "cityscapes")) == 0
-    assert f"1 images were written anew {says}" in " ".join(capsys.readouterr().out.split())
-    assert f"- 1 images were written anew {says}.\n" in (root / "out/README.md").read_text()
+    assert f"1 image was written anew {says}" in " ".join(capsys.readouterr().out.split())
+    assert f"- 1 image was written anew {says}.\n" in (root / "out/README.md").read_text()
 
 
 def test_images_that_readers_would_see_otherwise_are_written_anew(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from prior_tools import PriorAccumulator, PriorError, prior_moments, soft_labels
+from prior_tools.cli.score import class_rows
 from prior_tools.evaluation.fit import FitSums
 from prior_tools.held_out import HELD_OUT_MODES, KNOWS_NOTHING, HeldOut
 
@@ -79,6 +80,38 @@ def test_classes_add_up_to_all():
     for mode in HELD_OUT_MODES:
         total = sum(entry.nll[mode] * entry.cells for entry in fit.classes)
         assert total / cells == pytest.approx(fit.held_out.modes[mode].nll)
+
+
+def test_a_class_that_fills_all_images_has_the_intervals_of_all():
+    means = of_classes()
+    latents, labels = scenes(9, 1, means)
+    _, fit = fitted(latents, torch.ones_like(labels), *scenes(25, 0, means))
+    (entry,) = fit.classes
+    for mode, found in fit.held_out.modes.items():
+        assert entry.nll_interval[mode] == pytest.approx(found.nll_interval)
+        assert entry.explained_interval[mode] == pytest.approx(found.explained_interval)
+
+
+def test_a_class_has_intervals_over_the_images_that_hold_it_where_they_are_not_few():
+    means = of_classes()
+    latents, labels = scenes(9, 1, means)
+    labels[3:][labels[3:] == 2] = 0
+    prior, fit = fitted(latents, labels, *scenes(25, 0, means))
+    all_over, _, few = fit.classes
+    assert (all_over.images, few.images) == (9, 3)
+    for mode in HELD_OUT_MODES:
+        assert few.nll_interval[mode] is few.explained_interval[mode] is None
+        for interval, value in (
+            (all_over.nll_interval[mode], all_over.nll[mode]),
+            (all_over.explained_interval[mode], all_over.explained[mode]),
+        ):
+            assert interval[0] < value < interval[1]
+    heading, first, *_, last = class_rows(prior, fit, "joint")
+    low, high = all_over.nll_interval["joint"]
+    assert heading == ["id", "name", "images", "cells", "NLL", "explained", "best"]
+    assert first[4] == f"{all_over.nll['joint']:.3f} ± {(high - low) / 2:.3f}"
+    assert first[6] == all_over.best and all_over.nll[first[6]] == min(all_over.nll.values())
+    assert last[4] == f"{few.nll['joint']:.3f}" and last[5] == f"{few.explained['joint']:.1%}"
 
 
 def test_images_of_another_kind_are_told():

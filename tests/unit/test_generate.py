@@ -822,9 +822,9 @@ def run_of(*settings, seed=0, batch=1, rules=None, maps=(("a", "11"), ("b", "22"
             {"rules": LabelRules(PALETTES["camvid"], id_map={200: 3})},
             "id map was None and is ",
         ),
-        ({"maps": (("a", "11"), ("b", "33"))}, "1 label maps are changed (b.png)"),
-        ({"maps": (("a", "11"),)}, "1 label maps are gone (b.png)"),
-        ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "are new (c.png)"),
+        ({"maps": (("a", "11"), ("b", "33"))}, "1 label map is changed (b.png)"),
+        ({"maps": (("a", "11"),)}, "1 label map is gone (b.png)"),
+        ({"maps": (("a", "11"), ("b", "22"), ("c", "3"))}, "1 label map is new (c.png)"),
         ({"prompt": {**PROMPT, "9": node("X", "More")}}, "node 'More' is new"),
     ],
 )
@@ -1191,7 +1191,7 @@ def test_what_ended_before_a_prompt_that_failed_is_saved(command, tmp_path, caps
         assert main(command("--server", gate.url)) == 1
     said = capsys.readouterr().err
     assert "b_00.png: node 'Sampler v1.5' (KSampler) failed" in said
-    assert "1 of 2 images are made" in said
+    assert "made 1 of 2 images" in said
 
 
 def test_an_authorization_that_is_no_longer_taken_ends_the_run_and_says_so(
@@ -1210,7 +1210,7 @@ def test_an_authorization_that_is_no_longer_taken_ends_the_run_and_says_so(
     assert code == 1
     said = capsys.readouterr().err
     assert f"error: {gate.url}: HTTP 401: it does not let us in with the authorization of" in said
-    assert "0 of 1 images are made; once that is mended, start the same command again" in said
+    assert "made 0 of 1 image; once that is mended, start the same command again" in said
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,8 @@ def test_a_vae_is_of_the_format_chosen_only_where_its_shape_is_that_formats():
             with pytest.raises(PriorError, match=f"but latent_format '{chosen}' has") as caught:
                 choose_format(chosen, VaeLatents(*given))
             assert name in str(caught.value).partition("prior is for: ")[2]
+            with pytest.raises(PriorError, match=f"but --latent-format '{chosen}' has"):
+                choose_format(chosen, VaeLatents(*given), "--latent-format")
     assert choose_format(UNKNOWN, VaeLatents(7, 2, 5)) == UNKNOWN
 
 

@@ -139,6 +139,16 @@ def test_a_json_file_that_does_not_fit_the_pictures_is_refused(tmp_path, change,
         find_tree("coco-panoptic", root).dataset(SIZE)[0]
 
 
+def test_the_json_of_coco_panoptic_is_read_again_only_where_it_has_changed(tmp_path):
+    root = write_coco_panoptic(tmp_path)
+    first, again = (find_tree("coco-panoptic", root).form for _ in range(2))
+    assert again.segments is first.segments
+    with (root / "annotations/panoptic_train2017.json").open("a") as file:
+        file.write("\n")
+    changed = find_tree("coco-panoptic", root).form
+    assert changed.segments is not first.segments and changed == first
+
+
 def test_what_of_coco_panoptic_is_missing_is_said(tmp_path):
     root = write_coco_panoptic(tmp_path)
     save(root / "annotations/panoptic_train2017/000000000042.png", photo(8, 8))
@@ -862,7 +872,7 @@ def test_images_that_links_give_several_names_are_kept_and_told_of(tmp_path):
     assert len(pairs) == 7
     images = {pair.name: pair.image for pair in pairs}
     assert same_files(images, "images").startswith(
-        "4 of 7 images are files that are among them under another name, by links, and count "
+        "4 of 7 images are among them under another name as well, by links, and count "
         "again: day/a is c, night/a is c, night/b is day/b and 1 more."
     )
     alone = {name: path for name, path in images.items() if name.startswith("day")}

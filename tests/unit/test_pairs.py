@@ -45,7 +45,7 @@ def test_pairs_go_by_name_and_the_lonely_are_listed(tmp_path):
     (folder / "images" / "notes.txt").write_text("hello")
     pairs, unpaired = find_pairs(folder / "images", folder / "labels")
     assert [p.name for p in pairs] == ["001", "002"]
-    assert str(unpaired) == "1 images have no label: 003; 1 labels have no image: 000"
+    assert str(unpaired) == "1 image has no label: 003; 1 label has no image: 000"
 
 
 def test_pairs_in_subfolders_keep_their_folder(tmp_path):

@@ -292,7 +292,7 @@ def test_ids_of_a_folder_keep_their_numbers(tmp_path, capsys, form):
     picture.save(path)
     assert main(["palette", str(path.parent), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "1 label files hold ids" in printed
+    assert "1 label file holds ids" in printed
     scale = 257 if form == "16 bit" else 1
     assert list(listed(out)) == ([1, 0] if form == "1" else [7 * scale, 3 * scale, 255 * scale])
     ignored = [i for i, entry in listed(out).items() if entry["ignored"]]

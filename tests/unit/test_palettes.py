@@ -1,6 +1,9 @@
 """Laws of label images: every class color decodes to its class, and what is near to it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,21 @@ from prior_tools import PALETTES, Palette, PriorError, decode_label_image, get_p
 from prior_tools.labels.geometry import resize_labels
 from prior_tools.labels.palette_colors import free_colors, own_colors
 from prior_tools.labels.reading import LabelRules, read_label_images
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_importing_makes_no_palette():
+    """Each start of ComfyUI would wait for all of them."""
+    code = (
+        "import gc; from prior_tools import PALETTES, Palette; assert 'camvid' in PALETTES; "
+        "print(list(PALETTES), [o for o in gc.get_objects() if isinstance(o, Palette)])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == f"{list(PALETTES)} []\n"
+
 
 COLORED = [p for p in PALETTES.values() if not p.is_grey]
 

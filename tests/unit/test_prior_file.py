@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.fuzz.limits import memory_limit
+from dev.leftovers import killed_while_writing
 from prior_tools import (
     PALETTES,
     Grain,
@@ -26,7 +27,7 @@ from prior_tools import (
     merge_priors,
     save_prior,
 )
-from prior_tools.atomic import write_bytes, write_new_bytes
+from prior_tools.atomic import new_file, remove_leftovers_of, write_bytes, write_new_bytes
 from prior_tools.grain import shapes
 from prior_tools.grain_estimate import measure_grain
 from prior_tools.merge import taken_on_trust
@@ -210,6 +211,52 @@ except OSError as error:
     assert (ended.returncode, ended.stdout) == (errno.EFBIG, f"{path}\n")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
+
+
+def test_what_a_killed_process_left_of_a_file_goes_and_nothing_else(tmp_path):
+    ours, theirs = tmp_path / "p.safetensors", tmp_path / "p.safetensors.checkpoint"
+    left = killed_while_writing(ours), killed_while_writing(theirs)
+    with new_file(ours) as file:
+        file.write(b"whole")
+        remove_leftovers_of(ours)
+        remove_leftovers_of(tmp_path / "nowhere" / "p.safetensors")
+        assert [path.exists() for path in left] == [False, True]
+    assert ours.read_bytes() == b"whole"
+    assert sorted(tmp_path.iterdir()) == sorted([ours, left[1]])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+@pytest.mark.parametrize("write", [write_bytes, write_new_bytes])
+def test_what_is_being_written_is_at_no_time_taken_for_a_leftover(tmp_path, write):
+    """Removed are leftovers between two steps of the write, at one place after another."""
+    path, step = tmp_path / "p", 0
+
+    def remove_at_this_step(_frame=None, _event=None, _argument=None):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            remove_leftovers_of(path)
+
+    left = 0
+    while left <= 0:
+        step += 1
+        left = step
+        sys.setprofile(remove_at_this_step)
+        try:
+            write(path, b"whole")
+        finally:
+            sys.setprofile(None)
+        assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"whole"]
+        path.unlink()
+    assert step > 20
+
+
+def test_a_prior_is_saved_without_what_a_killed_process_left_of_it(tmp_path):
+    path = tmp_path / "p.safetensors"
+    for overwrite in (False, True):
+        killed_while_writing(path)
+        save_prior(make(), path, overwrite=overwrite)
+        assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
 
 
 @pytest.mark.parametrize("write", [write_bytes, write_new_bytes])

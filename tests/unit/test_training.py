@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from demo.training import loop, sources
+from demo.training import diffusion, loop, sources
 from demo.training.command import Files
 from demo.training.likeness import Critic, balance, difference, seen_difference
 from demo.training.loop import Plan, train
@@ -84,6 +84,28 @@ def test_training_learns(tmp_path):
     plan = Plan("long", 300, 1e-2, plan_for(net).loss, warm_up=3, decay=0.9)
     train(net, plan, tmp_path)
     assert (net(x) - x.sum(1, keepdim=True)).square().mean() < 0.05 * before
+
+
+def test_the_noise_to_be_told_leads_back_to_the_latent_whatever_was_noised():
+    """Half of the late ones are noised from a start that is not the latent."""
+    latents = torch.randn(5, 4, 2, 3, generator=torch.Generator().manual_seed(1))
+    bars, far = alpha_bar(), 10.0
+
+    def starts(picked, _seed):
+        return latents[picked] + far
+
+    batches = diffusion._Batches(latents, bars, starts)
+    moved = late = 0
+    for seed in range(20):
+        picked, noised, t, told = batches.draw(torch.Generator().manual_seed(seed), 2)
+        kept = bars[t].float().view(-1, 1, 1, 1)
+        back = (noised - (1 - kept).sqrt() * told) / kept.sqrt()
+        torch.testing.assert_close(back, latents[picked], atol=1e-4, rtol=0)
+        # Noise is of mean 0 and deviation 1; a start shifts it by far more here.
+        shifted = told.mean((1, 2, 3)) > 1.5
+        moved, late = moved + int(shifted.sum()), late + int((t > 750).sum())
+        assert not shifted[t <= 750].any()
+    assert 0.3 < moved / late < 0.7
 
 
 def test_the_schedule_leaks_as_stable_diffusion_does_at_512_by_1024():

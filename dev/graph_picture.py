@@ -1,0 +1,96 @@
+"""Takes the README's picture of a graph: docs/graph.png, the demo's template after a run.
+
+    python -m dev.graph_picture
+
+Opened and run in a real browser, and cut to the nodes. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from dev.browser import open_browser, open_comfyui
+from dev.comfyui import REPOSITORY, ensure_comfyui
+from dev.server import ComfyServer
+from dev.templates import load_template
+from dev.workspace import make_workspace
+
+TEMPLATE = "SCP-Diff demo (no downloads)"
+PICTURE = REPOSITORY / "docs" / "graph.png"
+# Of the window; the graph fills it. GitHub shows a README at half of that.
+_WIDTH, _HEIGHT, _MARGIN = 2000, 1300, 20
+_PATIENCE = 300_000  # milliseconds
+
+_RUN = """() => new Promise((done, failed) => {
+    app.api.addEventListener('execution_success', done, {once: true});
+    app.api.addEventListener(
+        'execution_error', event => failed(event.detail.exception_message), {once: true});
+    app.queuePrompt(0, 1);
+}).then(() => null)"""
+
+_SHOWN = """() => {
+    app.canvas.setDirty(true, true);
+    const showing = app.graph.nodes.filter(node => node.imgs?.length);
+    return showing.length > 2 && showing.every(
+        node => node.imgs.every(image => image.naturalWidth > 0));
+}"""
+
+# The graph's own rectangle on the page: groups and nodes.
+_BOX = """() => {
+    const parts = [...app.graph.nodes, ...app.graph.groups].map(part => {
+        const [x, y, width, height] = part.boundingRect ?? [...part.pos, ...part.size];
+        return [x, y, x + width, y + height];
+    });
+    const [left, top] = app.canvasPosToClientPos([0, 1].map(
+        i => Math.min(...parts.map(part => part[i]))));
+    const [right, bottom] = app.canvasPosToClientPos([2, 3].map(
+        i => Math.max(...parts.map(part => part[i]))));
+    return [left, top, right - left, bottom - top];
+}"""
+
+
+def main() -> None:
+    """Write the picture."""
+    program = shutil.which("chromium")
+    if program is None:
+        sys.exit("the program 'chromium' is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        base = make_workspace(Path(folder), REPOSITORY)
+        viewport = {"width": _WIDTH, "height": _HEIGHT}
+        with (
+            ComfyServer(ensure_comfyui(), base) as server,
+            open_browser(program, viewport=viewport) as browser,
+        ):
+            settings = {
+                "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
+                "Comfy.Minimap.Visible": False,
+            }
+            page = open_comfyui(browser, server, settings)
+            page.evaluate("workflow => app.loadGraphData(workflow)", load_template(TEMPLATE))
+            page.set_default_timeout(_PATIENCE)
+            page.evaluate(_RUN)
+            page.wait_for_function(_SHOWN)
+            page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+            # What moved is drawn with the next frames.
+            page.wait_for_timeout(2000)
+            x, y, width, height = page.evaluate(_BOX)
+            clip = {
+                "x": max(0, x - _MARGIN),
+                "y": max(0, y - _MARGIN),
+                "width": width + 2 * _MARGIN,
+                "height": height + 2 * _MARGIN,
+            }
+            picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    picture.quantize(256).save(PICTURE, optimize=True)
+    size = PICTURE.stat().st_size / 1000
+    print(f"{Path('docs') / PICTURE.name}: {picture.width} x {picture.height}, {size:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
