@@ -159,10 +159,11 @@ class OwnServer:
         self._over.set()
 
     def _kill_group(self) -> None:
-        """Whatever a keeper that was killed has left behind."""
-        if os.name != "nt":
+        """What a killed keeper has left behind; once, before the number is another's."""
+        group, self._group = self._group, 0
+        if group and os.name != "nt":
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._group, signal.SIGKILL)
+                os.killpg(group, signal.SIGKILL)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

@@ -16,7 +16,6 @@ class Pace:
         self._began: float | None = None
         self._first: float | None = None
         self._last: float | None = None
-        self._images = 0
         self._after_first = 0
 
     def begin(self, now: float) -> None:
@@ -31,18 +30,12 @@ class Pace:
 
     def made(self, images: int, now: float) -> None:
         """It has made images."""
-        self._images += images
         if self._first is None:
             # Models are loaded for it, which says little of those to come.
             self._first = now
         else:
             self._after_first += images
         self._last = now
-
-    @property
-    def images(self) -> int:
-        """Made in all."""
-        return self._images
 
     def warm_up(self) -> float | None:
         """Seconds that the first job took; None before it is made."""
@@ -55,12 +48,9 @@ class Pace:
 
         None before there are any.
         """
-        if self._first is None or self._last is None:
+        if self._first is None or self._last is None or not self._after_first:
             return None
-        waiting = now - self._last
-        if not self._after_first:
-            return None
-        return max((self._last - self._first) / self._after_first, waiting)
+        return max((self._last - self._first) / self._after_first, now - self._last)
 
     def waiting(self, now: float) -> float | None:
         """Seconds since it has got its first job, if nothing was made of any."""
