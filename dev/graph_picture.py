@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dev.browser import open_browser, open_comfyui
 from dev.comfyui import REPOSITORY, ensure_comfyui
@@ -23,8 +23,9 @@ from dev.workspace import make_workspace
 
 TEMPLATE = "SCP-Diff demo (no downloads)"
 PICTURE = REPOSITORY / "docs" / "graph.png"
-# Of the window; the graph fills it. GitHub shows a README at half of that.
-_WIDTH, _HEIGHT, _MARGIN = 2000, 1300, 20
+# Of the window, in which the graph is large enough for its text to be drawn; and of the picture.
+_WIDTH, _HEIGHT, _MARGIN = 3200, 1800, 20
+_SHOWN_WIDTH = 1800
 _PATIENCE = 300_000  # milliseconds
 
 _RUN = """() => new Promise((done, failed) => {
@@ -70,6 +71,8 @@ def main() -> None:
             settings = {
                 "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
                 "Comfy.Minimap.Visible": False,
+                # Text of any size is drawn.
+                "LiteGraph.Canvas.MinFontSizeForLOD": 0,
             }
             page = open_comfyui(browser, server, settings)
             page.evaluate("workflow => app.loadGraphData(workflow)", load_template(TEMPLATE))
@@ -87,6 +90,7 @@ def main() -> None:
                 "height": height + 2 * _MARGIN,
             }
             picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    picture = ImageOps.contain(picture, (_SHOWN_WIDTH, _HEIGHT))
     picture.quantize(256).save(PICTURE, optimize=True)
     size = PICTURE.stat().st_size / 1000
     print(f"{Path('docs') / PICTURE.name}: {picture.width} x {picture.height}, {size:.0f} kB")
