@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 CARD = ".scp-prior-card:visible"
 
 DEMO = "scp_diff_demo.safetensors"
-IMAGES = load_prior(REPOSITORY / "weights" / "priors" / DEMO).num_images
+SHIPPED = load_prior(REPOSITORY / "weights" / "priors" / DEMO)
+IMAGES = SHIPPED.num_images
+SIDEWALK = 1
 WIDE, TALL, DAMAGED = "card_wide.safetensors", "card_tall.safetensors", "card_damaged.safetensors"
 ALONE = "card_alone.safetensors"
 
@@ -137,7 +139,9 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
     card = page.locator(CARD)
     for text in (f"{IMAGES} images", "15 classes", "36x18 cells", "288x144 pixels", "VAE sd15"):
         expect(card).to_contain_text(text)
-    expect(card.locator("li").filter(has_text="sidewalk")).to_have_text("sidewalk1199")
+    images = int(SHIPPED.class_image_count[SHIPPED.class_ids.tolist().index(SIDEWALK)])
+    sidewalk = card.locator("li").filter(has_text="sidewalk")
+    expect(sidewalk).to_have_text(f"sidewalk{images}")
     assert sizes_of_pictures(page) == [[36, 18], [36, 18]]
     assert_inside_their_nodes()
     screenshot("demo")

@@ -282,8 +282,8 @@ def test_every_image_is_of_its_label_map_and_seed_and_none_is_made_twice(
     (few / "05.png").write_bytes((few / "04.png").read_bytes())
     (few / "06.png").unlink()
     said = run(again, 2).stderr
-    assert "label maps are changed (05.png)" in said
-    assert "label maps are gone (06.png)" in said
+    assert "1 label map is changed (05.png)" in said
+    assert "1 label map is gone (06.png)" in said
 
 
 @pytest.mark.parametrize("palette", [None, "grey_ids"])
