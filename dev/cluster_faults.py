@@ -137,7 +137,7 @@ def with_faults(run: Run, base: Path, args: argparse.Namespace, say: Any) -> dic
             elif fault == "node":
                 cluster.remove_node(draw.choice(list(cluster.worker_nodes)), allow_graceful=False)
                 time.sleep(draw.random() * 10)
-                cluster.add_node(**ray_cluster.NODE)
+                ray_cluster.add_node(cluster)
             else:
                 run.kill()
                 if fault == "command and cluster":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,21 @@ def cluster_of(nodes: int, **head: Any) -> Iterator[Any]:
 
     cluster = Cluster()
     try:
-        cluster.add_node(**{**NODE, "num_cpus": 0, "include_dashboard": False, **head})
+        add_node(cluster, **{"num_cpus": 0, "include_dashboard": False, **head})
         for _ in range(nodes):
-            cluster.add_node(**NODE)
+            add_node(cluster)
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def add_node(cluster: Any, **more: Any) -> Any:
+    """A node with room for one server, whose agent has a port of its own.
+
+    By default all agents of a machine want the same one, also those of two clusters, and one that
+    does not get it takes no jobs.
+    """
+    return cluster.add_node(**{**NODE, "dashboard_agent_listen_port": _free_port(), **more})
 
 
 def own_servers(base: Path) -> list[psutil.Process]:
@@ -71,6 +81,12 @@ def entries(out: Path) -> list[dict[str, Any]]:
         lines = (out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
     return []
+
+
+def _free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
 
 
 def _processes() -> Iterator[tuple[psutil.Process, list[str]]]:

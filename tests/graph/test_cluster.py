@@ -17,7 +17,15 @@ import yaml
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
-from dev.ray_cluster import ENVIRONMENT, NODE, actors, cluster_of, contents, entries, own_servers
+from dev.ray_cluster import (
+    ENVIRONMENT,
+    actors,
+    add_node,
+    cluster_of,
+    contents,
+    entries,
+    own_servers,
+)
 from dev.server import ComfyServer, host_environment
 
 pytestmark = pytest.mark.slow
@@ -165,13 +173,13 @@ def test_without_its_nodes_a_run_waits_for_one_that_joins(
         await_none_left(street.base)
         count = len(entries(out))
         assert count < IMAGES and process.poll() is None
-        cluster.add_node(**NODE)
+        add_node(cluster)
         assert process.wait(600) == 0, log.read_text()
     finally:
         process.kill()
         # For the tests after this one.
         while len(cluster.worker_nodes) < 2:
-            cluster.add_node(**NODE)
+            add_node(cluster)
     check(out, street.base, reference, log)
 
 
