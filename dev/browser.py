@@ -24,6 +24,13 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
 
+_RUN = """() => new Promise((done, failed) => {
+    app.api.addEventListener('execution_success', done, {once: true});
+    app.api.addEventListener(
+        'execution_error', event => failed(event.detail.exception_message), {once: true});
+    app.queuePrompt(0, 1);
+}).then(() => null)"""
+
 
 @contextmanager
 def open_browser(program: str, **options: Any) -> Iterator[BrowserContext]:
@@ -65,6 +72,11 @@ def open_comfyui(
         tab.get_by_role("dialog").wait_for()
         close_dialogs(tab)
     return tab
+
+
+def run_workflow(tab: Page) -> None:
+    """Run what is open in the tab, and return when it is done; fails with the node's message."""
+    tab.evaluate(_RUN)
 
 
 def close_dialogs(tab: Page) -> None:

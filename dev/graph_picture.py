@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from dev.browser import open_browser, open_comfyui
+from dev.browser import open_browser, open_comfyui, run_workflow
 from dev.comfyui import REPOSITORY, ensure_comfyui
 from dev.server import ComfyServer
 from dev.templates import load_template
@@ -27,13 +27,6 @@ PICTURE = REPOSITORY / "docs" / "graph.png"
 _WIDTH, _HEIGHT, _MARGIN = 3200, 1800, 20
 _SHOWN_WIDTH = 1800
 _PATIENCE = 300_000  # milliseconds
-
-_RUN = """() => new Promise((done, failed) => {
-    app.api.addEventListener('execution_success', done, {once: true});
-    app.api.addEventListener(
-        'execution_error', event => failed(event.detail.exception_message), {once: true});
-    app.queuePrompt(0, 1);
-}).then(() => null)"""
 
 _SHOWN = """() => {
     app.canvas.setDirty(true, true);
@@ -77,7 +70,7 @@ def main() -> None:
             page = open_comfyui(browser, server, settings)
             page.evaluate("workflow => app.loadGraphData(workflow)", load_template(TEMPLATE))
             page.set_default_timeout(_PATIENCE)
-            page.evaluate(_RUN)
+            run_workflow(page)
             page.wait_for_function(_SHOWN)
             page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
             # What moved is drawn with the next frames.

@@ -22,7 +22,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from demo.scenes import write_dataset
-from dev.browser import open_browser, open_comfyui
+from dev.browser import open_browser, open_comfyui, run_workflow
 from dev.comfyui import REPOSITORY, ensure_comfyui
 from dev.server import ComfyServer
 from dev.workspace import make_workspace
@@ -141,13 +141,6 @@ _PLACE = """([id, shot]) => {
     app.canvas.setDirty(true, true);
 }"""
 
-_RUN = """() => new Promise((done, failed) => {
-    app.api.addEventListener('execution_success', done, {once: true});
-    app.api.addEventListener(
-        'execution_error', event => failed(event.detail.exception_message), {once: true});
-    app.queuePrompt(0, 1);
-}).then(() => null)"""
-
 _SHOWN = """count => {
     const images = app.graph.nodes[0].imgs ?? [];
     app.canvas.setDirty(true, true);
@@ -169,7 +162,7 @@ def take(page: Page, node_id: str) -> Image.Image:
     shot = SHOTS[node_id]
     page.evaluate(_PLACE, [node_id, asdict(shot)])
     if shot.pictures:
-        page.evaluate(_RUN)
+        run_workflow(page)
         page.wait_for_function(_SHOWN, arg=shot.pictures)
     if shot.awaits:
         page.locator(shot.awaits).first.wait_for()

@@ -95,6 +95,13 @@ def main(argv: list[str] | None = None) -> None:
     for model in sorted(missing):
         print(f"left out: rows of the model {model!r}; python -m demo.training --help tells more")
     plan = [row for row in plan if row.model not in missing]
+    names = dict.fromkeys(f"{subject.name}: {row.table}" for row in plan)
+    if not args.quick and (missing_marks := report.without_marks(DOCUMENT, names)):
+        # Before an hour of sampling, not after it.
+        raise SystemExit(
+            f"{DOCUMENT.name} has no place for {', '.join(missing_marks)}: make one, "
+            "<!-- NAME --> and <!-- end NAME --> on lines of their own, or choose --tables"
+        )
     # A folder of its own, or the full run would keep rough timings and other label maps.
     kind = "-choice" if args.choose else "-quick" if args.quick else ""
     folder = args.work / f"{subject.name}{kind}"

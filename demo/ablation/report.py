@@ -7,7 +7,7 @@ written by hand and stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +88,23 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def without_marks(document: Path, names: Iterable[str]) -> list[str]:
+    """The parts for which a document has no place."""
+    text = document.read_text(encoding="utf-8")
+    return [name for name in names if not _marks(name).search(text)]
+
+
+def _marks(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+
+
 def fill(document: Path, parts: dict[str, str]) -> None:
     """Put the parts where their marks stand; KeyError if a mark is missing."""
+    if missing := without_marks(document, parts):
+        raise KeyError(f"{document.name} has no marks for {', '.join(missing)}")
     text = document.read_text(encoding="utf-8")
     for name, part in parts.items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not marks.search(text):
-            raise KeyError(f"{document.name} has no marks for {name}")
+        marks = _marks(name)
         text = marks.sub(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)
     write_bytes(document, text.encode())
 

@@ -116,18 +116,9 @@ class Stages:
                 with torch.autocast("cpu", enabled=False):
                     return draw_prior_sample(prior, on_grid[picked], seed=seed) * LATENT_SCALE
 
-        return diffusion.train_control(
-            self.unet,
-            latents,
-            self.source.hints(scenes.labels),
-            self.alpha_bars,
-            self.cache,
-            "control-tuned" + ("-started" if starts else ""),
-            diffusion.TUNING_STEPS,
-            self.bfloat16,
-            self.control,
-            starts,
-        )
+        name = "control-tuned" + ("-started" if starts else "")
+        steps = diffusion.TUNING_STEPS
+        return self._control(latents, scenes, name, steps, begun=self.control, starts=starts)
 
     @cached_property
     def segmenter(self) -> nn.Module:
@@ -166,7 +157,15 @@ class Stages:
         with safe_open(self.cache / f"{name}.safetensors", "pt") as file:
             return json.loads(file.metadata()["training"])
 
-    def _control(self, latents: Tensor, scenes: Scenes, name: str) -> nn.Module:
+    def _control(
+        self,
+        latents: Tensor,
+        scenes: Scenes,
+        name: str,
+        steps: int = diffusion.CONTROL_STEPS,
+        begun: nn.Module | None = None,
+        starts: diffusion.Starts | None = None,
+    ) -> nn.Module:
         return diffusion.train_control(
             self.unet,
             latents,
@@ -174,7 +173,10 @@ class Stages:
             self.alpha_bars,
             self.cache,
             name + self.suffix,
-            bfloat16=self.bfloat16,
+            steps,
+            self.bfloat16,
+            begun,
+            starts,
         )
 
     def _latents(self, scenes: Scenes, name: str, bfloat16: bool) -> Tensor:
