@@ -133,7 +133,8 @@ def crew(
             ids = draw.integers(0, 19, (16, 32), np.uint8).repeat(16, 0).repeat(16, 1)
             pixels = np.repeat(ids[..., None] * 12, 3, axis=-1)
             Image.fromarray(pixels).save(folder / "labels" / f"{i:04}.png")
-        with Cluster(address, setup, 0, round(share, 2), servers, jobs, print) as cluster:
+        cluster = Cluster(address, setup, 0, round(share, 2), servers, print)
+        with cluster.open(jobs):
             info = cluster.object_info()
             workflow = prepare_workflow(PROMPT, "Label map", "Seed", None, (), info)
             yield cluster, workflow, folder

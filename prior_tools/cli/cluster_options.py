@@ -68,11 +68,8 @@ def check_kind(args: argparse.Namespace) -> None:
         raise PriorError(f"{', '.join(given)} goes with {other} only")
 
 
-def cluster_of(args: argparse.Namespace, jobs: int, tell: Callable[[str], None]) -> Cluster:
-    """The servers that the options ask for.
-
-    jobs: most that will be made. Raises PriorError for options that cannot be.
-    """
+def cluster_of(args: argparse.Namespace, tell: Callable[[str], None]) -> Cluster:
+    """The servers that the options ask for. Raises PriorError for options that cannot be."""
     gpus = _DEFAULT_GPUS if args.gpus_per_server is None else args.gpus_per_server
     cpus = _DEFAULT_CPUS if args.cpus_per_server is None else args.cpus_per_server
     if cpus == 0:
@@ -90,7 +87,7 @@ def cluster_of(args: argparse.Namespace, jobs: int, tell: Callable[[str], None])
         depth=args.depth,
         patience=args.patience,
     )
-    return Cluster(args.ray or None, setup, gpus, cpus, args.servers, jobs, tell)
+    return Cluster(args.ray or None, setup, gpus, cpus, args.servers, tell)
 
 
 def _anywhere(path: str) -> str:

@@ -142,10 +142,11 @@ def run(args: argparse.Namespace) -> int:
     evaluate.check_models(args)
     _check_folders(args)
     saved_workflow = read_workflow(args.workflow)
+    crew = generate.crew_of(args)
     inputs = _inputs(args)
     models = evaluate.load_models(args)
     _check_segmenter(args, inputs, models)
-    with generate.crew_of(args, len(inputs.label_maps) * args.per_map) as crew:
+    with crew.open(len(inputs.label_maps) * args.per_map):
         starts = _starts(args, inputs, saved_workflow, crew)
         say(inputs.counts(args.per_map))
         say(_change(starts))

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..atomic import remove_leftovers
+from ..cluster.ray_cluster import import_ray
 from ..errors import PriorError, counted, listing, printable
 from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
@@ -210,6 +211,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise PriorError(f"--out {args.out} is a file; expected a folder")
     saved_workflow = read_workflow(args.workflow)
+    crew = crew_of(args)
     named = named_labels(args)
     named.check_output(args.out)
     rules = named.rules
@@ -221,7 +223,7 @@ def run(args: argparse.Namespace) -> int:
     counts = balance.counts(args.per_map) if balance else None
     jobs = plan(label_maps, args.per_map, args.batch, args.seed, counts)
     check_names(args.out, [name for job in jobs for name in job.files])
-    with crew_of(args, len(jobs)) as crew:
+    with crew.open(len(jobs)):
         object_info = crew.object_info()
         workflow = prepare_workflow(
             as_prompt(saved_workflow, object_info),
@@ -291,18 +293,16 @@ def make(
     return code
 
 
-@contextmanager
-def crew_of(args: argparse.Namespace, jobs: int) -> Iterator[Crew]:
-    """Who makes the images by the options of `add_sampling`, while the context is open.
+def crew_of(args: argparse.Namespace) -> Crew:
+    """Who makes the images by the options of `add_sampling`.
 
-    jobs: most that there are.
+    Raises PriorError for options that cannot be, and where Ray is wanted and missing.
     """
     check_kind(args)
     if args.ray is None:
-        yield NamedServers(_clients_of(args), args.depth, args.patience)
-        return
-    with cluster_of(args, jobs, _tell) as cluster:
-        yield cluster
+        return NamedServers(_clients_of(args), args.depth, args.patience)
+    import_ray()
+    return cluster_of(args, _tell)
 
 
 def _clients_of(args: argparse.Namespace) -> list[ComfyClient]:

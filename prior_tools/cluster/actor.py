@@ -15,6 +15,8 @@ from .own_server import OwnServer, ServerFailed
 from .session import Made, NotMade, Parcel, Plan, Session
 
 _MOST_MISSING = 20
+# What tells that a machine has no server to work with.
+_UNFIT = (ServerFailed, ServerGone, ServerRefused, OSError)
 
 
 @dataclass(frozen=True)
@@ -71,28 +73,29 @@ class ServerActor:
         plan: None asks for the server alone.
         """
         with self._lock:
-            node = _node()
             try:
                 server = self._up()
                 client = server.client
                 if plan is not None:
                     lacking = missing(plan.workflow, client.object_info(), server.has_input)
                     if lacking:
-                        return Unfit(node, listing(lacking, _MOST_MISSING))
+                        return Unfit(_node(), listing(lacking, _MOST_MISSING))
                     if self._session is None or self._session.plan != plan:
                         self._end_session()
                         self._session = Session(
                             client, server.ended, plan, self._setup.depth, self._setup.patience
                         )
-                return Ready(node, server.properties())
-            except (ServerFailed, ServerGone, ServerRefused, OSError) as error:
-                self._down()
-                return Unfit(node, reason(error))
+                return Ready(_node(), server.properties())
+            except _UNFIT as error:
+                return self._given_up(error)
 
-    def object_info(self) -> dict[str, Any]:
-        """The nodes that the server knows, by class; after `ready`."""
+    def object_info(self) -> dict[str, Any] | Unfit:
+        """The nodes that the server knows, by class."""
         with self._lock:
-            return self._up().client.object_info()
+            try:
+                return self._up().client.object_info()
+            except _UNFIT as error:
+                return self._given_up(error)
 
     def make(self, parcel: Parcel) -> Made | NotMade:
         """The images of a job; after `ready` with its plan."""
@@ -118,6 +121,11 @@ class ServerActor:
             )
             self._server.start(setup.patience)
         return self._server
+
+    def _given_up(self, error: BaseException) -> Unfit:
+        """End a server that is of no use."""
+        self._down()
+        return Unfit(_node(), reason(error))
 
     def _down(self) -> None:
         self._end_session()

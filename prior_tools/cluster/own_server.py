@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ from ..generating.comfy_client import ComfyClient, ServerGone, ServerRefused
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOOPBACK = "127.0.0.1"
+# Below those that systems give to outgoing connections, which could take it before the server does.
+_PORTS = range(20_000, 30_000)
 _LOOK_EVERY = 0.2
 _TAIL = 1500
 # What a workflow's last prompts may still name: ComfyUI gives a result that it has cached again.
@@ -244,7 +247,10 @@ def _python_of(comfyui: Path) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    # Of the system, for servers that start together not to try the same ones.
+    draw = random.SystemRandom()
+    while True:
+        port = draw.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_LOOPBACK, port))
+            return port

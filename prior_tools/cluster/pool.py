@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import PriorError, listing, reason
+from ..errors import PriorError, counted, listing, reason
 from ..generating.crew import Orders
 from ..generating.jobs import Job
 from ..generating.uploads import Uploads
@@ -32,7 +33,7 @@ _MOST_DEATHS = 5
 _MOST_TOLD = 10
 
 
-@dataclass
+@dataclass(eq=False)
 class _Member:
     """An actor and what is under way there.
 
@@ -56,7 +57,7 @@ class _Member:
 
 
 class Cluster:
-    """Servers on a Ray cluster, while the context is open; see `Crew`.
+    """Servers on a Ray cluster; see `Crew`.
 
     Ray places the actors, starts them again and asks them again whether they are ready. Jobs that
     were lost with one do not wait for it: they go back to the others, as with servers that were
@@ -68,8 +69,7 @@ class Cluster:
         setup: of the servers.
         gpus, cpus: that each takes.
         servers: most of them; None for as many as the cluster has room for, also later. A number
-            is asked of Ray at once, for autoscalers to see.
-        jobs: most that will be made; there are never more servers.
+            is asked of Ray at once, for autoscalers to see. There are never more than jobs.
         tell: prints a line.
     """
 
@@ -80,12 +80,11 @@ class Cluster:
         gpus: float,
         cpus: float,
         servers: int | None,
-        jobs: int,
         tell: Callable[[str], None],
     ) -> None:
         self._address, self._setup = address, setup
         self._gpus, self._cpus = gpus, cpus
-        self._servers, self._most_jobs, self._tell = servers, jobs, tell
+        self._servers, self._tell = servers, tell
         self._ray: Any = None
         self._lost: tuple[type[Exception], ...] = ()
         self._members: list[_Member] = []
@@ -98,19 +97,19 @@ class Cluster:
         self._properties: list[dict[str, Any]] = []
         self._used: list[dict[str, Any]] = []
 
-    def __enter__(self) -> Cluster:
+    @contextmanager
+    def open(self, jobs: int) -> Iterator[None]:
         """Raises PriorError if there is no cluster, or no room on it."""
         self._ray = connect(self._address)
         self._lost = errors_of_loss(self._ray)
         try:
             self._check_room()
-            self._grow(self._most_jobs)
-        except BaseException:
-            self._ray.shutdown()
-            raise
-        return self
+            self._grow(jobs)
+            yield
+        finally:
+            self._close()
 
-    def __exit__(self, *_: object) -> None:
+    def _close(self) -> None:
         try:
             # Killed, each takes its server along as well; told to, it sees it go.
             ends = [member.actor.end.remote() for member in self._members if member.fit]
@@ -138,10 +137,15 @@ class Cluster:
             for member in self._members:
                 if member.fit:
                     try:
-                        info: dict[str, Any] = self._ray.get(member.actor.object_info.remote())
-                        return info
+                        answer = self._ray.get(member.actor.object_info.remote())
                     except self._lost:
                         self._ask(member)
+                        continue
+                    if isinstance(answer, Unfit):
+                        self._leave_out(member, answer, self._tell)
+                        continue
+                    info: dict[str, Any] = answer
+                    return info
             try:
                 self._await(self._tell)
             except GenerationStopped as error:
@@ -165,7 +169,10 @@ class Cluster:
             self._runs += 1
             self._plan = Plan(orders.workflow, orders.run_id, self._runs)
             self._used = []
+            self._alone_since = time.monotonic()
             for member in self._members:
+                # It may be fit for another plan.
+                member.unfit = ""
                 self._ask(member)
             uploads = Uploads()
             while not orders.work.stopping.is_set() and not orders.work.finished:
@@ -180,7 +187,7 @@ class Cluster:
                 member.jobs.clear()
 
     def _check_room(self) -> None:
-        count, nodes = room(self._ray, self._gpus, self._cpus)
+        count, nodes = room(self._ray.nodes(), self._gpus, self._cpus)
         if count or self._servers:
             return
         wanted = f"{self._gpus:g} GPUs and {self._cpus:g} CPUs"
@@ -194,7 +201,7 @@ class Cluster:
         """Ask Ray for as many actors as there is room for, or as were asked for."""
         if not self._is_time("room", _ROOM_EVERY):
             return
-        wanted = self._servers or room(self._ray, self._gpus, self._cpus)[0]
+        wanted = self._servers or room(self._ray.nodes(), self._gpus, self._cpus)[0]
         for _ in range(min(wanted, jobs) - len(self._members)):
             actor = start_actor(self._ray, self._setup, self._gpus, self._cpus)
             member = _Member(actor, None)
@@ -259,7 +266,8 @@ class Cluster:
         except self._lost as error:
             # Ray will not start it again.
             self._members.remove(member)
-            for job in member.jobs.values():
+            jobs, member.jobs = member.jobs, {}
+            for job in jobs.values():
                 assert orders is not None, "jobs are of a run"
                 orders.work.give_back(job, lost=True)
             self._deaths += 1
@@ -271,13 +279,11 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             text = str(cause(error))
             raise GenerationStopped(f"a server cannot be started: {text}") from error
-        member.node = answer.node
         if isinstance(answer, Unfit):
-            member.unfit = f"{answer.node}: {answer.text}"
-            member.again = time.monotonic() + _UNFIT_EVERY
-            self._tell_once(member.unfit, tell)
+            self._leave_out(member, answer, tell)
             return
         assert isinstance(answer, Ready)
+        member.node = answer.node
         self._deaths, member.unfit, member.fit = 0, "", True
         if answer.properties not in self._properties:
             self._properties.append(answer.properties)
@@ -288,6 +294,13 @@ class Cluster:
                 )
         if self._plan is not None and answer.properties not in self._used:
             self._used.append(answer.properties)
+
+    def _leave_out(self, member: _Member, answer: Unfit, tell: Callable[[str], None]) -> None:
+        """It has nothing to do until it has what it lacks."""
+        member.fit = False
+        member.unfit = f"{answer.node}: {answer.text}"
+        member.again = time.monotonic() + _UNFIT_EVERY
+        self._tell_once(member.unfit, tell)
 
     def _take_images(self, member: _Member, call: Any, orders: Orders) -> None:
         """What came of a job."""
@@ -327,14 +340,14 @@ class Cluster:
             texts = sorted({member.unfit for member in self._members})
             raise GenerationStopped(f"no server is fit for the workflow: {listing(texts, 5)}")
         if alone > _TELL_AFTER and not unfit:
-            count, nodes = room(self._ray, self._gpus, self._cpus)
+            count, nodes = room(self._ray.nodes(), self._gpus, self._cpus)
             wanted = f"{self._gpus:g} GPUs and {self._cpus:g} CPUs"
             self._tell_once(
                 f"no server is up yet; each takes {wanted}, and the cluster's nodes have "
                 f"{listing(nodes, _MOST_TOLD)}: room for {count} if nothing else runs there",
                 tell,
             )
-        if alone > self._setup.patience and self._used:
+        if alone > self._setup.patience and self._properties:
             raise ServerLeft(f"there was no server for {self._setup.patience:g} s")
 
     def _look_at_paces(self, orders: Orders) -> None:
@@ -344,7 +357,8 @@ class Cluster:
         now = time.monotonic()
         paces = {str(i): member.pace for i, member in enumerate(self._members) if member.fit}
         each = rate(paces, now)
-        orders.show(f"{len(paces)} servers{f', {each:.2g} img/s each' if each else ''}")
+        shown = counted(len(paces), "server")
+        orders.show(f"{shown}, {each:.2g} img/s each" if each else shown)
         for key, (seconds, median) in slow(paces, now).items():
             node = self._members[int(key)].node
             if node not in self._told:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from ..errors import PriorError, reason
 from .actor import ServerActor, Setup
 
 _PACKAGE = Path(__file__).parents[1]
+_REACH_PATIENCE = 10.0
+_TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
 
 
 def import_ray() -> Any:
@@ -34,14 +38,13 @@ def connect(address: str | None) -> Any:
     Raises PriorError if there is none, or it does not let us in.
     """
     ray = import_ray()
-    if address is not None and address.startswith("ray://"):
-        raise PriorError(
-            f"--ray {address} is an address of Ray Client, which is not for long runs; start the "
-            "command on a machine of the cluster, for instance by 'ray job submit'"
-        )
+    # As Ray takes it.
+    variable = os.environ.get("RAY_ADDRESS") if address in (None, "auto") else None
+    named = variable or address or ""
+    shown = f"RAY_ADDRESS {variable}" if variable else f"--ray {named}".strip()
+    _check_reached(named, shown)
     # Nothing is told to others unless somebody asked for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    shown = f"--ray {address}" if address else "--ray"
     try:
         ray.init(
             address=address,
@@ -52,16 +55,40 @@ def connect(address: str | None) -> Any:
         )
     except ray.exceptions.AuthenticationError as error:
         raise PriorError(
-            f"{shown}: the cluster does not let us in ({reason(error)}); set RAY_AUTH_MODE=token, "
-            "and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+            f"{shown}: the cluster does not let us in ({reason(error)}); {_TOKEN}"
         ) from error
     except Exception as error:
-        # Of many kinds, plain Exception among them.
+        # Of many kinds, plain Exception among them; without the right token Ray says no more than
+        # that it cannot connect.
         raise PriorError(
             f"{shown}: no cluster to work with: {reason(error)}. Start one by 'ray start --head', "
-            "or give --ray alone for this machine"
+            f"or give --ray alone for this machine; if one is there, {_TOKEN}"
         ) from error
     return ray
+
+
+def _check_reached(address: str, shown: str) -> None:
+    """Raise PriorError if nothing is there: Ray would try for a quarter of an hour.
+
+    shown: who named the address, and it.
+    """
+    if address in ("", "auto", "local"):
+        return
+    if address.startswith("ray://"):
+        raise PriorError(
+            f"{shown} is an address of Ray Client, which is not for long runs; start the command "
+            "on a machine of the cluster, for instance by 'ray job submit'"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise PriorError(f"{shown} is no address of a cluster; expected auto or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise PriorError(
+            f"{shown}: no cluster answers there ({reason(error)}); expected the address that "
+            "'ray start --head' showed, with the port of its GCS, 6379 if it was not told otherwise"
+        ) from error
 
 
 def start_actor(ray: Any, setup: Setup, gpus: float, cpus: float) -> Any:
@@ -77,21 +104,31 @@ def start_actor(ray: Any, setup: Setup, gpus: float, cpus: float) -> Any:
     return placed.remote(setup)
 
 
-def room(ray: Any, gpus: float, cpus: float) -> tuple[int, list[str]]:
-    """How many actors the cluster has room for when nothing else runs, and its nodes in words."""
-    count, nodes = 0, []
-    for node in ray.nodes():
+def room(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> tuple[int, list[str]]:
+    """How many actors a cluster has room for when nothing else runs, and its nodes in words.
+
+    nodes: as Ray lists them.
+    """
+    count, words = 0, []
+    for node in nodes:
         if node["Alive"]:
-            has = {name: node["Resources"].get(name, 0.0) for name in ("GPU", "CPU")}
-            wants = {"GPU": gpus, "CPU": cpus}
-            fits = [has[name] / want for name, want in wants.items() if want > 0]
-            # Of thirds, three fit.
-            count += int(min(fits) + 1e-6)
-            nodes.append(
-                f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {has['GPU']:g} "
-                f"GPUs, {has['CPU']:g} CPUs"
+            has_gpus, has_cpus = (node["Resources"].get(name, 0.0) for name in ("GPU", "CPU"))
+            fits = [_whole(has_cpus / cpus)]
+            if gpus > 0:
+                # A part of a GPU is of one alone: 0.4 fits twice into each.
+                each = int(has_gpus) * _whole(1 / gpus) if gpus < 1 else _whole(has_gpus / gpus)
+                fits.append(each)
+            count += min(fits)
+            words.append(
+                f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {has_gpus:g} "
+                f"GPUs, {has_cpus:g} CPUs"
             )
-    return count, nodes
+    return count, words
+
+
+def _whole(ratio: float) -> int:
+    """How often the one fits into the other: a third does three times."""
+    return int(ratio + 1e-6)
 
 
 def errors_of_loss(ray: Any) -> tuple[type[Exception], ...]:

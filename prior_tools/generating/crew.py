@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,7 +36,13 @@ class Orders:
 
 
 class Crew(Protocol):
-    """Makes images; a run knows no more of its servers."""
+    """Makes images; a run knows no more of its servers.
+
+    What comes after `open` is for while it lasts.
+    """
+
+    def open(self, jobs: int) -> AbstractContextManager[None]:
+        """Have servers, for so many jobs at most, while the context is open."""
 
     @property
     def size(self) -> int:

@@ -178,8 +178,16 @@ class Driver(Generic[J]):
     def _prompt_of(self, job: J) -> Prompt:
         name = job.upload_name
         if name not in self._uploaded:
-            self._uploaded[name] = self._client.upload(name, self._upload(job), SUBFOLDER)
+            self._uploaded[name] = self._sent(name, self._upload(job))
         return self._workflow.filled(self._uploaded[name], job.seed, self._fresh(job))
+
+    def _sent(self, name: str, data: bytes) -> str:
+        """Send a file; returns its name for LoadImage, which images keep in their metadata."""
+        found = self._client.upload(name, data, SUBFOLDER)
+        if found != f"{SUBFOLDER}/{name}":
+            # Half a file was there: another server with this input folder was writing it.
+            found = self._client.upload(name, data, SUBFOLDER)
+        return found
 
     def _collect(self) -> bool:
         """Save what has ended, and give back what the server no longer knows; whether any."""

@@ -2,8 +2,11 @@
 
 import argparse
 import contextlib
+import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,10 +19,10 @@ import pytest
 
 from prior_tools.cli import main
 from prior_tools.cli.cluster_options import add_cluster, check_kind, cluster_of
-from prior_tools.cluster import own_server
+from prior_tools.cluster import actor, own_server
 from prior_tools.cluster.own_server import OwnServer, ServerFailed
 from prior_tools.cluster.pace import Pace, rate, slow
-from prior_tools.cluster.ray_cluster import connect
+from prior_tools.cluster.ray_cluster import connect, room
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.node_warnings import WarningCounts
@@ -137,6 +140,22 @@ def test_threads_are_ours_and_what_python_was_told_is_not_passed_on(tmp_path, mo
         server_of(
             tmp_path, f"import os; raise SystemExit(str([os.environ.get(n) for n in {names}]))"
         ).start(60.0)
+
+
+@linux
+def test_a_port_is_none_that_an_outgoing_connection_may_take():
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = {own_server._free_port() for _ in range(50)}
+    assert len(ports) > 25
+    assert not [port for port in ports if first <= port <= last]
+
+
+def test_an_actor_without_a_server_answers_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(actor, "_node", lambda: "here")
+    setup = actor.Setup(str(tmp_path), None, (), threads=1, depth=2, patience=1.0)
+    server = actor.ServerActor(setup)
+    for answer in (server.ready(None), server.object_info()):
+        assert answer.node == "here" and "main.py is missing" in answer.text
 
 
 # --- what a node lacks ---
@@ -298,7 +317,7 @@ def test_options_that_cannot_be_are_refused(words, says):
     args = options(*words)
     with pytest.raises(PriorError) as error:
         check_kind(args)
-        cluster_of(args, 1, print)
+        cluster_of(args, print)
     assert says in str(error.value)
 
 
@@ -311,22 +330,66 @@ def test_a_share_is_a_part_of_one_or_whole(text, capsys):
 
 def test_threads_are_the_cpus_and_without_a_gpu_comfyui_is_told(tmp_path):
     words = ("--ray", "--comfyui", str(tmp_path), "--gpus-per-server", "0")
-    setup = cluster_of(options(*words, "--cpus-per-server", "4"), 1, print)._setup
+    setup = cluster_of(options(*words, "--cpus-per-server", "4"), print)._setup
     assert setup.threads == 4 and setup.arguments == ("--cpu",)
-    setup = cluster_of(options(*words[:3], "--cpus-per-server=0.5"), 1, print)._setup
+    setup = cluster_of(options(*words[:3], "--cpus-per-server=0.5"), print)._setup
     assert setup.threads == 1 and setup.arguments == ()
 
 
-def test_without_ray_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(PriorError, match=r"pip install 'scp-diff\[cluster\]'"):
-        connect(None)
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [((), r"pip install 'scp-diff\[cluster\]'"), (("--servers", "0"), "--servers is 0")],
+)
+def test_what_cannot_be_is_said_before_label_maps_are_looked_through(
+    monkeypatch, tmp_path, capsys, more, says
+):
+    monkeypatch.setitem(sys.modules, "ray", None if not more else SimpleNamespace())
+    (tmp_path / "workflow.json").write_text(json.dumps(PROMPT))
+    words = ["--workflow", str(tmp_path / "workflow.json"), "--labels", str(tmp_path / "none")]
+    assert main(["generate", *words, "--out", str(tmp_path / "out"), "--ray", *more]) == 2
+    assert re.search(says, capsys.readouterr().err)
 
 
-def test_ray_client_is_refused():
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("ray://127.0.0.1:10001", "is not for long runs"),
+        ("http://127.0.0.1:8265", "expected auto or HOST:PORT"),
+        ("street", "expected auto or HOST:PORT"),
+        ("127.0.0.1:free", "no cluster answers there .*refused"),
+        ("no-such-host.invalid:6379", "no cluster answers there"),
+    ],
+)
+def test_an_address_without_a_cluster_is_told_at_once(monkeypatch, address, says, by_variable):
     pytest.importorskip("ray")
-    with pytest.raises(PriorError, match="is not for long runs"):
-        connect("ray://127.0.0.1:10001")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = address.replace("free", str(unused.getsockname()[1]))
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        if by_variable:
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(PriorError, match=says) as error:
+            connect(None if by_variable else address)
+    assert f"{'RAY_ADDRESS' if by_variable else '--ray'} {address}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "count"), [(1, 1, 3), (0.4, 1, 6), (1 / 3, 0.1, 9), (2, 1, 1), (0, 2, 6)]
+)
+def test_there_is_room_for_what_ray_places(gpus, cpus, count):
+    def node_of(alive, **resources):
+        names = {"NodeManagerHostname": "host", "NodeManagerAddress": "10.0.0.1"}
+        return {"Alive": alive, "Resources": resources, **names}
+
+    nodes = [
+        node_of(True, GPU=2.0, CPU=8.0, memory=1e9),
+        node_of(True, GPU=1.0, CPU=4.0),
+        node_of(False, GPU=8.0, CPU=64.0),
+    ]
+    found, words = room(nodes, gpus, cpus)
+    assert found == count
+    assert words[0] == "host (10.0.0.1): 2 GPUs, 8 CPUs" and len(words) == 2
 
 
 def test_one_kind_of_servers_is_needed_and_one_alone(capsys):
