@@ -122,7 +122,7 @@ class ServerActor:
             self._server.start(setup.patience)
         return self._server
 
-    def _given_up(self, error: BaseException) -> Unfit:
+    def _given_up(self, error: Exception) -> Unfit:
         """End a server that is of no use."""
         self._down()
         return Unfit(_node(), reason(error))

@@ -606,7 +606,7 @@ def test_a_label_map_that_another_server_is_writing_has_its_own_name_all_the_sam
         run(command(seen_graph(), few, out, gate))
     check_images(out, few, 1)
     used = [json.loads(Image.open(path).info["prompt"]) for path in out.glob("*.png")]
-    names = {n["inputs"]["image"] for p in used for n in p.values() if "image" in n["inputs"]}
+    names = [n["inputs"]["image"] for p in used for n in p.values() if "image" in n["inputs"]]
     assert f"{SUBFOLDER}/{half_there[0]}" in names
     assert not [name for name in names if "(1)" in str(name)]
 
