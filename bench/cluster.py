@@ -29,6 +29,7 @@ from PIL import Image
 from bench.machine import describe_machine
 from prior_tools.cluster.actor import Setup
 from prior_tools.cluster.pool import Cluster
+from prior_tools.cluster.ray_cluster import Share
 from prior_tools.datasets.label_folders import label_maps_in
 from prior_tools.generating.jobs import plan
 from prior_tools.generating.label_maps import find_label_maps
@@ -123,7 +124,7 @@ def crew(
     address: str | None, servers: int, seconds: float, jobs: int
 ) -> Iterator[tuple[Cluster, PreparedWorkflow, Path]]:
     """The servers, all of them up, their workflow, and a folder with label maps."""
-    share = min(1.0, (os.cpu_count() or 1) / servers) * 0.99
+    share = round(min(1.0, (os.cpu_count() or 1) / servers) * 0.99, 2)
     setup = Setup(str(SIMULATED), sys.executable, (f"--seconds={seconds}",), 1, 2, 600.0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -133,7 +134,7 @@ def crew(
             ids = draw.integers(0, 19, (16, 32), np.uint8).repeat(16, 0).repeat(16, 1)
             pixels = np.repeat(ids[..., None] * 12, 3, axis=-1)
             Image.fromarray(pixels).save(folder / "labels" / f"{i:04}.png")
-        cluster = Cluster(address, setup, 0, round(share, 2), servers, print)
+        cluster = Cluster(address, setup, Share(0, share), servers, print)
         with cluster.open(jobs):
             info = cluster.object_info()
             workflow = prepare_workflow(PROMPT, "Label map", "Seed", None, (), info)

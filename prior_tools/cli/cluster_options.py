@@ -11,6 +11,7 @@ from pathlib import Path
 from ..cluster.actor import Setup
 from ..cluster.own_server import OWN_OPTIONS
 from ..cluster.pool import Cluster
+from ..cluster.ray_cluster import Share
 from ..errors import PriorError
 from .comfy_vae import find_comfyui
 
@@ -87,7 +88,7 @@ def cluster_of(args: argparse.Namespace, tell: Callable[[str], None]) -> Cluster
         depth=args.depth,
         patience=args.patience,
     )
-    return Cluster(args.ray or None, setup, gpus, cpus, args.servers, tell)
+    return Cluster(args.ray or None, setup, Share(gpus, cpus), args.servers, tell)
 
 
 def _anywhere(path: str) -> str:

@@ -16,7 +16,7 @@ from ..generating.uploads import Uploads
 from ..generating.work import GenerationStopped, ServerLeft
 from .actor import Ready, Setup, Unfit
 from .pace import Pace, rate, slow
-from .ray_cluster import cause, connect, errors_of_loss, room, start_actor
+from .ray_cluster import Share, cause, connect, errors_of_loss, room, start_actor
 from .session import Made, NotMade, Parcel, Plan
 
 # Seconds between two looks at whether anything has come, whether there is room for more servers,
@@ -67,7 +67,7 @@ class Cluster:
     Args:
         address: see `connect`.
         setup: of the servers.
-        gpus, cpus: that each takes.
+        share: that each takes.
         servers: most of them; None for as many as the cluster has room for, also later. A number
             is asked of Ray at once, for autoscalers to see. There are never more than jobs.
         tell: prints a line.
@@ -77,13 +77,11 @@ class Cluster:
         self,
         address: str | None,
         setup: Setup,
-        gpus: float,
-        cpus: float,
+        share: Share,
         servers: int | None,
         tell: Callable[[str], None],
     ) -> None:
-        self._address, self._setup = address, setup
-        self._gpus, self._cpus = gpus, cpus
+        self._address, self._setup, self._share = address, setup, share
         self._servers, self._tell = servers, tell
         self._ray: Any = None
         self._lost: tuple[type[Exception], ...] = ()
@@ -187,12 +185,11 @@ class Cluster:
                 member.jobs.clear()
 
     def _check_room(self) -> None:
-        count, nodes = room(self._ray.nodes(), self._gpus, self._cpus)
+        count, nodes = room(self._ray.nodes(), self._share)
         if count or self._servers:
             return
-        wanted = f"{self._gpus:g} GPUs and {self._cpus:g} CPUs"
         raise PriorError(
-            f"the cluster has no room for a server of {wanted}; its nodes have "
+            f"the cluster has no room for a server of {self._share}; its nodes have "
             f"{listing(nodes, _MOST_TOLD) or 'nothing'}. --gpus-per-server 0 makes images on "
             "CPUs, and --servers N asks an autoscaler for the room of N"
         )
@@ -201,9 +198,9 @@ class Cluster:
         """Ask Ray for as many actors as there is room for, or as were asked for."""
         if not self._is_time("room", _ROOM_EVERY):
             return
-        wanted = self._servers or room(self._ray.nodes(), self._gpus, self._cpus)[0]
+        wanted = self._servers or room(self._ray.nodes(), self._share)[0]
         for _ in range(min(wanted, jobs) - len(self._members)):
-            actor = start_actor(self._ray, self._setup, self._gpus, self._cpus)
+            actor = start_actor(self._ray, self._setup, self._share)
             member = _Member(actor, None)
             self._members.append(member)
             self._ask(member)
@@ -340,10 +337,9 @@ class Cluster:
             texts = sorted({member.unfit for member in self._members})
             raise GenerationStopped(f"no server is fit for the workflow: {listing(texts, 5)}")
         if alone > _TELL_AFTER and not unfit:
-            count, nodes = room(self._ray.nodes(), self._gpus, self._cpus)
-            wanted = f"{self._gpus:g} GPUs and {self._cpus:g} CPUs"
+            count, nodes = room(self._ray.nodes(), self._share)
             self._tell_once(
-                f"no server is up yet; each takes {wanted}, and the cluster's nodes have "
+                f"no server is up yet; each takes {self._share}, and the cluster's nodes have "
                 f"{listing(nodes, _MOST_TOLD)}: room for {count} if nothing else runs there",
                 tell,
             )

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,27 @@ from .actor import ServerActor, Setup
 _PACKAGE = Path(__file__).parents[1]
 _REACH_PATIENCE = 10.0
 _TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of a machine, for a server: a part of one GPU or CPU, or a whole number of them."""
+
+    gpus: float
+    cpus: float
+
+    def __str__(self) -> str:
+        return f"{_number(self.gpus, 'GPU')} and {_number(self.cpus, 'CPU')}"
+
+    def times(self, gpus: float, cpus: float) -> int:
+        """How often a machine with so many has it."""
+        fits = [_whole(cpus / self.cpus)]
+        if self.gpus >= 1:
+            fits.append(_whole(gpus / self.gpus))
+        elif self.gpus > 0:
+            # Each part is of one GPU: 0.4 fits twice into each.
+            fits.append(int(gpus) * _whole(1 / self.gpus))
+        return min(fits)
 
 
 def import_ray() -> Any:
@@ -91,11 +113,11 @@ def _check_reached(address: str, shown: str) -> None:
         ) from error
 
 
-def start_actor(ray: Any, setup: Setup, gpus: float, cpus: float) -> Any:
+def start_actor(ray: Any, setup: Setup, share: Share) -> Any:
     """An actor that Ray places where there is room, and starts again whenever it dies."""
     placed = ray.remote(ServerActor).options(
-        num_gpus=gpus,
-        num_cpus=cpus,
+        num_gpus=share.gpus,
+        num_cpus=share.cpus,
         max_restarts=-1,
         # All jobs at once, and a call beside them.
         max_concurrency=setup.depth + 2,
@@ -104,7 +126,7 @@ def start_actor(ray: Any, setup: Setup, gpus: float, cpus: float) -> Any:
     return placed.remote(setup)
 
 
-def room(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> tuple[int, list[str]]:
+def room(nodes: Sequence[Mapping[str, Any]], share: Share) -> tuple[int, list[str]]:
     """How many actors a cluster has room for when nothing else runs, and its nodes in words.
 
     nodes: as Ray lists them.
@@ -112,23 +134,11 @@ def room(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> tuple[
     count, words = 0, []
     for node in nodes:
         if node["Alive"]:
-            has_gpus, has_cpus = (node["Resources"].get(name, 0.0) for name in ("GPU", "CPU"))
-            fits = [_whole(has_cpus / cpus)]
-            if gpus > 0:
-                # A part of a GPU is of one alone: 0.4 fits twice into each.
-                each = int(has_gpus) * _whole(1 / gpus) if gpus < 1 else _whole(has_gpus / gpus)
-                fits.append(each)
-            count += min(fits)
-            words.append(
-                f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {has_gpus:g} "
-                f"GPUs, {has_cpus:g} CPUs"
-            )
+            gpus, cpus = (node["Resources"].get(name, 0.0) for name in ("GPU", "CPU"))
+            count += share.times(gpus, cpus)
+            name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+            words.append(f"{name}: {Share(gpus, cpus)}")
     return count, words
-
-
-def _whole(ratio: float) -> int:
-    """How often the one fits into the other: a third does three times."""
-    return int(ratio + 1e-6)
 
 
 def errors_of_loss(ray: Any) -> tuple[type[Exception], ...]:
@@ -146,3 +156,12 @@ def errors_of_loss(ray: Any) -> tuple[type[Exception], ...]:
 def cause(error: BaseException) -> BaseException:
     """What an actor's method raised, without Ray's traceback around it."""
     return getattr(error, "cause", None) or error
+
+
+def _whole(ratio: float) -> int:
+    """How often the one fits into the other: a third does three times."""
+    return int(ratio + 1e-6)
+
+
+def _number(number: float, one: str) -> str:
+    return f"{number:g} {one}{'' if number == 1 else 's'}"

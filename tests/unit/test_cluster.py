@@ -22,7 +22,7 @@ from prior_tools.cli.cluster_options import add_cluster, check_kind, cluster_of
 from prior_tools.cluster import actor, own_server
 from prior_tools.cluster.own_server import OwnServer, ServerFailed
 from prior_tools.cluster.pace import Pace, rate, slow
-from prior_tools.cluster.ray_cluster import connect, room
+from prior_tools.cluster.ray_cluster import Share, connect, room
 from prior_tools.errors import PriorError
 from prior_tools.generating import manifest as records
 from prior_tools.generating.node_warnings import WarningCounts
@@ -387,9 +387,9 @@ def test_there_is_room_for_what_ray_places(gpus, cpus, count):
         node_of(True, GPU=1.0, CPU=4.0),
         node_of(False, GPU=8.0, CPU=64.0),
     ]
-    found, words = room(nodes, gpus, cpus)
+    found, words = room(nodes, Share(gpus, cpus))
     assert found == count
-    assert words[0] == "host (10.0.0.1): 2 GPUs, 8 CPUs" and len(words) == 2
+    assert words[0] == "host (10.0.0.1): 2 GPUs and 8 CPUs" and len(words) == 2
 
 
 def test_one_kind_of_servers_is_needed_and_one_alone(capsys):
