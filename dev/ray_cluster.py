@@ -55,7 +55,11 @@ def add_node(cluster: Any, **more: Any) -> Any:
 
 def own_servers(base: Path) -> list[psutil.Process]:
     """ComfyUI processes that actors have started with this base directory."""
-    return [p for p, words in _processes() if words[1].endswith("main.py") and _is_own(words, base)]
+    found = [
+        p for p, words in _processes() if words[1].endswith("main.py") and _is_own(words, base)
+    ]
+    # What ComfyUI starts has its command line for a moment.
+    return [p for p in found if _parent(p) not in {each.pid for each in found}]
 
 
 def actors() -> list[psutil.Process]:
@@ -93,6 +97,13 @@ def _processes() -> Iterator[tuple[psutil.Process, list[str]]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             yield process, [*process.cmdline(), "", ""]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def _is_own(words: list[str], base: Path) -> bool:

@@ -297,7 +297,7 @@ class Cluster:
         member.fit = False
         member.unfit = f"{answer.node}: {answer.text}"
         member.again = time.monotonic() + _UNFIT_EVERY
-        self._tell_once(member.unfit, tell)
+        self._tell_once(f"left out for now: {member.unfit}", tell)
 
     def _take_images(self, member: _Member, call: Any, orders: Orders) -> None:
         """What came of a job."""

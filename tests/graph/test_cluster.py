@@ -76,11 +76,12 @@ def workflow(street, start, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def command(comfy_dir, street, workflow, labels):
-    """`command(cluster, out, *more)`: the arguments of the command."""
+    """`command(cluster, out, *more)`: its arguments; without a cluster it starts its own."""
 
     def arguments(cluster, out: Path, *more: str) -> list[str]:
+        address = [] if cluster is None else [cluster.address]
         words = ["--workflow", str(workflow), "--labels", str(labels), "--out", str(out)]
-        words += ["--ray", cluster.address, "--comfyui", str(comfy_dir), "--gpus-per-server", "0"]
+        words += ["--ray", *address, "--comfyui", str(comfy_dir), "--gpus-per-server", "0"]
         words += [f"--server-args=--base-directory {street.base}"]
         return [sys.executable, "-m", "prior_tools", "generate", *words, *more]
 
@@ -99,9 +100,15 @@ def reference(comfy_dir, street, workflow, labels, tmp_path_factory) -> dict:
 
 
 def started(command: list[str], log: Path) -> subprocess.Popen:
+    """In a group of its own, as a terminal would start it."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            command, cwd=REPOSITORY, env=host_environment(), stdout=file, stderr=file
+            command,
+            cwd=REPOSITORY,
+            env=host_environment(),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
 
 
@@ -183,7 +190,7 @@ def test_without_its_nodes_a_run_waits_for_one_that_joins(
     check(out, street.base, reference, log)
 
 
-def test_a_command_that_is_killed_goes_on_where_it_was_and_on_another_cluster(
+def test_a_command_that_is_killed_or_stopped_goes_on_where_it_was_on_whatever_cluster(
     cluster, command, street, reference, tmp_path
 ):
     out, log = tmp_path / "out", tmp_path / "log"
@@ -192,12 +199,22 @@ def test_a_command_that_is_killed_goes_on_where_it_was_and_on_another_cluster(
         await_images(out, count, process, log)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    before = {entry["file"] for entry in entries(out)}
-    assert len(before) < IMAGES
     with cluster_of(1) as another:
         process = started(command(another, out), log)
-        assert process.wait(600) == 0, log.read_text()
-        check(out, street.base, reference, log)
+        await_images(out, 8, process, log)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(entries(out)) < IMAGES
+    # All that it has started itself is in its group, or goes with it.
+    process = started(command(None, out, "--servers", "1"), log)
+    await_images(out, 10, process, log)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(600) == 130, log.read_text()
+    assert f"stopped after {len(entries(out))} of {IMAGES} images" in log.read_text()
+    await_none_left(street.base)
+    process = started(command(cluster, out), log)
+    assert process.wait(600) == 0, log.read_text()
+    check(out, street.base, reference, log)
 
 
 def test_the_entrypoint_of_the_kubernetes_example_is_run_by_ray_job_submit(
