@@ -91,7 +91,7 @@ class Cluster:
         self._deaths = 0
         self._told: set[str] = set()
         self._looked = {"room": -math.inf, "pace": -math.inf}
-        self._alone_since = time.monotonic()
+        self._alone_since = math.inf
         self._properties: list[dict[str, Any]] = []
         self._used: list[dict[str, Any]] = []
 
@@ -102,6 +102,7 @@ class Cluster:
         self._lost = errors_of_loss(self._ray)
         try:
             self._check_room()
+            self._alone_since = time.monotonic()
             self._grow(jobs)
             yield
         finally:
