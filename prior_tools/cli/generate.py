@@ -277,7 +277,12 @@ def make(
         made = len(manifest.done.intersection(files))
         table = balance.table(jobs, manifest.done) if balance else None
         try:
-            record_summary(out, manifest.warnings, table, crew.record())
+            kinds = record_summary(out, manifest.warnings, table, crew.record())
+            if len(kinds) > 1:
+                warn(
+                    f"{len(kinds)} kinds of servers made the images, which may differ in their "
+                    f"last bits by it; {RUN_NAME} lists them"
+                )
         except OSError as error:
             # The images are there, and so are their lines, of which the next command counts.
             warn(f"{RUN_NAME} does not hold the latest summary: {error}")

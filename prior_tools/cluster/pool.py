@@ -42,7 +42,7 @@ class _Member:
         asked: the call that asks whether it is ready; None while it works or is unfit.
         fit: whether it may have jobs.
         jobs: by the calls that make them.
-        node: the machine, in words; "" before it is known.
+        node: the machine, in words; "" before it is known. properties: of its server.
         unfit: why it is not fit; again: when to ask again.
     """
 
@@ -51,6 +51,7 @@ class _Member:
     fit: bool = False
     jobs: dict[Any, Job] = field(default_factory=dict)
     node: str = ""
+    properties: dict[str, Any] = field(default_factory=dict)
     unfit: str = ""
     again: float = 0.0
     pace: Pace = field(default_factory=Pace)
@@ -281,7 +282,7 @@ class Cluster:
             self._leave_out(member, answer, tell)
             return
         assert isinstance(answer, Ready)
-        member.node = answer.node
+        member.node, member.properties = answer.node, answer.properties
         self._deaths, member.unfit, member.fit = 0, "", True
         if answer.properties not in self._properties:
             self._properties.append(answer.properties)
@@ -290,8 +291,6 @@ class Cluster:
                 self._tell_once(
                     f"servers differ, and so may images in their last bits: {kinds}", tell
                 )
-        if self._plan is not None and answer.properties not in self._used:
-            self._used.append(answer.properties)
 
     def _leave_out(self, member: _Member, answer: Unfit, tell: Callable[[str], None]) -> None:
         """It has nothing to do until it has what it lacks."""
@@ -321,6 +320,8 @@ class Cluster:
         orders.save(job, outcome.images, outcome.warnings)
         orders.work.done(job)
         member.pace.made(job.images, time.monotonic())
+        if member.properties not in self._used:
+            self._used.append(member.properties)
 
     def _look_at_members(self, tell: Callable[[str], None]) -> None:
         """Ask those that lacked something again, and see whether any is left."""

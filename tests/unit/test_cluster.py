@@ -280,8 +280,8 @@ def test_servers_are_recorded_beside_those_of_commands_before_and_never_compared
     run = {"seed": 0, "workflow": {}, "label maps": {}}
     records.begin_or_go_on(tmp_path, run, [])
     one, two = {"threads": 1, "device": "cpu"}, {"threads": 4, "device": "cpu"}
-    for servers in ([one], [one], [two], []):
-        records.record_summary(tmp_path, WarningCounts(), None, servers)
+    for servers, known in (([one], [one]), ([one], [one]), ([two], [one, two]), ([], [one, two])):
+        assert records.record_summary(tmp_path, WarningCounts(), None, servers) == known
         records.begin_or_go_on(tmp_path, run, [])
     recorded = records.parsed((tmp_path / records.RUN_NAME).read_bytes())
     assert recorded["servers"] == [one, two]
