@@ -199,15 +199,10 @@ def test_a_command_that_is_killed_or_stopped_goes_on_where_it_was_on_whatever_cl
         await_images(out, count, process, log)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    with cluster_of(1) as another:
-        process = started(command(another, out), log)
-        await_images(out, 8, process, log)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
     assert len(entries(out)) < IMAGES
     # All that it has started itself is in its group, or goes with it.
     process = started(command(None, out, "--servers", "1"), log)
-    await_images(out, 10, process, log)
+    await_images(out, len(entries(out)) + 1, process, log)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(600) == 130, log.read_text()
     assert f"stopped after {len(entries(out))} of {IMAGES} images" in log.read_text()
