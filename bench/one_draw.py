@@ -28,7 +28,7 @@ def main() -> None:
     *sizes, noise = sys.argv[1:]
     classes, width, height, channels = (int(word) for word in sizes)
     prior = synthetic_prior(Like("many", classes, GRID, 118_287, channels))
-    prior = replace(prior, grain=synthetic_grain(channels, GRID))
+    prior = replace(prior, grain=synthetic_grain(channels, GRID, len(prior.class_ids)))
     generator = torch.Generator().manual_seed(0)
     patches = torch.randint(
         classes, (1, height // 8 // PATCH, width // 8 // PATCH), generator=generator

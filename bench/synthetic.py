@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from prior_tools import Grain, Prior, PriorMetadata
-from prior_tools.grain import lags_of, shapes
+from prior_tools.grain import lags_of, region_directions, shapes
 from prior_tools.labels.palette_colors import bit_color
 from prior_tools.labels.palettes import Palette
 from prior_tools.latent_formats import UNKNOWN
@@ -107,14 +107,15 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
     )
 
 
-def synthetic_grain(channels: int, grid: tuple[int, int]) -> Grain:
+def synthetic_grain(channels: int, grid: tuple[int, int], classes: int) -> Grain:
     """A grain of any size: how long a draw takes does not depend on its values."""
     mixing, correlation = (torch.zeros(shape) for shape in shapes(grid, channels))
     mixing.fill_diagonal_(1)
     down, across = (torch.tensor(lags, dtype=torch.float32) for lags in lags_of(grid, channels))
     across = torch.cat([across[1:].flip(0), across])
     correlation += torch.exp(-torch.hypot(down[:, None], across) / 4)
-    return Grain(grid, mixing, correlation)
+    regions = torch.full((classes, channels, region_directions(classes, channels)), 0.1)
+    return Grain(grid, mixing, correlation, regions)
 
 
 def coverage(prior: Prior) -> float:

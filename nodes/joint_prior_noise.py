@@ -6,7 +6,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from ..prior_tools import PRIOR_MODES, Prior, PriorError, draw_prior_sample
-from ..prior_tools.draw import FALLBACKS, GRAIN_STRENGTH, NOISES, coverage, noise_drawn
+from ..prior_tools.draw import FALLBACKS, NOISES, coverage, noise_drawn
 from ..prior_tools.errors import listing
 from ..prior_tools.labels.tally import LabelTally
 from ..prior_tools.latent_formats import with_frames
@@ -65,10 +65,9 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(NOISES),
                     default=NOISES[0],
                     tooltip="The random part of the draw. grain: as the dataset's own images "
-                    "differ from their mean, in large soft shapes, at "
-                    f"{GRAIN_STRENGTH:g} of their deviation; meant to keep variety. white: every "
-                    "cell for itself, at all of it (the paper's). A prior without grain gives "
-                    "white.",
+                    "differ from their mean, each region (a house, a car, the sky) in a tone of "
+                    "its own, at a measured strength; it keeps variety. white: every cell for "
+                    "itself (the paper's). A prior without grain gives white.",
                 ),
                 io.Float.Input(
                     "deviation",

@@ -20,8 +20,9 @@ PRIOR_MODES = ("joint", "spatial", "categorical", "mixture", "normal")
 _WITHOUT_CLASSES = ("spatial", "normal")
 FALLBACKS = ("spatial", "categorical")
 NOISES = ("grain", "white")
-# Of noise with grain, where `deviation` is 1: so much of the deviation, as measured best.
-GRAIN_STRENGTH = 0.6
+# Of noise with grain, where `deviation` is 1: so much of what a region's cells have in common, and
+# of what that leaves, as measured best.
+REGION_STRENGTH, GRAIN_STRENGTH = 1.5, 0.6
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ def draw_prior_sample(
     batch_index: Sequence[int] | None = None,
     noise: str = "grain",
 ) -> Tensor:
-    """A latent per label map, drawn from the prior: m + deviation * strength * s * eps.
+    """A latent per label map, drawn from the prior: m + deviation * s * eps.
 
-    eps is standard normal in each cell. With grain it has the correlation of the dataset's own
-    residuals over channels and space and a strength of GRAIN_STRENGTH; white noise is independent
-    in each cell and channel, of strength 1, as in the paper.
+    White noise is standard normal and independent in each cell and channel, as in the paper. Grain
+    has two parts, as the dataset's own residuals have: an offset that all cells of a region have in
+    common, so that one house is red and the next one grey, of REGION_STRENGTH; and of what that
+    leaves a field that is correlated over channels and space, of GRAIN_STRENGTH. Modes "spatial"
+    and "normal" know no regions.
 
     Args:
         prior: K classes, C channels.
@@ -75,8 +78,7 @@ def draw_prior_sample(
         mix: share of the spatial prior in a mixture.
         batch_index: draw for image i what image batch_index[i] of a full batch would get; equal
             entries share their noise.
-        noise: "grain" or "white". A prior without grain draws white noise, of strength 1: see
-            `noise_drawn`.
+        noise: "grain" or "white". A prior without grain draws white noise: see `noise_drawn`.
 
     Returns:
         float32 [N, C, h, w] in raw VAE units on the CPU; the same on every device. Never NaN.
@@ -105,8 +107,10 @@ def draw_prior_sample(
     if grain is None:
         drawn = _white(mean.shape[1:], int(seed), indices)
     else:
-        drawn = _grained(grain, (mean.shape[2], mean.shape[3]), int(seed), indices)
-        deviation = GRAIN_STRENGTH * deviation
+        rows = prior.rows_of(labels)
+        if mode in _WITHOUT_CLASSES:
+            rows = torch.full_like(rows, -1)
+        drawn = _grained(grain, rows, int(seed), indices)
     # In place: at large sizes each further copy is the largest thing here.
     return drawn.mul_(std.mul_(deviation)).add_(mean)
 
@@ -435,13 +439,17 @@ def _white(shape: Sequence[int], seed: int, indices: Sequence[int]) -> Tensor:
     return noise
 
 
-def _grained(grain: Grain, grid: tuple[int, int], seed: int, indices: Sequence[int]) -> Tensor:
-    """Noise with grain [len(indices), C, *grid]; equal indices give equal noise."""
+def _grained(grain: Grain, rows: Tensor, seed: int, indices: Sequence[int]) -> Tensor:
+    """Noise with grain [N, C, h, w] for rows [N, h, w]; equal indices give equal fields."""
     distinct = list(dict.fromkeys(indices))
+    grid = (rows.shape[1], rows.shape[2])
     drawn = grain.draw_each(grid, [_stream("grain", seed, index) for index in distinct])
-    if len(distinct) == len(indices):
-        return drawn
-    return drawn[[distinct.index(index) for index in indices]]
+    if len(distinct) < len(indices):
+        drawn = drawn[[distinct.index(index) for index in indices]]
+    for image, own, index in zip(drawn, rows, indices, strict=True):
+        strengths = (GRAIN_STRENGTH, REGION_STRENGTH)
+        grain.color_regions(image, own, _stream("regions", seed, index), strengths)
+    return drawn
 
 
 def _stream(kind: str, seed: int, index: int) -> torch.Generator:

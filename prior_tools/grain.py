@@ -2,7 +2,9 @@
 
 The residual of a latent is (z - m) / s, with mean and deviation looked up as a draw does. White
 noise takes its values in all cells and channels for independent, which gives a latent that no image
-has. Grain is their correlation, and fields drawn from it are Gaussian with that correlation:
+has. Grain is what they share, in two parts. All cells of a region (one class, side by side) have an
+offset in common: this house is red, that car is white. What regions leave is a Gaussian field with
+the correlation of the residuals less their regions' means:
 
     e_c(x) = sum over k of a_ck * g_k(x),   <g_k(x) g_k(x + l)> = r_k(l),   <g_j g_k> = 0 for j != k
 
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .errors import PriorError
+from .labels.regions import connected_regions
 from .whole_numbers import two_sides, whole
 
 # Fields that are mixed into all channels. With more channels than that, each has a field of its own
@@ -34,7 +37,7 @@ _ROUNDING = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Grain:
-    """The correlation of a dataset's normalised residuals; C channels, K = min(C, 16) directions.
+    """What a dataset's normalised residuals share; C channels, K = min(C, 16) directions.
 
     Attributes:
         grid: (h, w), cells of the latents that it was measured on. Lags are in these cells, and
@@ -44,10 +47,14 @@ class Grain:
         correlation: float32 [F, Y, 2 * X - 1], of each independent field with itself at lags
             (`lags_of(grid, C)`): down 0 to h, across -w to w. F is K, or with more than 16 channels
             K + C: the last C are what the directions leave of each channel.
+        regions: float32 [classes, C, R], in the order of the prior's class ids. Its product with
+            itself is the covariance of the offset that the cells of a region have in common; the
+            other two are of what that leaves. Without rows in a prior of images alone.
 
     Raises PriorError for another type or shape, and for values that no correlation can have.
 
-    >>> grain = Grain((1, 2), torch.ones(1, 1), torch.tensor([[[0, 0.5, 1, 0.5, 0], [0.0] * 5]]))
+    >>> correlation = torch.tensor([[[0, 0.5, 1, 0.5, 0], [0.0] * 5]])
+    >>> grain = Grain((1, 2), torch.ones(1, 1), correlation, regions=torch.zeros(0, 1, 1))
     >>> grain.channels
     1
     """
@@ -55,10 +62,11 @@ class Grain:
     grid: tuple[int, int]
     mixing: Tensor
     correlation: Tensor
+    regions: Tensor
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid", two_sides(self.grid, "grid", "(h, w) in latent cells"))
-        for name in ("mixing", "correlation"):
+        for name in ("mixing", "correlation", "regions"):
             tensor = getattr(self, name)
             if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32:
                 raise PriorError(f"{name} of a grain is no float32 tensor")
@@ -80,6 +88,15 @@ class Grain:
             if not (tensor.abs() <= 1 + _ROUNDING).all():
                 raise PriorError(f"{name} of a grain holds NaN or values beyond 1")
         self._check_variances()
+        classes = len(self.regions) if self.regions.ndim else 0
+        wanted = (classes, self.channels, region_directions(classes, self.channels))
+        if tuple(self.regions.shape) != wanted:
+            raise PriorError(
+                f"regions of a grain of {self.channels} channels has shape "
+                f"{tuple(self.regions.shape)}; expected {wanted}"
+            )
+        if not (self.region_variances <= 1 + _ROUNDING).all():
+            raise PriorError("regions of a grain holds NaN or gives a channel a variance above 1")
 
     def _check_variances(self) -> None:
         shared = self.mixing.double().square().sum(1)
@@ -105,8 +122,10 @@ class Grain:
     def at(self, down: float, across: float) -> Tensor:
         """Correlation [C, C] between channels of cells that lie so many of its own cells apart.
 
+        Of what regions leave.
+
         >>> correlation = torch.tensor([[[0, 0.5, 1, 0.5, 0], [0.0] * 5]])
-        >>> grain = Grain((1, 2), torch.ones(1, 1), correlation)
+        >>> grain = Grain((1, 2), torch.ones(1, 1), correlation, regions=torch.zeros(0, 1, 1))
         >>> grain.at(0, 1), grain.at(0.5, 0)
         (tensor([[0.5000]]), tensor([[0.5000]]))
         """
@@ -122,13 +141,24 @@ class Grain:
             together += torch.diag(self._left().square() * fields[shared:])
         return together
 
+    @property
+    def region_variances(self) -> Tensor:
+        """[classes, C]: the part of the variance that the cells of a region have in common.
+
+        >>> grain = measure_grain(torch.randn(9, 3, 2, 4), labels.repeat(9, 1, 1), prior)
+        >>> grain.region_variances.shape
+        torch.Size([3, 3])
+        """
+        return self.regions.square().sum(2)
+
     def draw(self, count: int, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Independent Gaussian fields float32 [count, C, h, w] of this correlation on a grid.
 
-        Each value has mean 0 and variance 1, in every cell; edges that face each other have no more
-        in common than their distance gives them. On another grid than its own the grain grows with
-        the image. The same for a state of the generator, which is of the CPU, and the first fields
-        of a longer draw are those of a shorter one.
+        They are of what regions leave: `color_regions` brings those in. Each value has mean 0 and
+        variance 1, in every cell; edges that face each other have no more in common than their
+        distance gives them. On another grid than its own the grain grows with the image. The same
+        for a state of the generator, which is of the CPU, and the first fields of a longer draw are
+        those of a shorter one.
 
         Raises PriorError for a count or sides below 1.
 
@@ -167,6 +197,45 @@ class Grain:
                     image[number - directions].add_(field, alpha=left[number - directions])
         return drawn
 
+    def color_regions(
+        self,
+        field: Tensor,
+        rows: Tensor,
+        generator: torch.Generator,
+        strengths: tuple[float, float] = (1.0, 1.0),
+    ) -> Tensor:
+        """Noise [C, h, w] for a label map: a drawn field, with an offset for each region.
+
+        A region is what touches side by side of one class. Of strengths 1 the variance is 1 in
+        every cell, and the covariance of two cells of a region that of its class's `regions`.
+
+        Args:
+            field: [C, h, w], as `draw` gives it; it is changed in place.
+            rows: int64 [h, w], numbers of the cells' classes in `regions`; -1 where there is none,
+                which leaves the field as it is.
+            generator: of the offsets; another one than the field's.
+            strengths: factors of the field and of the offsets.
+
+        >>> grain = measure_grain(torch.randn(9, 3, 2, 4), labels.repeat(9, 1, 1), prior)
+        >>> field = grain.draw(1, (2, 4), torch.Generator().manual_seed(7))[0]
+        >>> rows = prior.rows_of(labels)[0]
+        >>> grain.color_regions(field, rows, torch.Generator().manual_seed(8)).shape
+        torch.Size([3, 2, 4])
+        """
+        rest, offset = strengths
+        numbers = connected_regions(rows)
+        # In the order of the regions, so that what lies further down changes nothing above it.
+        normal = torch.randn(int(numbers.max()) + 1, self.regions.shape[2], generator=generator)
+        known = rows >= 0
+        row_of_region = rows.new_zeros(len(normal))
+        row_of_region[numbers] = rows.clamp(min=0)
+        offsets = torch.einsum("ncr,nr->cn", self.regions[row_of_region], normal)
+        left = (1 - self.region_variances).clamp(min=0).sqrt().T
+        for channel, image in enumerate(field):
+            image.mul_(torch.where(known, rest * left[channel][rows], rest))
+            image.add_(torch.where(known, offset * offsets[channel][numbers], 0.0))
+        return field
+
     def _left(self) -> Tensor:
         """[C]: the deviation that the directions leave of each channel."""
         return (1 - self.mixing.square().sum(1)).clamp(min=0).sqrt()
@@ -177,6 +246,12 @@ def shapes(grid: tuple[int, int], channels: int) -> tuple[tuple[int, ...], tuple
     directions = min(channels, MOST_DIRECTIONS)
     down, across = lags_of(grid, channels)
     return (channels, directions), (_fields(channels), len(down), 2 * len(across) - 1)
+
+
+def region_directions(classes: int, channels: int) -> int:
+    """Directions in which regions are colored: as many as there are channels, or as have room."""
+    room = MOST_BYTES // max(4 * classes * channels, 1)
+    return max(1, min(channels, MOST_DIRECTIONS, room))
 
 
 def lags_of(grid: tuple[int, int], channels: int) -> tuple[list[int], list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from .errors import PriorError
 from .grain import Grain, Torus, lags_of, shapes
 from .labels.ids import check_integers
 from .prior import Prior
+from .region_estimate import RegionSums, average_factors, without_regions
 
 # Deviations below this part of the channel's own are rounding: half precision has 5e-4.
 _LEAST_DEVIATION = 1e-3
@@ -36,6 +37,9 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     (-1, ignored ones) have the spatial moments, as in a draw. Residuals beyond 5 deviations count
     as 5. None where no cell is left, as in a prior of one image.
 
+    First what the cells of a region have in common is measured (see `RegionSums`), and the region's
+    mean taken away; of the rest the correlation.
+
     The correlation at a lag is the mean product of all pairs of cells that are so far apart and
     both known. From half of the grid's side on it goes over into the mean of all such distant
     pairs, which is what an image has as a whole, such as its light. Correlations of different
@@ -51,17 +55,16 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     """
     _check(latents, ids, prior)
     channels, (height, width) = prior.latent_channels, prior.grid
-    second, cells = torch.zeros(channels, channels, dtype=torch.float64), 0
-    for residual, known in _residuals(latents, ids, prior):
-        flat = residual.flatten(1).double()
-        second += flat @ flat.T
-        cells += int(known.sum())
-    if cells == 0 or not second.any():
+    whole, left = _Sums(channels), _Sums(channels)
+    regions = RegionSums(len(prior.class_ids), channels)
+    for seen in _residuals(latents, ids, prior):
+        whole.add(*seen[:2])
+        regions.add(*seen)
+        left.add(*without_regions(*seen))
+    if not whole.products.any():
         return None
-    second /= cells
-    scale = second.diagonal().clamp(min=0).sqrt()
-    scale[scale == 0] = 1
-    basis = _Basis.of(second / scale[:, None] / scale)
+    scale = left.deviations()
+    basis = _Basis.of(left.covariance / scale[:, None] / scale)
 
     lags = lags_of(prior.grid, channels)
     torus = Torus(prior.grid, prior.grid, lags)
@@ -72,7 +75,8 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     alone = torch.zeros(channels if channels > count else 0, *spectrum_size)
     pairs = torch.zeros(spectrum_size)
     whitening = (basis.whitening / scale).float()
-    for residual, known in _residuals(latents, ids, prior):
+    for seen in _residuals(latents, ids, prior):
+        residual, known = without_regions(*seen)
         turned = torch.fft.rfft2(
             (whitening @ residual.flatten(1)).view(-1, height, width), torus.size
         )
@@ -95,22 +99,54 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     own = torch.stack([averaging(power) for power in alone]) if len(alone) else None
     if own is not None:
         own = averaging.tapered(own, averaging.far(own).clamp(0, 1))
-    return _assembled(prior.grid, basis, lagged, own)
+    factors = regions.factors(whole.deviations())
+    return _assembled(prior.grid, basis, lagged, own, factors)
 
 
-def average_grains(grains: Sequence[tuple[Grain, int]]) -> Grain:
-    """The grain of the images of several together: (grain, number of images) of each.
+class _Sums:
+    """Of products of an image's channels in a cell, over all known cells."""
 
-    Correlations are averaged by the number of images, at each lag. Raises PriorError where there is
-    none, and for grains of different channels or grids.
+    def __init__(self, channels: int) -> None:
+        self.products, self.cells = torch.zeros(channels, channels, dtype=torch.float64), 0
+
+    def add(self, residual: Tensor, known: Tensor) -> None:
+        """residual: [C, h, w], 0 where not known."""
+        flat = residual.flatten(1).double()
+        self.products += flat @ flat.T
+        self.cells += int(known.sum())
+
+    @property
+    def covariance(self) -> Tensor:
+        """[C, C]."""
+        return self.products / max(self.cells, 1)
+
+    def deviations(self) -> Tensor:
+        """[C], 1 where there is none."""
+        found = self.covariance.diagonal().clamp(min=0).sqrt()
+        return torch.where(found > 0, found, 1)
+
+
+def average_grains(priors: Sequence[Prior], class_ids: Tensor) -> Grain | None:
+    """The grain of the images of several priors together; None where none of them has any.
+
+    Correlations are averaged by the number of images, at each lag; covariances of a class's regions
+    by the number of images that hold it. Priors without grain are left out.
+
+    class_ids: of all of them, ascending. Raises PriorError for different channels or grids.
     """
+    known = [(prior, prior.grain) for prior in priors if prior.grain is not None]
+    if not known:
+        return None
+    grains = [(grain, prior.num_images) for prior, grain in known]
     kinds = {(grain.channels, grain.grid) for grain, _ in grains}
     if len(kinds) != 1:
         raise PriorError(
             f"grains of {len(kinds)} numbers of channels and grids are given; expected one"
         )
+    parts = [(prior.class_ids, grain.regions, prior.class_image_count) for prior, grain in known]
+    regions = average_factors(parts, class_ids)
     if len(grains) == 1:
-        return grains[0][0]
+        return replace(grains[0][0], regions=regions)
     ((channels, grid),) = kinds
     total = sum(images for _, images in grains)
     _, (_, *lags) = shapes(grid, channels)
@@ -127,7 +163,7 @@ def average_grains(grains: Sequence[tuple[Grain, int]]) -> Grain:
     basis = _Basis.of(average[..., lags[1] // 2])
     turned = torch.einsum("kc,cdl,jd->kjl", basis.whitening, average, basis.whitening)
     own = average.diagonal().T.unflatten(1, lags) if channels > len(basis.whitening) else None
-    return _assembled(grid, basis, turned.unflatten(2, lags), own)
+    return _assembled(grid, basis, turned.unflatten(2, lags), own, regions)
 
 
 @dataclass(frozen=True)
@@ -199,7 +235,9 @@ def _taper(part: Tensor) -> Tensor:
     return (beyond * math.pi / 2).cos().square()
 
 
-def _assembled(grid: tuple[int, int], basis: _Basis, lagged: Tensor, own: Tensor | None) -> Grain:
+def _assembled(
+    grid: tuple[int, int], basis: _Basis, lagged: Tensor, own: Tensor | None, regions: Tensor
+) -> Grain:
     """A grain from what was measured.
 
     Args:
@@ -207,6 +245,7 @@ def _assembled(grid: tuple[int, int], basis: _Basis, lagged: Tensor, own: Tensor
         basis: of the channels, K directions.
         lagged: float64 [K, K, Y, 2 * X - 1], mean products of directions.
         own: [C, Y, 2 * X - 1], of each channel with itself; None where the directions are all.
+        regions: of the grain, as they are.
     """
     turn = _joint_diagonalization(lagged.flatten(2))
     mixing = basis.mixing @ turn
@@ -219,7 +258,7 @@ def _assembled(grid: tuple[int, int], basis: _Basis, lagged: Tensor, own: Tensor
     mixing = mixing / (squares if own is None else squares.clamp(min=1)).sqrt()
     torus = Torus(grid, grid, lags_of(grid, len(mixing)))
     settled = torch.stack([_settled(field.float(), torus) for field in fields])
-    return Grain(grid, mixing.float(), settled)
+    return Grain(grid, mixing.float(), settled, regions)
 
 
 def _joint_diagonalization(matrices: Tensor) -> Tensor:
@@ -272,8 +311,10 @@ def _settled(correlation: Tensor, torus: Torus) -> Tensor:
     return correlation
 
 
-def _residuals(latents: Tensor, ids: Tensor, prior: Prior) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each image: residual float32 [C, h, w], 0 where not known, and known cells [h, w]."""
+def _residuals(
+    latents: Tensor, ids: Tensor, prior: Prior
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of each image: residual float32 [C, h, w], 0 where not known; known cells; classes' rows."""
     usual = prior.spatial_std.double().square().mean((1, 2)).sqrt().float()
     least = (_LEAST_DEVIATION * usual)[:, None, None]
     mode = "joint" if prior.labelled else "spatial"
@@ -287,7 +328,7 @@ def _residuals(latents: Tensor, ids: Tensor, prior: Prior) -> Iterator[tuple[Ten
             known &= (rows < 0) | (count != 1)
         inverse = torch.where(varies, std, 1).reciprocal() * (varies & known)
         residual = (latent.to("cpu", torch.float32) - mean) * inverse
-        yield residual.clamp_(-_MOST_RESIDUAL, _MOST_RESIDUAL), known
+        yield residual.clamp_(-_MOST_RESIDUAL, _MOST_RESIDUAL), known, rows
 
 
 def _check(latents: Tensor, ids: Tensor, prior: Prior) -> None:

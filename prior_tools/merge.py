@@ -18,10 +18,11 @@ def merge_priors(priors: Iterable[Prior]) -> Prior:
 
     Classes are united. Grain is averaged by numbers of images over those priors that have it; with
     up to 16 channels to about 0.01, beyond that as far as 16 directions go. What some of the priors
-    do not know, it takes from those that do: see
-    `taken_on_trust`. Raises PriorError where there is no prior, where some are of images alone and
-    others are not, or where two of them contradict each other in channels, grid, downscale factor,
-    latent format, VAE, class names, palette, ignore ids, or in how images and labels were resized.
+    do not know, it takes from those that do: see `taken_on_trust`.
+
+    Raises PriorError where there is no prior, where some are of images alone and others are not, or
+    where two of them contradict each other in channels, grid, downscale factor, latent format, VAE,
+    class names, palette, ignore ids, or in how images and labels were resized.
 
     >>> parts = [build_prior(dataset.subset([i]), encode) for i in range(2)]
     >>> merged = merge_priors(parts)
@@ -40,8 +41,8 @@ def merge_priors(priors: Iterable[Prior]) -> Prior:
     kept = {f.name: getattr(metadata, f.name) for f in fields(metadata)}
     for own in ("latent_channels", "grid", "ignore_ids"):
         del kept[own]
-    grains = [(prior.grain, prior.num_images) for prior in given if prior.grain is not None]
-    return replace(total.finalize(**kept), grain=average_grains(grains) if grains else None)
+    merged = total.finalize(**kept)
+    return replace(merged, grain=average_grains(given, merged.class_ids))
 
 
 def taken_on_trust(priors: Sequence[Prior], names: Sequence[str]) -> list[str]:

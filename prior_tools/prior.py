@@ -149,10 +149,10 @@ class Prior:
         class_image_count: int32 [K], number of those images.
         num_images: number of images.
         metadata: see PriorMetadata.
-        grain: the correlation of its images' residuals; None where that was not measured, as in
-            imported priors.
+        grain: what its images' residuals share; None where that was not measured, as in imported
+            priors.
 
-    Raises PriorError for a grain of other channels or of another grid.
+    Raises PriorError for a grain of other channels, classes or of another grid.
 
     >>> prior.class_ids.tolist(), prior.class_image_count.tolist()
     ([0, 3, 8], [2, 2, 1])
@@ -181,11 +181,12 @@ class Prior:
             )
         if self.grain is None:
             return
-        own = self.latent_channels, self.grid
-        if (self.grain.channels, self.grain.grid) != own:
+        own = self.latent_channels, self.grid, len(self.class_ids)
+        if (self.grain.channels, self.grain.grid, len(self.grain.regions)) != own:
             raise PriorError(
-                f"the grain is of {self.grain.channels} channels on a grid of {self.grain.grid}; "
-                f"expected the prior's, {own[0]} on {own[1]}"
+                f"the grain is of {self.grain.channels} channels on a grid of {self.grain.grid}, "
+                f"of {len(self.grain.regions)} classes; expected the prior's, {own[0]} on {own[1]} "
+                f"of {own[2]}"
             )
 
     @property

@@ -46,7 +46,7 @@ _DENSE = (*_SPATIAL, "class_mean", "class_std", "class_image_count")
 # Stored for occupied cells only.
 _SPARSE = ("joint_mean", "joint_std", "joint_count")
 # Of the grain, in files of priors that have one.
-_GRAIN = ("grain_mixing", "grain_correlation")
+_GRAIN = ("grain_mixing", "grain_correlation", "grain_regions")
 
 
 def save_prior(prior: Prior, path: Path | str, overwrite: bool = True) -> Path:
@@ -131,7 +131,7 @@ def _to_bytes(prior: Prior) -> bytes:
         "joint_count": own["joint_count"][occupied],
     }
     if prior.grain is not None:
-        tensors |= zip(_GRAIN, (prior.grain.mixing, prior.grain.correlation), strict=True)
+        tensors |= zip(_GRAIN, _parts(prior.grain), strict=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
@@ -255,13 +255,21 @@ def _grain(tensors: dict[str, Tensor], metadata: PriorMetadata) -> Grain | None:
     """The grain in the file's tensors; ValueError says what of it cannot be."""
     if _GRAIN[0] not in tensors:
         return None
-    mixing, correlation = (tensors[name].clone() for name in _GRAIN)
-    grain = Grain(metadata.grid, mixing, correlation)
-    if grain.channels != metadata.latent_channels:
-        raise ValueError(
-            f"its grain is of {grain.channels} channels, expected {metadata.latent_channels}"
+    grain = Grain(metadata.grid, *(tensors[name].clone() for name in _GRAIN))
+    own, expected = (
+        f"{channels} channels and {classes} classes"
+        for channels, classes in (
+            (grain.channels, len(grain.regions)),
+            (metadata.latent_channels, len(tensors["class_ids"])),
         )
+    )
+    if own != expected:
+        raise ValueError(f"its grain is of {own}, expected {expected}")
     return grain
+
+
+def _parts(grain: Grain) -> tuple[Tensor, Tensor, Tensor]:
+    return grain.mixing, grain.correlation, grain.regions
 
 
 def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from demo.start_graph import Settings, Start
-from prior_tools.draw import GRAIN_STRENGTH
+from prior_tools.draw import REGION_STRENGTH
 
 MU = 0.8
 
@@ -17,21 +17,21 @@ def paper(prior: str, mu: float, deviation: float = 1.0) -> Start:
 
 
 def grain(strength: float, prior: str = "joint", mu: float = MU) -> Start:
-    """A start of the dataset's own grain, at so much of the prior's deviation."""
-    return Start(prior, mu, strength / GRAIN_STRENGTH, "grain")
+    """A start of the dataset's own grain, of such a strength of its regions."""
+    return Start(prior, mu, strength / REGION_STRENGTH, "grain")
 
 
 FULL = paper("normal", 1.0)
 JOINT = paper("joint", MU)
 MEAN = paper("joint", MU, 0.0)
-GRAIN = grain(GRAIN_STRENGTH)
+GRAIN = grain(REGION_STRENGTH)
 PRIORS = ("spatial", "categorical", "joint")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 GUIDANCES = (1.0, 4.0)
 CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
 IMAGES_OF_PRIOR = (10, 30, 100)
-# Of the prior's deviation, what the strength of grain is chosen from.
-STRENGTHS = (0.4, 0.6, 0.8, 1.0)
+# Of regions, with what they leave in proportion: what the strength of grain is chosen from.
+STRENGTHS = (1.0, 1.5, 2.0)
 TABLES = (
     "main",
     "noise",
@@ -150,7 +150,7 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
         for start, name in ((FULL, stock), (GRAIN, "joint, grain")):
             row = Row("tuned", f"{what}: {name}", start, settings, few, per_map, model)
             plan.append(row)
-    kinds = [paper(LEARNED, MU, 0.0), paper(LEARNED, MU), grain(GRAIN_STRENGTH, LEARNED)]
+    kinds = [paper(LEARNED, MU, 0.0), paper(LEARNED, MU), grain(REGION_STRENGTH, LEARNED)]
     names = [f"net, {mean}", "net, white", "net, grain"]
     for name, start in [(stock, FULL), ("joint, grain", GRAIN), *zip(names, kinds, strict=True)]:
         plan.append(Row("learned", name, start, settings, few, per_map))
@@ -169,7 +169,7 @@ def choices(maps: int, per_map: int, settings: Settings) -> list[Row]:
         ("joint, mean alone", MEAN, False),
         *((f"joint, grain at {strength:g}", grain(strength), False) for strength in STRENGTHS),
         ("joint, pooled moments, white", JOINT, True),
-        (f"joint, pooled moments, grain at {GRAIN_STRENGTH:g}", GRAIN, True),
+        (f"joint, pooled moments, grain at {REGION_STRENGTH:g}", GRAIN, True),
     ]
     return [
         Row(CHOICE, name, start, settings, maps, per_map, pooled=pooled)

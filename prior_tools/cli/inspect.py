@@ -99,7 +99,7 @@ def describe(prior: Prior) -> dict[str, Any]:
         "ignore_ids": list(metadata.ignore_ids),
         "resize_policy": metadata.resize_policy,
         "label_method": metadata.label_method,
-        "grain": _neighbours(prior),
+        "grain": _grain(prior),
         "held_out": metadata.held_out.to_json() if metadata.held_out else None,
         "labelled_fraction": labelled if prior.labelled else None,
         "occupied_fraction": occupied if prior.labelled else None,
@@ -183,7 +183,7 @@ def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> 
         **of_labels,
         "grain": "none, draws are of white noise"
         if facts["grain"] is None
-        else f"correlation of neighbouring cells {facts['grain']:.3f}",
+        else _grain_text(facts["grain"]),
         "mean": _numbers(facts["spatial_mean"]),
         "deviation": f"{_numbers(facts['spatial_deviation'])} about each cell's own mean",
     }
@@ -191,12 +191,27 @@ def _facts_text(path: Path, facts: dict[str, Any], held_out: HeldOut | None) -> 
     return [f"{key:{width}}{printable(str(value or 'not known'))}" for key, value in lines.items()]
 
 
-def _neighbours(prior: Prior) -> float | None:
-    """The grain's correlation of a cell with the next, mean of channels and both directions."""
+def _grain(prior: Prior) -> dict[str, float | None] | None:
+    """What the grain has in common, mean of channels.
+
+    Of a region's cells, by their number, as a part of the variance; and of a cell with the next, in
+    both directions, as a correlation of what regions leave.
+    """
     if prior.grain is None:
         return None
     lags = ((0, 1), (1, 0))
-    return float(sum(prior.grain.at(*lag).diagonal().mean() for lag in lags)) / len(lags)
+    beside = sum(prior.grain.at(*lag).diagonal().mean() for lag in lags) / len(lags)
+    cells = prior.joint_count.flatten(1).sum(1).double()
+    shared = prior.grain.region_variances.double().mean(1)
+    regions = float(shared @ cells / cells.sum()) if len(cells) else None
+    return {"regions": regions, "neighbours": float(beside)}
+
+
+def _grain_text(grain: dict[str, float | None]) -> str:
+    beside = f"correlation of neighbouring cells {grain['neighbours']:.3f}"
+    if grain["regions"] is None:
+        return beside
+    return f"regions share {grain['regions']:.1%} of the variance, of the rest {beside}"
 
 
 def _numbers(values: list[float]) -> str:

@@ -238,7 +238,7 @@ result = float(torch.cat(latents).mean()), float(torch.cat(latents)[:, 3].mean()
     ]
     for chosen, says in (
         ("auto", "may be of wan21, hunyuan_video, cosmos"),
-        ("flux", "the VAE has 3-dimensional latents, but latent_format 'flux' has 2"),
+        ("flux", "the VAE has 3-dimensional latents, but --latent-format 'flux' has 2"),
     ):
         ended = _run([*command, "--latent-format", chosen])
         assert ended.returncode == 2 and says in ended.stderr

@@ -21,7 +21,7 @@ from demo.training.sources import APART as APART_SCENES
 from demo.training.sources import STREETS as TRAINED
 from demo.training.sources import UNSEEN, Camvid
 from prior_tools import PriorAccumulator, load_prior, pooled_prior, save_prior
-from prior_tools.draw import GRAIN_STRENGTH
+from prior_tools.draw import REGION_STRENGTH
 from prior_tools.evaluation.frechet import frechet_distance
 from prior_tools.evaluation.intervals import Interval
 from prior_tools.generating.prepared_workflow import prepare_workflow
@@ -53,8 +53,8 @@ def test_the_grain_that_is_judged_is_the_nodes_default(plan):
 
 def test_strengths_are_chosen_among_on_label_maps_that_nothing_is_judged_on():
     chosen = choices(*APART, Settings())
-    tried = [row.start.deviation * GRAIN_STRENGTH for row in chosen if row.start.noise == "grain"]
-    assert tried[:4] == pytest.approx([0.4, 0.6, 0.8, 1.0])
+    tried = [row.start.deviation * REGION_STRENGTH for row in chosen if row.start.noise == "grain"]
+    assert tried[:3] == pytest.approx([1.0, 1.5, 2.0])
     # What Joint Prior Noise takes.
     assert all(row.start.deviation <= 2 for row in chosen)
     assert all(baseline_of(row, chosen) is not None for row in chosen[1:])

@@ -22,9 +22,9 @@ from prior_tools import (
     prior_moments,
     save_prior,
 )
-from prior_tools.draw import GRAIN_STRENGTH
-from prior_tools.grain import Torus, lags_of, shapes
-from prior_tools.grain_estimate import average_grains
+from prior_tools.draw import GRAIN_STRENGTH, REGION_STRENGTH
+from prior_tools.grain import Torus, lags_of, region_directions, shapes
+from prior_tools.labels.regions import connected_regions
 from prior_tools.merge import taken_on_trust
 
 GRID = (12, 20)
@@ -43,7 +43,11 @@ def smooth(channels=4, grid=GRID, lengths=(1.0, 2.0, 3.0, 0.5), seed=0) -> Grain
     distance = (down.square() + across.square() - 0.8 * down * across).sqrt()
     for number in range(len(correlation)):
         correlation[number] = torch.exp(-distance / lengths[number % len(lengths)])
-    return Grain(grid, mixing, correlation)
+    return Grain(grid, mixing, correlation, no_regions(channels))
+
+
+def no_regions(channels=4, classes=0):
+    return torch.zeros(classes, channels, region_directions(classes, channels))
 
 
 def seeded(seed=0):
@@ -59,10 +63,17 @@ def together(fields, down, across):
     return torch.einsum("nchw,ndhw->cd", first, second) / first[:, 0].numel()
 
 
-def prior_of(latents, labels):
-    state = PriorAccumulator(latents.shape[1], latents.shape[2:], (255,))
+def prior_of(latents, labels, ignored=(255,), **metadata):
+    state = PriorAccumulator(latents.shape[1], latents.shape[2:], ignored)
     state.update(latents, labels)
-    return state.finalize()
+    return state.finalize(**metadata)
+
+
+def alone(latents):
+    """What images without label maps say: their prior, and its grain."""
+    labels = torch.full((len(latents), *latents.shape[2:]), -1)
+    prior = prior_of(latents, labels, (), label_method=None)
+    return dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
 
 
 def dataset(grain, images=60, seed=0):
@@ -82,14 +93,14 @@ def dataset(grain, images=60, seed=0):
     return latents, labels
 
 
+PARTS = ("mixing", "correlation", "regions")
 LAGS = [(0, 0), (0, 1), (1, 0), (1, 2), (2, -1), (3, 3), (0, 9), (8, 0)]
 
 
 @pytest.mark.parametrize("channels", [1, 4, 18])
 def test_a_known_correlation_is_measured_again(channels):
     grain = smooth(channels)
-    latents, labels = dataset(grain, 120)
-    measured = measure_grain(latents.half(), labels, prior_of(latents, labels))
+    measured = alone(dataset(grain, 120)[0].half().float()).grain
     for lag in LAGS:
         assert (measured.at(*lag) - grain.at(*lag)).abs().max() < 0.12, lag
         assert (measured.at(*lag) - grain.at(*lag)).abs().mean() < 0.04, lag
@@ -105,7 +116,7 @@ def test_what_is_as_good_as_constant_or_seen_once_is_left_out():
     # Of the one image whose class at this cell is its own, the latent tells nothing.
     noisy[0, :, 0, 0] = 1e6
     a, b = (measure_grain(z, labels, prior) for z in (latents, noisy))
-    assert torch.equal(a.mixing, b.mixing) and torch.equal(a.correlation, b.correlation)
+    assert all(torch.equal(getattr(a, n), getattr(b, n)) for n in PARTS)
 
 
 def test_a_prior_of_one_image_has_no_grain():
@@ -143,6 +154,7 @@ def test_in_every_cell_the_variance_is_1_and_at_every_distance_the_correlation_i
     labels = torch.zeros(len(values), *old, dtype=torch.int64)
     prior = prior_of(values, labels)
     grain = measure_grain(values[:images], labels[:images], prior)
+    assert (grain.region_variances <= 1 + 1e-6).all()
     torus = Torus(old, new, lags_of(old, channels))
     height, width = new
     impulses = torch.eye(torus.size[0] * torus.size[1]).view(-1, *torus.size)
@@ -154,7 +166,8 @@ def test_in_every_cell_the_variance_is_1_and_at_every_distance_the_correlation_i
         field = torus.filtered(impulses, torus.power(correlation).sqrt()).flatten(1)
         covariance = field.T @ field
         assert (covariance.diagonal() - 1).abs().max() < 1e-3
-        single = Grain(old, torch.ones(1, 1), grain.correlation[number : number + 1])
+        one = grain.correlation[number : number + 1]
+        single = Grain(old, torch.ones(1, 1), one, no_regions(1))
         for i, j in ((0, last), (width - 1, last - width + 1), (0, width - 1), (last // 2, last)):
             down, across = (float(p[j] - p[i]) for p in (y, x))
             stored = float(single.at(down * old[0] / height, across * old[1] / width))
@@ -196,10 +209,110 @@ def test_what_an_image_has_as_a_whole_is_kept():
     grid = (8, 8)
     latents = torch.randn(100, 1, *grid, generator=seeded())
     latents += torch.randn(100, 1, 1, 1, generator=seeded(1))
-    labels = torch.zeros(100, *grid, dtype=torch.int64)
-    grain = measure_grain(latents, labels, prior_of(latents, labels))
+    grain = alone(latents).grain
     for lag in ((0, 1), (4, 0), (7, 7)):
         assert float(grain.at(*lag)) == pytest.approx(0.5, abs=0.12)
+
+
+def streets(images=120, shared=0.4, channels=4, seed=0):
+    """Latents whose cells have so much of their variance in common with those of their region.
+
+    Sky (0) above, road (1) below, on the road three cars (5) of one cell to six in a row; of each
+    region the channels go together in twos.
+    """
+    labels = torch.zeros(images, *GRID, dtype=torch.int64)
+    labels[:, 6:] = 1
+    labels[:, 8, 2:8] = labels[:, 10, 3:6] = labels[:, 11, 18] = 5
+    generator = seeded(seed)
+    latents = torch.randn(images, channels, *GRID, generator=generator) * (1 - shared) ** 0.5
+    for image, own in zip(latents, labels, strict=True):
+        numbers = connected_regions(own)
+        offsets = torch.randn(-(-channels // 2), int(numbers.max()) + 1, generator=generator)
+        image += shared**0.5 * offsets.repeat_interleave(2, 0)[:channels, numbers]
+    scale = torch.tensor([0.5, 3.0, 1, 1, 1, 2.0])[labels][:, None]
+    return latents * scale + labels[:, None], labels
+
+
+@pytest.mark.parametrize("channels", [1, 4, 18])
+def test_what_a_regions_cells_have_in_common_is_measured_and_what_it_leaves_is_not(channels):
+    latents, labels = streets(channels=channels)
+    grain = measure_grain(latents.half(), labels, prior_of(latents, labels))
+    together = torch.block_diag(*[torch.ones(2, 2)] * -(-channels // 2))[:channels, :channels]
+    for own in grain.regions @ grain.regions.mT:
+        assert (own - 0.4 * together).abs().max() < 0.12
+    # The regions' means would be as alike at every distance.
+    for lag in ((0, 1), (1, 0), (3, 3), (0, 9)):
+        assert grain.at(*lag).abs().max() < 0.08
+    # With more channels than directions, what is stored of a cell is nearly it.
+    nearly = 0.08 if channels <= 16 else 0.35
+    assert (grain.at(0, 0) - torch.eye(channels)).abs().max() < nearly
+
+
+def test_residuals_of_white_noise_share_nothing():
+    latents, labels = streets(shared=0.0)
+    grain = measure_grain(latents, labels, prior_of(latents, labels))
+    assert grain.region_variances.max() < 0.05
+    assert grain.at(0, 1).abs().max() < 0.05
+
+
+def test_a_class_of_few_images_is_as_all_others():
+    """Of a class in two images as large regions of one color it would be known beyond doubt."""
+    latents, labels = streets()
+    latents[7, :, 8, 8:16], latents[8, :, 8, 8:16] = 5.0, -5.0
+    labels[7:9, 8, 8:16] = 6
+    grain = measure_grain(latents, labels, prior_of(latents, labels))
+    assert grain.region_variances[3].max() < 0.7 < 0.95
+
+
+@given(st.integers(0, 2**32), st.integers(1, 3), st.sampled_from([GRID, (5, 9)]))
+@settings(max_examples=6)
+def test_noise_for_a_label_map_has_the_variance_of_1_and_the_covariance_of_its_regions(
+    seed, classes, grid
+):
+    """Of random factors and regions, over many draws of one label map."""
+    factors = torch.randn(no_regions(4, classes).shape, generator=seeded(seed))
+    factors /= 1.2 * factors.norm(dim=2, keepdim=True)
+    grain = dataclasses.replace(smooth(lengths=(0.01,)), regions=factors)
+    rows = torch.randint(-1, classes, (2, 3), generator=seeded(seed))
+    rows = rows.repeat_interleave(-(-grid[0] // 2), 0).repeat_interleave(-(-grid[1] // 3), 1)
+    rows = rows[: grid[0], : grid[1]]
+    fields = grain.draw(400, grid, seeded(seed))
+    offsets = seeded(seed + 1)
+    drawn = torch.stack([grain.color_regions(f, rows, offsets).clone() for f in fields])
+    assert (drawn.square().mean(0).mean((1, 2)) - 1).abs().max() < 0.15
+    numbers = connected_regions(rows)
+    for first in range(0, int(numbers.max()) + 1):
+        cells = drawn[:, :, numbers == first]
+        row = int(rows[numbers == first][0])
+        if row < 0 or cells.shape[2] < 2:
+            continue
+        far = torch.einsum("nc,nd->cd", cells[..., 0], cells[..., -1]) / len(cells)
+        if cells.shape[2] > 4:
+            wanted = factors[row] @ factors[row].T
+            assert (far - wanted).abs().max() < 0.25
+        others = drawn[:, :, numbers != first]
+        if others.numel():
+            apart = torch.einsum("nc,nd->cd", cells[..., -1], others[..., -1]) / len(cells)
+            assert apart.abs().max() < 0.25
+
+
+def test_a_region_keeps_its_color_where_others_change_below_it():
+    """And where the grid grows; another seed gives another color."""
+    factors = no_regions(4, 2) + 0.5 * torch.eye(4)
+    grain = dataclasses.replace(smooth(), regions=factors)
+    rows = torch.zeros(12, 20, dtype=torch.int64)
+    rows[6:] = 1
+    changed, larger = rows.clone(), rows.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    changed[9:, 4:8] = 0
+
+    def colors(of, seed=3):
+        still = torch.zeros(4, *of.shape)
+        return grain.color_regions(still, of, seeded(seed))
+
+    assert torch.equal(colors(rows)[:, :6], colors(changed)[:, :6])
+    assert torch.equal(colors(rows), colors(larger)[:, ::2, ::2])
+    assert not torch.equal(colors(rows), colors(rows, 4))
+    assert colors(rows)[:, 0, 0].unique().numel() == 4
 
 
 def test_the_generator_decides_and_the_global_one_is_left_alone():
@@ -232,6 +345,14 @@ def test_it_takes_little_space():
         ("correlation", lambda t: t / 2, "is not 1 at lag 0"),
         ("correlation", lambda t: t * torch.linspace(0, 1, t.shape[2]), "is not"),
         ("grid", lambda g: (0, 3), "grid is"),
+        ("regions", lambda t: t.double(), "regions of a grain is no float32 tensor"),
+        (
+            "regions",
+            lambda t: t[..., :3],
+            r"regions .* has shape \(0, 4, 3\); expected \(0, 4, 4\)",
+        ),
+        ("regions", lambda t: torch.full((2, 4, 4), 0.6), "a variance above 1"),
+        ("regions", lambda t: torch.full((2, 4, 4), torch.nan), "holds NaN"),
     ],
 )
 def test_what_is_no_grain_is_refused(name, change, says):
@@ -295,10 +416,13 @@ def test_a_draw_has_grain_and_its_strength_by_default(mode, fallback):
             continue
         residual = (drawn - mean) / std.clamp(min=1e-9) * (std > 0.01)
         known = (std > 0.01).float().mean()
-        assert residual.square().mean() / known == pytest.approx(GRAIN_STRENGTH**2, rel=0.1)
-        scale = GRID[1] / labels.shape[2]
-        found = together(residual[..., : round(18 / scale)], 0, 1) / GRAIN_STRENGTH**2
-        assert (found - PRIOR.grain.at(0, scale)).abs().max() < 0.15
+        rows = PRIOR.rows_of(labels)
+        if mode == "spatial":
+            rows = torch.full_like(rows, -1)
+        shared = torch.where(rows >= 0, PRIOR.grain.region_variances.mean(1)[rows], 0)
+        shared = (shared[:, None] * (std > 0.01)).mean() / known
+        wanted = GRAIN_STRENGTH**2 * (1 - shared) + REGION_STRENGTH**2 * shared
+        assert float(residual.square().mean() / known) == pytest.approx(float(wanted), rel=0.12)
 
 
 def test_grain_has_nothing_of_white_noise_or_a_samplers_of_the_same_seed():
@@ -355,7 +479,7 @@ def with_grain(grain, seed, images):
 
 
 def test_merged_priors_have_the_mean_of_their_grains_by_images():
-    """In any order, and over those that have one."""
+    """In any order, and over those that have one; regions by the images of their class."""
     a, b = with_grain(smooth(lengths=(1.0,)), 1, 10), with_grain(smooth(lengths=(4.0,)), 2, 30)
     for merged in (merge_priors([a, b]), merge_priors([b, a]), merge_priors([a, WHITE, b])):
         for lag in LAGS:
@@ -363,14 +487,36 @@ def test_merged_priors_have_the_mean_of_their_grains_by_images():
             assert (merged.grain.at(*lag) - wanted).abs().max() < 0.1, lag
             if lag == (0, 0):
                 torch.testing.assert_close(merged.grain.at(0, 0), wanted, atol=1e-3, rtol=0)
+        one, other, both = (p.grain.regions @ p.grain.regions.mT for p in (a, b, merged))
+        torch.testing.assert_close(both[:2], (one + 3 * other)[:2] / 4, atol=1e-4, rtol=0)
+        # The third class is in the first image of each.
+        torch.testing.assert_close(both[2], (one + other)[2] / 2, atol=1e-4, rtol=0)
     assert merge_priors([WHITE, WHITE]).grain is None
     assert any("has no grain" in text for text in taken_on_trust([a, WHITE], ["a", "b"]))
 
 
+def test_a_class_that_one_of_merged_priors_lacks_has_the_regions_of_the_other():
+    latents, labels = streets()
+    one, other = (
+        (latents[:60], labels[:60].clamp(max=1)),
+        (latents[60:], torch.where(labels[60:] == 5, 9, labels[60:])),
+    )
+    a, b = (
+        dataclasses.replace(p, grain=measure_grain(*given, p))
+        for given in (one, other)
+        for p in [prior_of(*given)]
+    )
+    merged = merge_priors([a, b])
+    assert merged.class_ids.tolist() == [0, 1, 9]
+    torch.testing.assert_close(
+        merged.grain.region_variances[2], b.grain.region_variances[2], atol=1e-4, rtol=0
+    )
+
+
 @pytest.mark.parametrize("channels", [4, 18])
 def test_grain_merged_with_itself_stays(channels):
-    latents, labels = dataset(smooth(channels), 40)
-    grain = measure_grain(latents, labels, prior_of(latents, labels))
-    again = average_grains([(grain, 3), (grain, 1)])
+    prior = with_grain(smooth(channels), 0, 40)
+    again = merge_priors([prior, prior, prior]).grain
     for lag in LAGS:
-        torch.testing.assert_close(again.at(*lag), grain.at(*lag), atol=0.02, rtol=0)
+        torch.testing.assert_close(again.at(*lag), prior.grain.at(*lag), atol=0.02, rtol=0)
+    torch.testing.assert_close(again.region_variances, prior.grain.region_variances)

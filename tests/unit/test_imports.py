@@ -34,7 +34,7 @@ FLOORS = (
     },
     {"labels"},
     {"prior", "accumulator", "grain", "grain_estimate", "merge", "prior_file", "draw", "picture"}
-    | {"pooled"},
+    | {"pooled", "region_estimate"},
     {"datasets", "published"},
     {"evaluation"},
     {"building"},

@@ -62,13 +62,33 @@ def test_the_grain_is_told_in_a_line(tmp_path, capsys):
     latents = torch.randn(80, 2, *grid, generator=torch.Generator().manual_seed(0))
     # Half of a cell is its neighbour's on one side; none is that of the one below.
     latents = latents + latents.roll(1, -1)
-    labels = torch.zeros(80, *grid, dtype=torch.int64)
+    labels = torch.full((80, *grid), -1)
     prior = collected(latents, labels)
     prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
     path = save_prior(prior, tmp_path / "p.safetensors")
     told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
-    assert told == pytest.approx((0.5 + 0) / 2, abs=0.05)
-    assert f"correlation of neighbouring cells {told:.3f}\n" in succeeds(capsys, "inspect", path)
+    assert told == {"regions": None, "neighbours": pytest.approx((0.5 + 0) / 2, abs=0.05)}
+    line = f"grain        correlation of neighbouring cells {told['neighbours']:.3f}\n"
+    assert line in succeeds(capsys, "inspect", path)
+
+
+def test_what_regions_share_is_told_by_their_cells(tmp_path, capsys):
+    """The upper three quarters of an image have three tenths of their variance in common."""
+    grid = (12, 12)
+    labels = torch.zeros(300, *grid, dtype=torch.int64)
+    labels[:, 9:] = 4
+    generator = torch.Generator().manual_seed(0)
+    latents = 0.7**0.5 * torch.randn(300, 2, *grid, generator=generator)
+    latents += 0.3**0.5 * torch.randn(300, 2, 1, 1, generator=generator)
+    latents[:, :, 9:] = torch.randn(300, 2, 3, 12, generator=generator)
+    prior = collected(latents, labels)
+    prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
+    path = save_prior(prior, tmp_path / "p.safetensors")
+    told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
+    assert told["regions"] == pytest.approx(0.75 * 0.3, abs=0.03)
+    assert told["neighbours"] == pytest.approx(0, abs=0.03)
+    line = f"grain        regions share {told['regions']:.1%} of the variance, of the rest "
+    assert line in succeeds(capsys, "inspect", path)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 16])

@@ -28,7 +28,7 @@ from prior_tools import (
     save_prior,
 )
 from prior_tools.atomic import new_file, remove_leftovers_of, write_bytes, write_new_bytes
-from prior_tools.grain import shapes
+from prior_tools.grain import region_directions, shapes
 from prior_tools.grain_estimate import measure_grain
 from prior_tools.merge import taken_on_trust
 from prior_tools.prior_file import FORMAT_VERSION, HEADER_KEY
@@ -59,14 +59,15 @@ def alone(seed=0, images=6, **metadata) -> Prior:
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 
 
-def grain_of(channels, grid):
-    """Of some correlation beside each cell."""
+def grain_of(channels, grid, classes=9):
+    """Of some correlation beside each cell, and within regions."""
     mixing, correlation = (torch.zeros(shape) for shape in shapes(grid, channels))
     mixing.fill_diagonal_(1)
     middle = correlation.shape[2] // 2
     correlation[:, 0, middle - 1 : middle + 2] = torch.tensor([0.4, 1.0, 0.4])
     correlation[:, 1, middle] = 0.3
-    return Grain(grid, mixing, correlation)
+    regions = torch.zeros(classes, channels, region_directions(classes, channels))
+    return Grain(grid, mixing, correlation, regions + 0.2)
 
 
 FULL = {
@@ -97,6 +98,7 @@ def assert_equal(a: Prior, b: Prior) -> None:
         assert a.grain.grid == b.grain.grid
         assert torch.equal(a.grain.mixing, b.grain.mixing)
         assert torch.equal(a.grain.correlation, b.grain.correlation)
+        assert torch.equal(a.grain.regions, b.grain.regions)
 
 
 @settings(max_examples=20, deadline=None)
@@ -462,6 +464,14 @@ DAMAGE = {
             p, with_tensor("grain_correlation", lambda t: t[:, :-1, 1:-1].contiguous())
         ),
         "correlation of a grain of 4 channels on 5x3 cells",
+    ),
+    "grain of other classes": (
+        lambda p: rewritten(p, with_tensor("grain_regions", lambda t: t[:-1].contiguous())),
+        "its grain is of 4 channels and 8 classes, expected 4 channels and 9 classes",
+    ),
+    "strong regions": (
+        lambda p: rewritten(p, with_tensor("grain_regions", lambda t: t * 5)),
+        "gives a channel a variance above 1",
     ),
     "nan in the grain": (
         lambda p: rewritten(p, with_tensor("grain_correlation", lambda t: t / 0)),
