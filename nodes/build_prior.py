@@ -62,11 +62,11 @@ class BuildPrior(io.ComfyNode):
             display_name="Build SCP Prior",
             category=CATEGORY,
             **found_by("noise prior", "dataset", "label maps"),
-            description="Encodes every image of a labelled dataset once and saves the mean and "
-            "deviation of its latents per place, per class, and per class and place under "
-            "models/scp_priors. A few dozen pairs are enough to try it, some thousand are better. "
-            "Also of images without label maps, whose light and colors it then keeps: palette "
-            "none.",
+            description="Makes a prior of a folder of images and label maps. Encodes every image "
+            "once and saves the mean and deviation of its latents per place, per class, and per "
+            "class and place under models/scp_priors. A few dozen pairs are enough to try it, some "
+            "thousand are better. Without label maps (palette none) the prior keeps the images' "
+            "light and colors.",
             inputs=[
                 io.Vae.Input(
                     "vae", tooltip="The VAE of the model that will sample: priors are per VAE."
@@ -137,7 +137,7 @@ class BuildPrior(io.ComfyNode):
                     # run would build the prior again.
                     control_after_generate=False,
                     **ADVANCED,
-                    tooltip="Of the random subset.",
+                    tooltip="Seed of the random subset: which images are taken.",
                 ),
                 io.Combo.Input(
                     "latent_format",
@@ -183,7 +183,8 @@ class BuildPrior(io.ComfyNode):
                     options=list(ON_ERROR),
                     default="stop",
                     optional=True,
-                    tooltip="What to do with files that cannot be read or have no partner.",
+                    tooltip="Files that cannot be read or have no partner: stop names the first "
+                    "one, skip leaves them out.",
                 ),
                 overwrite_input(),
                 io.String.Input(
@@ -191,7 +192,7 @@ class BuildPrior(io.ComfyNode):
                     default="train",
                     optional=True,
                     **ADVANCED,
-                    tooltip="Of a whole dataset, that is where labels is empty: train, val, or "
+                    tooltip="Which part of a whole dataset, where labels is empty: train, val, or "
                     "the name of the split's folder or list.",
                 ),
             ],

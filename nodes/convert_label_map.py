@@ -36,13 +36,14 @@ class ConvertLabelMap(io.ComfyNode):
                     "palette_from",
                     options=palette_names(),
                     default="cityscapes",
-                    tooltip="What the label map was drawn with. grey_ids: its grey values are ids.",
+                    tooltip="The palette that the label map was drawn in. grey_ids: its grey "
+                    "values are ids.",
                 ),
                 io.Combo.Input(
                     "palette_to",
                     options=palette_names(),
                     default="ade20k",
-                    tooltip="What the ControlNet was trained with. Most take ade20k.",
+                    tooltip="The palette that the ControlNet was trained with. Most take ade20k.",
                 ),
                 io.String.Input(
                     "changes",
@@ -50,8 +51,9 @@ class ConvertLabelMap(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     placeholder="rider = person, 17 = none",
-                    tooltip="Where matching by name is not what you want: classes by name or id, "
-                    "separated by commas. none makes a class unlabelled.",
+                    tooltip="Where matching by name is not what you want, such as rider = person, "
+                    "17 = none: classes by name or id, separated by commas. none makes a class "
+                    "unlabelled.",
                 ),
             ],
             outputs=[

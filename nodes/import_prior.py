@@ -77,7 +77,8 @@ class ImportPrior(io.ComfyNode):
                     default="sd15",
                     optional=True,
                     **ADVANCED,
-                    tooltip="Of the VAE that the files are of; sd15 for the published ones.",
+                    tooltip="That of the VAE that made the files' latents; sd15 for the published "
+                    "ones.",
                 ),
                 io.String.Input(
                     "filename",

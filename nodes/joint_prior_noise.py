@@ -66,8 +66,8 @@ class JointPriorNoise(io.ComfyNode):
                     default=NOISES[0],
                     tooltip="The random part of the draw. grain: as the dataset's own images "
                     "differ from their mean, each region (a house, a car, the sky) in a tone of "
-                    "its own, at a measured strength; it keeps variety. white: every cell for "
-                    "itself (the paper's). A prior without grain gives white.",
+                    "its own, at a measured strength; it keeps variety. white: each cell on its "
+                    "own (the paper's way). A prior without grain gives white.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -75,8 +75,9 @@ class JointPriorNoise(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="Scales the random part of the draw, of either noise. 1 is the "
-                    "strength of grain, and the paper's of white; 0 gives the mean alone.",
+                    tooltip="Scales the random part of the draw, for both kinds of noise. 1 is "
+                    "the measured strength of grain, and the paper's of white; 0 gives the mean "
+                    "alone.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -84,16 +85,16 @@ class JointPriorNoise(io.ComfyNode):
                     min=0,
                     max=MAX_SEED,
                     control_after_generate=True,
-                    tooltip="Of the draw. It may be the sampler's seed: the two streams of random "
-                    "numbers are independent.",
+                    tooltip="Seed of the draw. It may be the same as the sampler's: the two "
+                    "streams of random numbers are independent.",
                 ),
                 io.Int.Input(
                     "batch_size",
                     default=1,
                     min=1,
                     max=4096,
-                    tooltip="Latents per label map. With several maps, image i is of map i modulo "
-                    "the number of maps, as the ControlNet repeats its hints.",
+                    tooltip="Latents for each label map. With several label maps the images take "
+                    "them in turn, as the ControlNet does with its hints.",
                 ),
                 io.Combo.Input(
                     "palette",
@@ -111,8 +112,8 @@ class JointPriorNoise(io.ComfyNode):
                     default="spatial",
                     optional=True,
                     **ADVANCED,
-                    tooltip="What a joint draw takes where the dataset never had the class at the "
-                    "place: the place's prior (the paper) or the class's.",
+                    tooltip="What a joint draw takes where no image of the dataset had the class "
+                    "at that place: the prior of the place (the paper's way) or of the class.",
                 ),
                 io.Float.Input(
                     "mix",

@@ -20,9 +20,9 @@ class LoadDemoModel(io.ComfyNode):
             category=CATEGORY,
             **found_by("example", "controlnet"),
             description="Loads a small latent diffusion model, its segmentation ControlNet and its "
-            "autoencoder, all in the pack: nothing is downloaded. It paints generated streets of "
-            "288x144 pixels and knows no words. Guide it by applying the ControlNet to the "
-            "positive conditioning only.",
+            "autoencoder, all in the pack: nothing is downloaded. It paints streets like the "
+            "computer-drawn ones that it was trained on, at 288x144 pixels, and knows no words. "
+            "Guide it by applying the ControlNet to the positive conditioning only.",
             inputs=[
                 io.Combo.Input(
                     "weights",

@@ -41,7 +41,7 @@ class MasksToLabelMap(io.ComfyNode):
                     "palette",
                     options=palette_names(),
                     default="ade20k",
-                    tooltip="What the ControlNet was trained with. Most take ade20k.",
+                    tooltip="The palette that the ControlNet was trained with. Most take ade20k.",
                 ),
                 io.String.Input(
                     "background",

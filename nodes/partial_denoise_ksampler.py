@@ -40,7 +40,7 @@ class PartialDenoiseKSampler(io.ComfyNode):
                     min=0,
                     max=MAX_SEED,
                     control_after_generate=True,
-                    tooltip="Of the noise that is added, as in the stock KSampler.",
+                    tooltip="Seed of the noise that is added, as in the stock KSampler.",
                 ),
                 steps_input(),
                 io.Float.Input(

@@ -47,7 +47,7 @@ class PreviewPrior(io.ComfyNode):
                     options=[mode for mode in PRIOR_MODES if mode != "normal"],
                     default="joint",
                     optional=True,
-                    tooltip="Of the draw, as in Joint Prior Noise. A prior of images alone is "
+                    tooltip="Mode of the draw, as in Joint Prior Noise. A prior of images alone is "
                     "drawn as spatial.",
                 ),
                 io.Float.Input(
@@ -69,7 +69,7 @@ class PreviewPrior(io.ComfyNode):
                     control_after_generate=False,
                     optional=True,
                     **ADVANCED,
-                    tooltip="Of the draw.",
+                    tooltip="Seed of the draw.",
                 ),
                 io.Combo.Input(
                     "palette",

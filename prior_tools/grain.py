@@ -223,6 +223,8 @@ class Grain:
         torch.Size([3, 2, 4])
         """
         rest, offset = strengths
+        if not len(self.regions):
+            return field.mul_(rest)
         numbers = connected_regions(rows)
         # In the order of the regions, so that what lies further down changes nothing above it.
         normal = torch.randn(int(numbers.max()) + 1, self.regions.shape[2], generator=generator)

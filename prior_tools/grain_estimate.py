@@ -59,8 +59,7 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     regions = RegionSums(len(prior.class_ids), channels)
     for seen in _residuals(latents, ids, prior):
         whole.add(*seen[:2])
-        regions.add(*seen)
-        left.add(*without_regions(*seen))
+        left.add(*regions.add(*seen))
     if not whole.products.any():
         return None
     scale = left.deviations()

@@ -28,8 +28,8 @@ class RegionSums:
         self.cells = torch.zeros(classes, dtype=torch.float64)
         self.images = torch.zeros(classes, dtype=torch.float64)
 
-    def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> None:
-        """Count an image.
+    def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Count an image, and give what its regions leave, as `without_regions` does.
 
         Args:
             residual: [C, h, w], 0 where not known.
@@ -45,6 +45,7 @@ class RegionSums:
             self.products[row] += found.values[:, at] @ others[:, at].T
             self.cells[row] += at.sum()
             self.images[row] += 1
+        return found.left(residual, known & (rows < 0))
 
     def factors(self, scale: Tensor) -> Tensor:
         """Of the covariances of residuals in units of `scale` [C]: see `region_factors`."""
@@ -62,12 +63,7 @@ def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tens
     tells nothing of what the region leaves; cells of no class are as they were. Args as for
     `RegionSums.add`.
     """
-    found = _Shared.of(residual, known, rows)
-    nowhere = known & (rows < 0)
-    left = torch.where(nowhere, residual, 0)
-    scale = (found.count / (found.count - 1)).sqrt()
-    left[:, found.cells] = ((found.values - found.total / found.count) * scale).float()
-    return left, nowhere | found.cells
+    return _Shared.of(residual, known, rows).left(residual, known & (rows < 0))
 
 
 @dataclass(frozen=True)
@@ -96,6 +92,13 @@ class _Shared:
         values, at = residual[:, cells].double(), numbers[cells]
         sums = values.new_zeros(len(values), regions).index_add_(1, at, values)
         return _Shared(cells, values, sums[:, at], count[at].double())
+
+    def left(self, residual: Tensor, nowhere: Tensor) -> tuple[Tensor, Tensor]:
+        """What the regions leave of the image's residual; `nowhere` is a known cell of no class."""
+        left = torch.where(nowhere, residual, 0)
+        scale = (self.count / (self.count - 1)).sqrt()
+        left[:, self.cells] = ((self.values - self.total / self.count) * scale).float()
+        return left, nowhere | self.cells
 
 
 def region_factors(covariances: Tensor) -> Tensor:

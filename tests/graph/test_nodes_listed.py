@@ -177,5 +177,5 @@ def test_the_defaults_are_the_documented_ones(listed):
 
 @pytest.mark.parametrize("node_id", CONTRACT)
 def test_every_node_has_a_help_page_where_the_frontend_looks_for_it(server, node_id):
-    page = server.get(f"/extensions/ComfyUI-SCP-Diff/docs/{node_id}/en.md").decode()
+    page = server.get(f"/extensions/ComfyUI-SCP-Diff/docs/{node_id}.md").decode()
     assert page.startswith(f"# {CONTRACT[node_id][0]}\n")

@@ -233,6 +233,25 @@ def streets(images=120, shared=0.4, channels=4, seed=0):
     return latents * scale + labels[:, None], labels
 
 
+@pytest.mark.parametrize("mode", ["spatial", "normal"])
+def test_images_alone_have_no_regions_to_color(mode):
+    """And so has a prior of label maps in which no class is known."""
+    latents = smooth().draw(20, GRID, seeded())
+    nowhere = torch.full((2, *GRID), -1)
+    unlabelled = torch.full((20, *GRID), -1)
+    labelled = prior_of(latents, unlabelled)
+    labelled = dataclasses.replace(labelled, grain=measure_grain(latents, unlabelled, labelled))
+    for prior in (alone(latents), labelled):
+        mean, std = prior_moments(prior, nowhere, mode)
+        drawn = draw_prior_sample(prior, nowhere, mode, seed=3)
+        if mode == "normal":
+            assert not drawn.any()
+        else:
+            found = ((drawn - mean) / std / GRAIN_STRENGTH).square().mean()
+            assert float(found) == pytest.approx(1, abs=0.3)
+    assert torch.isfinite(draw_prior_sample(labelled, nowhere, "joint")).all()
+
+
 @pytest.mark.parametrize("channels", [1, 4, 18])
 def test_what_a_regions_cells_have_in_common_is_measured_and_what_it_leaves_is_not(channels):
     latents, labels = streets(channels=channels)
