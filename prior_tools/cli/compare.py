@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,12 +36,11 @@ from ..evaluation.folders import Evaluation, check_scored
 from ..evaluation.intervals import DRAWS
 from ..evaluation.model_files import ModelFiles
 from ..evaluation.report import notes, versions, write_json
-from ..generating.comfy_client import ComfyClient, ServerGone, ServerRefused
+from ..generating.crew import Crew
 from ..generating.jobs import plan
 from ..generating.label_maps import LabelMap, find_label_maps
 from ..generating.manifest import Manifest, describe_run
 from ..generating.prepared_workflow import prepare_workflow
-from ..generating.run import reach
 from ..generating.titled_inputs import is_link
 from ..generating.workflow_file import as_prompt, read_workflow
 from ..labels.ids import parse_ids
@@ -144,20 +142,23 @@ def run(args: argparse.Namespace) -> int:
     evaluate.check_models(args)
     _check_folders(args)
     saved_workflow = read_workflow(args.workflow)
+    crew = generate.crew_of(args)
     inputs = _inputs(args)
     models = evaluate.load_models(args)
     _check_segmenter(args, inputs, models)
-    clients = generate.clients_of(args)
-    starts = _starts(args, inputs, saved_workflow, clients)
-    say(inputs.counts(args.per_map))
-    say(_change(starts))
-    for name, workflow in ((_STOCK, starts.stock), (_PRIOR, starts.prior)):
-        jobs = plan(inputs.label_maps, args.per_map, args.batch, args.seed)
-        run_data = describe_run(workflow, inputs.label_maps, args.seed, args.batch, inputs.rules)
-        code = generate.make(args, args.out / name, jobs, clients, workflow, run_data, name)
-        if code:
-            return code
-    return _judge(args, inputs, starts, models, _versions_of(clients))
+    with crew.open(len(inputs.label_maps) * args.per_map):
+        starts = _starts(args, inputs, saved_workflow, crew)
+        say(inputs.counts(args.per_map))
+        say(_change(starts))
+        for name, workflow in ((_STOCK, starts.stock), (_PRIOR, starts.prior)):
+            jobs = plan(inputs.label_maps, args.per_map, args.batch, args.seed)
+            maps, rules = inputs.label_maps, inputs.rules
+            run_data = describe_run(workflow, maps, args.seed, args.batch, rules)
+            code = generate.make(args, args.out / name, jobs, crew, workflow, run_data, name)
+            if code:
+                return code
+        host = crew.versions()
+    return _judge(args, inputs, starts, models, host)
 
 
 def _check_folders(args: argparse.Namespace) -> None:
@@ -232,10 +233,10 @@ def _starts(
     args: argparse.Namespace,
     inputs: _Inputs,
     saved_workflow: dict[str, Any],
-    clients: Sequence[ComfyClient],
+    crew: Crew,
 ) -> Starts:
     """The workflow with both starts, and all files that are to be made checked."""
-    object_info = reach(clients)
+    object_info = crew.object_info()
     prompt = with_shown(as_prompt(saved_workflow, object_info), args.output_node, object_info)
     if is_put_together(prompt, object_info):
         warn(
@@ -267,12 +268,6 @@ def _change(starts: Starts) -> str:
         f"node {starts.mu.title!r}: mu {mu:g}); the stock start is the same with mode normal and "
         "mu 1."
     )
-
-
-def _versions_of(clients: Sequence[ComfyClient]) -> dict[str, str]:
-    with suppress(ServerGone, ServerRefused):
-        return clients[0].versions()
-    return {}
 
 
 def _judge(

@@ -13,9 +13,11 @@ from typing import Any
 from tqdm import tqdm
 
 from ..atomic import remove_leftovers
+from ..cluster.ray_cluster import import_ray
 from ..errors import PriorError, counted, listing, printable
 from ..generating.balance import SQUARE_ROOTS, Balance
 from ..generating.comfy_client import ComfyClient
+from ..generating.crew import Crew
 from ..generating.jobs import Job, plan
 from ..generating.label_maps import LabelMap, find_label_maps, with_mirrored
 from ..generating.manifest import (
@@ -27,9 +29,10 @@ from ..generating.manifest import (
     only_one,
     record_summary,
 )
+from ..generating.named_servers import NamedServers
 from ..generating.node_warnings import WarningCounts
 from ..generating.prepared_workflow import PreparedWorkflow, prepare_workflow
-from ..generating.run import make_images, reach
+from ..generating.run import make_images
 from ..generating.server_access import (
     AUTH_VARIABLE,
     distinct_servers,
@@ -44,6 +47,7 @@ from ..labels.id_maps import ID_MAPS
 from ..labels.reading import LabelRules
 from ..labels.tally import LabelTally
 from ..name_lengths import check_names
+from .cluster_options import add_cluster, check_kind, cluster_of
 from .dataset_options import add_labels, named_labels
 from .output import say, tell, warn
 from .palettes import add_palette
@@ -100,7 +104,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add what decides how images are made: servers, seed, and the workflow's nodes."""
-    parser.add_argument("--server", nargs="+", required=True, metavar="URL", help="one or several")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--server", nargs="+", metavar="URL", help="one or several that run")
+    who.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="servers that are started on a Ray cluster, on each GPU one; without an address a "
+        "cluster that is there, or this machine alone",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the run; default: 0")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="maps a prompt")
 
@@ -142,6 +155,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="certificates in PEM to trust over https, beside the system's",
     )
+    add_cluster(parser)
 
 
 def say_labels(label_maps: Sequence[LabelMap], tally: LabelTally, rules: LabelRules | None) -> None:
@@ -197,6 +211,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise PriorError(f"--out {args.out} is a file; expected a folder")
     saved_workflow = read_workflow(args.workflow)
+    crew = crew_of(args)
     named = named_labels(args)
     named.check_output(args.out)
     rules = named.rules
@@ -208,25 +223,25 @@ def run(args: argparse.Namespace) -> int:
     counts = balance.counts(args.per_map) if balance else None
     jobs = plan(label_maps, args.per_map, args.batch, args.seed, counts)
     check_names(args.out, [name for job in jobs for name in job.files])
-    clients = clients_of(args)
-    object_info = reach(clients)
-    workflow = prepare_workflow(
-        as_prompt(saved_workflow, object_info),
-        args.label_input,
-        args.seed_input,
-        args.output_node,
-        args.set,
-        object_info,
-    )
-    run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
-    return make(args, args.out, jobs, clients, workflow, run_data, balance=balance, rules=rules)
+    with crew.open(len(jobs)):
+        object_info = crew.object_info()
+        workflow = prepare_workflow(
+            as_prompt(saved_workflow, object_info),
+            args.label_input,
+            args.seed_input,
+            args.output_node,
+            args.set,
+            object_info,
+        )
+        run_data = describe_run(workflow, label_maps, args.seed, args.batch, rules)
+        return make(args, args.out, jobs, crew, workflow, run_data, balance=balance, rules=rules)
 
 
 def make(
     args: argparse.Namespace,
     out: Path,
     jobs: Sequence[Job],
-    clients: Sequence[ComfyClient],
+    crew: Crew,
     workflow: PreparedWorkflow,
     run_data: dict[str, Any],
     what: str | None = None,
@@ -251,19 +266,23 @@ def make(
         ):
             failure = make_images(
                 jobs,
-                clients,
+                crew,
                 workflow,
                 manifest,
                 run_id,
-                args.depth,
-                args.patience,
                 progress=bar.update,
                 tell=_tell,
+                show=bar.set_postfix_str,
             )
         made = len(manifest.done.intersection(files))
         table = balance.table(jobs, manifest.done) if balance else None
         try:
-            record_summary(out, manifest.warnings, table)
+            kinds = record_summary(out, manifest.warnings, table, crew.record())
+            if len(kinds) > 1:
+                warn(
+                    f"{len(kinds)} kinds of servers made the images, which may differ in their "
+                    f"last bits by it; {RUN_NAME} lists them"
+                )
         except OSError as error:
             # The images are there, and so are their lines, of which the next command counts.
             warn(f"{RUN_NAME} does not hold the latest summary: {error}")
@@ -279,7 +298,19 @@ def make(
     return code
 
 
-def clients_of(args: argparse.Namespace) -> list[ComfyClient]:
+def crew_of(args: argparse.Namespace) -> Crew:
+    """Who makes the images by the options of `add_sampling`.
+
+    Raises PriorError for options that cannot be, and where Ray is wanted and missing.
+    """
+    check_kind(args)
+    if args.ray is None:
+        return NamedServers(_clients_of(args), args.depth, args.patience)
+    import_ray()
+    return cluster_of(args, _tell)
+
+
+def _clients_of(args: argparse.Namespace) -> list[ComfyClient]:
     """One for each server; who names one twice means one."""
     urls = distinct_servers(args.server)
     authorizations = read_authorizations(args.auth_file, urls)

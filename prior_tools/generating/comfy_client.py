@@ -81,11 +81,18 @@ class ComfyClient:
             classes: dict[str, Any] = {**self._json(path)}
             return classes
 
-    def versions(self) -> dict[str, str]:
-        """Of ComfyUI and of what it runs on, by name; none that the server does not tell."""
+    def system_stats(self) -> dict[str, Any]:
+        """What the server tells of itself and its devices."""
         path = "/system_stats"
         with self._expected(path):
-            system = self._json(path)["system"]
+            stats: dict[str, Any] = {**self._json(path)}
+            return stats
+
+    def versions(self) -> dict[str, str]:
+        """Of ComfyUI and of what it runs on, by name; none that the server does not tell."""
+        stats = self.system_stats()
+        with self._expected("/system_stats"):
+            system = stats["system"]
             names = {"comfyui_version": "ComfyUI", "pytorch_version": "its torch"}
             return {name: str(system[key]) for key, name in names.items() if system.get(key)}
 

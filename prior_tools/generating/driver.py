@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import PriorError
 from .comfy_client import AccessDenied, ComfyClient, ServerGone, ServerRefused
-from .jobs import Job
-from .label_maps import upload_name
 from .node_warnings import NodeWarning, warnings_of
 from .prepared_workflow import PreparedWorkflow
 from .results import checked_result, output_images, rejection
-from .uploads import Uploads
-from .work import GenerationStopped, Work
+from .work import GenerationStopped, Named, ServerLeft, Work
 from .workflow_file import Prompt
 
 # Of the servers' input folders, for label maps.
@@ -28,37 +25,58 @@ _LOST_CHECK = 2.0
 _RETRIES = (0.25, 10.0)
 
 
-class Driver:
+class Prompted(Named, Protocol):
+    """A job, as far as it matters for a server."""
+
+    @property
+    def seed(self) -> int:
+        """Of the prompt."""
+
+    @property
+    def images(self) -> int:
+        """How many the prompt makes."""
+
+    @property
+    def upload_name(self) -> str:
+        """A name for the file with the label maps, made of its content."""
+
+
+J = TypeVar("J", bound=Prompted)
+
+
+class Driver(Generic[J]):
     """Makes jobs on one server until none is left; `run` is meant for a thread of its own.
 
     Args:
-        uploads: makes the files with the label maps, for all drivers.
+        upload: gives the file with a job's label maps.
         save: takes a job's images (PNG data, one for each label map) and what nodes warned of,
             from several threads.
         run_id: by which prompts of this run are known again on the server.
         depth: most prompts in the server's queue at once.
         patience: seconds to wait for a server that is away.
         tell: prints a line.
+        fresh: gives a job's text of that name for `PreparedWorkflow.filled`.
     """
 
     def __init__(
         self,
         client: ComfyClient,
-        work: Work,
+        work: Work[J],
         workflow: PreparedWorkflow,
-        uploads: Uploads,
-        save: Callable[[Job, list[bytes], list[NodeWarning]], None],
+        upload: Callable[[J], bytes],
+        save: Callable[[J, list[bytes], list[NodeWarning]], None],
         run_id: str,
         depth: int,
         patience: float,
         tell: Callable[[str], None],
+        fresh: Callable[[J], str | None] = lambda _job: None,
     ) -> None:
         self._client, self._work, self._workflow = client, work, workflow
-        self._uploads, self._save = uploads, save
+        self._upload, self._save = upload, save
         self._run_id, self._depth = run_id, depth
-        self._patience, self._tell = patience, tell
+        self._patience, self._tell, self._fresh = patience, tell, fresh
         # By prompt id.
-        self._queued: dict[str, Job] = {}
+        self._queued: dict[str, J] = {}
         # Label image's name on the server by that of the upload.
         self._uploaded: dict[str, str] = {}
         self._looked = 0.0
@@ -115,7 +133,7 @@ class Driver:
             if time.monotonic() >= deadline:
                 text = f"{self._client.url} was away for {self._patience:g} s ({why})"
                 if not self._work.leave():
-                    raise GenerationStopped(f"{text}, and no other server is left")
+                    raise ServerLeft(f"{text}, and no other server is left")
                 self._tell(f"{text}; going on without it")
                 return False
             self._work.stopping.wait(min(pause, max(deadline - time.monotonic(), 0.01)))
@@ -157,12 +175,19 @@ class Driver:
                 self._work.give_back(job)
                 raise
 
-    def _prompt_of(self, job: Job) -> Prompt:
-        name = upload_name(job.label_maps)
+    def _prompt_of(self, job: J) -> Prompt:
+        name = job.upload_name
         if name not in self._uploaded:
-            data = self._uploads.data(job.label_maps)
-            self._uploaded[name] = self._client.upload(name, data, SUBFOLDER)
-        return self._workflow.filled(self._uploaded[name], job.seed)
+            self._uploaded[name] = self._sent(name, self._upload(job))
+        return self._workflow.filled(self._uploaded[name], job.seed, self._fresh(job))
+
+    def _sent(self, name: str, data: bytes) -> str:
+        """Send a file; returns its name for LoadImage, which images keep in their metadata."""
+        found = self._client.upload(name, data, SUBFOLDER)
+        if found != f"{SUBFOLDER}/{name}":
+            # Half a file was there: another server with this input folder was writing it.
+            found = self._client.upload(name, data, SUBFOLDER)
+        return found
 
     def _collect(self) -> bool:
         """Save what has ended, and give back what the server no longer knows; whether any."""
@@ -184,12 +209,12 @@ class Driver:
                     self._lose(prompt_id)
         return len(self._queued) != before
 
-    def _save_result(self, prompt_id: str, job: Job, entry: dict[str, Any] | None) -> bool:
+    def _save_result(self, prompt_id: str, job: J, entry: dict[str, Any] | None) -> bool:
         """Save the images of a prompt if it has ended, so that there is a history entry of it."""
         if entry is None:
             return False
         prompt = self._workflow.prompt
-        found = checked_result(prompt, self._workflow.output, entry, job.name, len(job.label_maps))
+        found = checked_result(prompt, self._workflow.output, entry, job.name, job.images)
         try:
             images = output_images(self._client, found)
         except PriorError as error:

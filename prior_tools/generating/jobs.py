@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .label_maps import LabelMap, shape_of
+from .label_maps import LabelMap, shape_of, upload_name
 
 # The largest seed that ComfyUI's own interface draws, so every node takes it; a browser that opens
 # the workflow of an image also keeps it exactly.
@@ -30,6 +30,16 @@ class Job:
     def files(self) -> tuple[str, ...]:
         """Names of the images inside the output folder, in the order of the label maps."""
         return tuple(_file_name(label_map.stem, self.k) for label_map in self.label_maps)
+
+    @property
+    def images(self) -> int:
+        """How many it makes."""
+        return len(self.label_maps)
+
+    @property
+    def upload_name(self) -> str:
+        """Of the file with its label maps, on a server."""
+        return upload_name(self.label_maps)
 
 
 def plan(

@@ -153,8 +153,11 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
 
 
 def record_summary(
-    folder: Path, warnings: WarningCounts, balance: Sequence[Mapping[str, Any]] | None = None
-) -> None:
+    folder: Path,
+    warnings: WarningCounts,
+    balance: Sequence[Mapping[str, Any]] | None = None,
+    servers: Sequence[Mapping[str, Any]] = (),
+) -> list[Mapping[str, Any]]:
     """Put what came of the run so far into its record; only while `only_one` holds the folder.
 
     It does not count when a run is compared with its record.
@@ -162,12 +165,20 @@ def record_summary(
     Args:
         warnings: of the images that are there.
         balance: shares of the classes, see `balance_table`; None where they were not asked for.
+        servers: that made images, see `Crew.record`.
+
+    Returns the servers that are recorded now: also those of commands before.
     """
     path = folder / RUN_NAME
     recorded = parsed(path.read_bytes(), constants=True)
     summary = {"warnings": warnings.summary(), "balance": balance}
+    before = recorded.get("servers", [])
+    kinds = [*before, *(each for each in servers if each not in before)]
+    if kinds:
+        summary["servers"] = kinds
     if any(recorded.get(name) != found for name, found in summary.items()):
         write_bytes(path, _as_file({**recorded, **summary}))
+    return kinds
 
 
 def describe_run(

@@ -48,12 +48,16 @@ class PreparedWorkflow:
     settings: Mapping[str, Any]
     warning_nodes: Sequence[str] = ()
 
-    def filled(self, label_image: str, seed: int) -> Prompt:
+    def filled(self, label_image: str, seed: int, fresh: str | None = None) -> Prompt:
         """The prompt of a job, which shares with `prompt` what it does not set.
 
-        label_image: the file's name on the server.
+        Args:
+            label_image: the file's name on the server.
+            fresh: what no prompt of this server has had before, which is kept in the image's
+                metadata; None takes what no prompt of any server has had.
         """
-        return self._with(label_image, seed, dict.fromkeys(self.warning_nodes, uuid.uuid4().hex))
+        mark = uuid.uuid4().hex if fresh is None else fresh
+        return self._with(label_image, seed, dict.fromkeys(self.warning_nodes, mark))
 
     def blank(self) -> Prompt:
         """The prompt without what differs between jobs: what the workflow file happened to hold."""

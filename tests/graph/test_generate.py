@@ -30,6 +30,7 @@ from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools import PALETTES
 from prior_tools.cli import main
+from prior_tools.generating.driver import SUBFOLDER
 from prior_tools.generating.jobs import image_seed
 from prior_tools.labels.palette_colors import bit_color
 
@@ -577,6 +578,37 @@ def test_each_label_map_is_read_and_sent_once_however_many_images_and_servers(
     assert sum(read[path] for path in paths) == 3 * len(paths) - 1
     assert sum(share["/prompt"] for share in shares) == 4 * len(paths)
     assert all(0 < share["/upload/image"] <= len(paths) - 1 for share in shares)
+
+
+def test_a_label_map_that_another_server_is_writing_has_its_own_name_all_the_same(
+    server, command, few, tmp_path
+):
+    """Servers of a machine share its input folder."""
+    here = passing_on(server.url)
+    folder = server.base / "input" / SUBFOLDER
+    folder.mkdir(exist_ok=True)
+    half_there = []
+
+    def answer(asked):
+        if asked.path != "/upload/image" or half_there:
+            return here(asked)
+        head, _, rest = asked.body.partition(b"\r\n\r\n\x89PNG")
+        name = head.rpartition(b'filename="')[2].partition(b'"')[0].decode()
+        half_there.append(name)
+        whole = b"\x89PNG" + rest.rpartition(b"\r\n--")[0]
+        (folder / name).write_bytes(whole[:40])
+        answered = here(asked)
+        (folder / name).write_bytes(whole)
+        return answered
+
+    out = tmp_path / "out"
+    with Gate(answer) as gate:
+        run(command(seen_graph(), few, out, gate))
+    check_images(out, few, 1)
+    used = [json.loads(Image.open(path).info["prompt"]) for path in out.glob("*.png")]
+    names = [n["inputs"]["image"] for p in used for n in p.values() if "image" in n["inputs"]]
+    assert f"{SUBFOLDER}/{half_there[0]}" in names
+    assert not [name for name in names if "(1)" in str(name)]
 
 
 def test_through_a_gate_that_wants_a_token_and_nothing_tells_the_token(

@@ -42,9 +42,9 @@ from prior_tools.generating.label_maps import (
     with_mirrored,
 )
 from prior_tools.generating.manifest import Manifest
+from prior_tools.generating.named_servers import NamedServers
 from prior_tools.generating.node_warnings import NodeWarning, warnings_of
 from prior_tools.generating.prepared_workflow import prepare_workflow
-from prior_tools.generating.run import reach
 from prior_tools.generating.server_access import (
     AUTH_VARIABLE,
     distinct_servers,
@@ -1108,7 +1108,7 @@ def test_the_authorization_goes_with_every_request_over_tls_that_is_trusted(cert
         authorization = read_authorizations(tmp_path / "auth", [inner.url])[inner.url]
         with Gate(passing_on(inner.url, authorization.header), certificate[0]) as gate:
             client = ComfyClient(gate.url, authorization, trusting(certificate[1]))
-            assert reach([client]) == {}
+            assert NamedServers([client], 1, 0.0).object_info() == {}
             assert len(inner.asked) == len(gate.asked) == 2
             for tls in (None, trusting(certificate[2])):
                 with pytest.raises(AccessDenied, match="certificate is not trusted"):

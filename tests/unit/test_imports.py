@@ -39,6 +39,7 @@ FLOORS = (
     {"evaluation"},
     {"building"},
     {"generating"},
+    {"cluster"},
     {"comparing", "exporting", "utility"},
     {"cli"},
 )
