@@ -316,19 +316,21 @@ def test_noise_for_a_label_map_has_the_variance_of_1_and_the_covariance_of_its_r
 
 
 def test_a_region_keeps_its_color_where_others_change_below_it():
-    """And where the grid grows; another seed gives another color."""
+    """Few or many; and where the grid grows. Another seed gives another color."""
     factors = no_regions(4, 2) + 0.5 * torch.eye(4)
     grain = dataclasses.replace(smooth(), regions=factors)
     rows = torch.zeros(12, 20, dtype=torch.int64)
     rows[6:] = 1
-    changed, larger = rows.clone(), rows.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    changed[9:, 4:8] = 0
+    larger = rows.repeat_interleave(2, 0).repeat_interleave(2, 1)
 
     def colors(of, seed=3):
         still = torch.zeros(4, *of.shape)
         return grain.color_regions(still, of, seeded(seed))
 
-    assert torch.equal(colors(rows)[:, :6], colors(changed)[:, :6])
+    for others in range(1, 11):
+        changed = rows.clone()
+        changed[9:, 0 : 2 * others : 2] = 0
+        assert torch.equal(colors(rows)[:, :9], colors(changed)[:, :9])
     assert torch.equal(colors(rows), colors(larger)[:, ::2, ::2])
     assert not torch.equal(colors(rows), colors(rows, 4))
     assert colors(rows)[:, 0, 0].unique().numel() == 4
