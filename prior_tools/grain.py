@@ -233,11 +233,14 @@ class Grain:
         known = rows >= 0
         row_of_region = rows.new_zeros(len(normal))
         row_of_region[numbers] = rows.clamp(min=0)
-        offsets = torch.einsum("ncr,nr->cn", self.regions[row_of_region], normal)
         left = (1 - self.region_variances).clamp(min=0).sqrt().T
+        # Channel by channel: where each cell is a region, the factors of all would be the largest
+        # thing here.
         for channel, image in enumerate(field):
+            factors = self.regions[:, channel][row_of_region]
+            offsets = offset * torch.einsum("nr,nr->n", factors, normal)
             image.mul_(torch.where(known, rest * left[channel][rows], rest))
-            image.add_(torch.where(known, offset * offsets[channel][numbers], 0.0))
+            image.add_(torch.where(known, offsets[numbers], 0.0))
         return field
 
     def _left(self) -> Tensor:

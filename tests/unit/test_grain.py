@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prior_tools import (
     PRIOR_MODES,
@@ -334,6 +335,25 @@ def test_a_region_keeps_its_color_where_others_change_below_it():
     assert torch.equal(colors(rows), colors(larger)[:, ::2, ::2])
     assert not torch.equal(colors(rows), colors(rows, 4))
     assert colors(rows)[:, 0, 0].unique().numel() == 4
+
+
+def test_a_label_map_of_single_cells_takes_no_more_memory_than_a_few_channels():
+    class Largest(TorchDispatchMode):
+        bytes = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                self.bytes = max(self.bytes, out.numel() * out.element_size())
+            return out
+
+    grain = dataclasses.replace(smooth(18), regions=no_regions(18, 3) + 0.1)
+    rows = torch.randint(3, (64, 64), generator=seeded())
+    field = torch.zeros(18, 64, 64)
+    with Largest() as largest:
+        grain.color_regions(field, rows, seeded())
+    assert largest.bytes <= field.nbytes
+    assert field.any()
 
 
 def test_the_generator_decides_and_the_global_one_is_left_alone():
