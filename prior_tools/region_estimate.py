@@ -117,7 +117,7 @@ def region_factors(covariances: Tensor) -> Tensor:
 
 
 def average_factors(parts: Sequence[tuple[Tensor, Tensor, Tensor]], class_ids: Tensor) -> Tensor:
-    """Factors [K, C, R] of several priors' images together.
+    """Factors [K, C, R] of several priors' images together; of a class of none, of all classes.
 
     Args:
         parts: of each prior its class ids [k], factors [k, C, r], and numbers of images of each
@@ -132,4 +132,5 @@ def average_factors(parts: Sequence[tuple[Tensor, Tensor, Tensor]], class_ids: T
         share = images.double()[:, None, None]
         total[at] += share * (factors @ factors.mT).double()
         weight[at] += share
-    return region_factors(total / weight.clamp(min=1))
+    everyone = total.sum(0) / weight.sum().clamp(min=1)
+    return region_factors(torch.where(weight > 0, total / weight.clamp(min=1), everyone))

@@ -554,6 +554,17 @@ def test_a_class_that_one_of_merged_priors_lacks_has_the_regions_of_the_other():
     )
 
 
+def test_a_class_of_a_merged_prior_without_grain_has_the_regions_of_all_classes():
+    latents, labels = streets()
+    both = prior_of(latents, labels)
+    a = dataclasses.replace(both, grain=measure_grain(latents, labels, both))
+    merged = merge_priors([a, prior_of(latents, labels + 20)]).grain.region_variances
+    torch.testing.assert_close(merged[:3], a.grain.region_variances, atol=1e-4, rtol=0)
+    # All of its classes are in all images.
+    wanted = a.grain.region_variances.mean(0).expand(3, -1)
+    torch.testing.assert_close(merged[3:], wanted, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("channels", [4, 18])
 def test_grain_merged_with_itself_stays(channels):
     prior = with_grain(smooth(channels), 0, 40)
