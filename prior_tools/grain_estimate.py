@@ -55,12 +55,12 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     """
     _check(latents, ids, prior)
     channels, (height, width) = prior.latent_channels, prior.grid
-    whole, left = _Sums(channels), _Sums(channels)
-    regions = RegionSums(len(prior.class_ids), channels)
+    left, regions = _Sums(channels), RegionSums(len(prior.class_ids), channels)
+    varies = False
     for seen in _residuals(latents, ids, prior):
-        whole.add(*seen[:2])
+        varies |= bool(seen[0].any())
         left.add(*regions.add(*seen))
-    if not whole.products.any():
+    if not varies:
         return None
     scale = left.deviations()
     basis = _Basis.of(left.covariance / scale[:, None] / scale)
@@ -98,8 +98,7 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     own = torch.stack([averaging(power) for power in alone]) if len(alone) else None
     if own is not None:
         own = averaging.tapered(own, averaging.far(own).clamp(0, 1))
-    factors = regions.factors(whole.deviations())
-    return _assembled(prior.grid, basis, lagged, own, factors)
+    return _assembled(prior.grid, basis, lagged, own, regions.factors())
 
 
 class _Sums:

@@ -25,6 +25,7 @@ class RegionSums:
 
     def __init__(self, classes: int, channels: int) -> None:
         self.products = torch.zeros(classes, channels, channels, dtype=torch.float64)
+        self.squares = torch.zeros(classes, channels, dtype=torch.float64)
         self.cells = torch.zeros(classes, dtype=torch.float64)
         self.images = torch.zeros(classes, dtype=torch.float64)
 
@@ -43,13 +44,15 @@ class RegionSums:
         for row in of_class.unique().tolist():
             at = of_class == row
             self.products[row] += found.values[:, at] @ others[:, at].T
+            self.squares[row] += found.values[:, at].square().sum(1)
             self.cells[row] += at.sum()
             self.images[row] += 1
         return found.left(residual, known & (rows < 0))
 
-    def factors(self, scale: Tensor) -> Tensor:
-        """Of the covariances of residuals in units of `scale` [C]: see `region_factors`."""
-        products = self.products / scale[:, None] / scale
+    def factors(self) -> Tensor:
+        """Of covariances in units of the deviations of each class's cells: see `region_factors`."""
+        scale = torch.where(self.squares > 0, self.squares / self.cells[:, None], 1).sqrt()
+        products = self.products / scale[:, :, None] / scale[:, None]
         cells = self.cells[:, None, None]
         everyone = products.sum(0) / cells.sum().clamp(min=1)
         trust = (self.images / (self.images + _IMAGES_TO_TRUST))[:, None, None]

@@ -268,6 +268,18 @@ def test_what_a_regions_cells_have_in_common_is_measured_and_what_it_leaves_is_n
     assert (grain.at(0, 0) - torch.eye(channels)).abs().max() < nearly
 
 
+def test_cells_of_no_class_and_of_others_change_nothing_of_what_a_regions_cells_share():
+    """Where the ignored ones vary most, and a channel varies in one class alone."""
+    latents, labels = streets()
+    latents[:, 0][labels > 0] = 1.0
+    holes = torch.rand(labels.shape, generator=seeded(1)) < 0.1
+    latents.movedim(1, -1)[holes] *= 6
+    labels[holes] = 255
+    grain = measure_grain(latents, labels, prior_of(latents, labels))
+    assert grain.region_variances[0].tolist() == pytest.approx([0.4] * 4, abs=0.12)
+    assert grain.region_variances[1, 1:].tolist() == pytest.approx([0.4] * 3, abs=0.12)
+
+
 def test_residuals_of_white_noise_share_nothing():
     latents, labels = streets(shared=0.0)
     grain = measure_grain(latents, labels, prior_of(latents, labels))
