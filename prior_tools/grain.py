@@ -4,7 +4,7 @@ The residual of a latent is (z - m) / s, with mean and deviation looked up as a 
 noise takes its values in all cells and channels for independent, which gives a latent that no image
 has. Grain is what they share, in two parts. All cells of a region (one class, side by side) have an
 offset in common: this house is red, that car is white. What regions leave is a Gaussian field with
-the correlation of the residuals less their regions' means:
+the correlation that residuals have without such offsets:
 
     e_c(x) = sum over k of a_ck * g_k(x),   <g_k(x) g_k(x + l)> = r_k(l),   <g_j g_k> = 0 for j != k
 
@@ -256,7 +256,10 @@ def shapes(grid: tuple[int, int], channels: int) -> tuple[tuple[int, ...], tuple
 
 
 def region_directions(classes: int, channels: int) -> int:
-    """Directions in which regions are colored: as many as there are channels, or as have room."""
+    """Directions in which regions are colored: as many as there are channels, or as have room.
+
+    One in any case, also where that takes more than MOST_BYTES.
+    """
     room = MOST_BYTES // max(4 * classes * channels, 1)
     return max(1, min(channels, MOST_DIRECTIONS, room))
 

@@ -37,8 +37,8 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     (-1, ignored ones) have the spatial moments, as in a draw. Residuals beyond 5 deviations count
     as 5. None where no cell is left, as in a prior of one image.
 
-    First what the cells of a region have in common is measured (see `RegionSums`), and the region's
-    mean taken away; of the rest the correlation.
+    First what the cells of a region have in common is measured (see `RegionSums`), and taken away;
+    of the rest the correlation.
 
     The correlation at a lag is the mean product of all pairs of cells that are so far apart and
     both known. From half of the grid's side on it goes over into the mean of all such distant
@@ -74,8 +74,10 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     alone = torch.zeros(channels if channels > count else 0, *spectrum_size)
     pairs = torch.zeros(spectrum_size)
     whitening = (basis.whitening / scale).float()
+    values, vectors = torch.linalg.eigh(left.covariance)
+    spread, generator = vectors * values.clamp(min=0).sqrt(), torch.Generator().manual_seed(0)
     for seen in _residuals(latents, ids, prior):
-        residual, known = without_regions(*seen)
+        residual, known = without_regions(*seen, spread, generator)
         turned = torch.fft.rfft2(
             (whitening @ residual.flatten(1)).view(-1, height, width), torus.size
         )

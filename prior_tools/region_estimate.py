@@ -30,7 +30,11 @@ class RegionSums:
         self.images = torch.zeros(classes, dtype=torch.float64)
 
     def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Count an image, and give what its regions leave, as `without_regions` does.
+        """Count an image, and give what its regions leave and where that is known.
+
+        It is the residual less its region's mean, in units in which white noise keeps its variance.
+        A cell without another known one in its region tells nothing of what the region leaves;
+        cells of no class are as they were.
 
         Args:
             residual: [C, h, w], 0 where not known.
@@ -47,7 +51,8 @@ class RegionSums:
             self.squares[row] += found.values[:, at].square().sum(1)
             self.cells[row] += at.sum()
             self.images[row] += 1
-        return found.left(residual, known & (rows < 0))
+        scale = (found.count / (found.count - 1)).sqrt()
+        return found.left(residual, known & (rows < 0), found.less_means() * scale)
 
     def factors(self) -> Tensor:
         """Of covariances in units of the deviations of each class's cells: see `region_factors`."""
@@ -59,14 +64,25 @@ class RegionSums:
         return region_factors(trust * products / cells.clamp(min=1) + (1 - trust) * everyone)
 
 
-def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """An image's residual less the mean of each region, and where it is known.
+def without_regions(
+    residual: Tensor, known: Tensor, rows: Tensor, spread: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """An image's residual without what regions have in common, and where it is known.
 
-    In units in which white noise keeps its variance. A cell without another known one in its region
-    tells nothing of what the region leaves; cells of no class are as they were. Args as for
-    `RegionSums.add`.
+    In place of its mean a region gets one that white noise has, drawn anew. Less its mean alone its
+    cells would vary against each other, by 1 / (n - 1) of the variance: white noise would not stay
+    white where regions are small.
+
+    Args:
+        residual, known, rows: as for `RegionSums.add`.
+        spread: [C, C], its product with itself is the covariance that regions leave in a cell.
+        generator: of the new means.
     """
-    return _Shared.of(residual, known, rows).left(residual, known & (rows < 0))
+    found = _Shared.of(residual, known, rows)
+    regions = int(found.region.max()) + 1 if len(found.region) else 0
+    normal = torch.randn(len(spread), regions, dtype=torch.float64, generator=generator)
+    means = (spread @ normal)[:, found.region] / found.count.sqrt()
+    return found.left(residual, known & (rows < 0), found.less_means() + means)
 
 
 @dataclass(frozen=True)
@@ -78,12 +94,14 @@ class _Shared:
         values: float64 [C, M], their residuals.
         total: float64 [C, M], sums over all known cells of their regions.
         count: float64 [M], how many these are.
+        region: int64 [M], the regions' numbers.
     """
 
     cells: Tensor
     values: Tensor
     total: Tensor
     count: Tensor
+    region: Tensor
 
     @staticmethod
     def of(residual: Tensor, known: Tensor, rows: Tensor) -> _Shared:
@@ -94,13 +112,19 @@ class _Shared:
         cells = known & (rows >= 0) & (count[numbers] > 1)
         values, at = residual[:, cells].double(), numbers[cells]
         sums = values.new_zeros(len(values), regions).index_add_(1, at, values)
-        return _Shared(cells, values, sums[:, at], count[at].double())
+        return _Shared(cells, values, sums[:, at], count[at].double(), at)
 
-    def left(self, residual: Tensor, nowhere: Tensor) -> tuple[Tensor, Tensor]:
-        """What the regions leave of the image's residual; `nowhere` is a known cell of no class."""
+    def less_means(self) -> Tensor:
+        """[C, M]: the values, less the means of their regions."""
+        return self.values - self.total / self.count
+
+    def left(self, residual: Tensor, nowhere: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """An image with such values [C, M], and where it is known: here and at cells `nowhere`.
+
+        nowhere: bool [h, w], known cells of no class, which keep their residual.
+        """
         left = torch.where(nowhere, residual, 0)
-        scale = (self.count / (self.count - 1)).sqrt()
-        left[:, self.cells] = ((self.values - self.total / self.count) * scale).float()
+        left[:, self.cells] = values.float()
         return left, nowhere | self.cells
 
 

@@ -26,7 +26,8 @@ def connected_regions(ids: Tensor) -> Tensor:
         1,
     )
     # Each cell points to an earlier one of its region, in the end to the first: where two roots
-    # meet the later one is hung on the earlier, so that in each round all but first roots go.
+    # meet the later one is hung on the earlier. A root stays only if it is earlier than all that it
+    # meets, so that in two rounds at least half of those that meet any are gone.
     root = cells.flatten()
     while True:
         ends = root[pairs]

@@ -287,6 +287,20 @@ def test_residuals_of_white_noise_share_nothing():
     assert grain.at(0, 1).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("side", [2, 3])
+def test_white_noise_stays_white_where_regions_are_small(side):
+    """Of channels that go together in a cell."""
+    labels = torch.randint(4, (100, 12 // side, 24 // side), generator=seeded())
+    labels = labels.repeat_interleave(side, 1).repeat_interleave(side, 2)
+    latents = torch.randn(100, 2, 12, 24, generator=seeded(1))
+    latents[:, 1] = 0.6 * latents[:, 0] + 0.8 * latents[:, 1]
+    grain = measure_grain(latents, labels, prior_of(latents, labels))
+    for lag in ((0, 1), (1, 0), (1, 1), (0, 2)):
+        assert grain.at(*lag).abs().max() < 0.03, lag
+    wanted = torch.tensor([[1, 0.6], [0.6, 1]])
+    torch.testing.assert_close(grain.at(0, 0), wanted, atol=0.03, rtol=0)
+
+
 def test_a_class_of_few_images_is_as_all_others():
     """Of a class in two images as large regions of one color it would be known beyond doubt."""
     latents, labels = streets()
