@@ -223,14 +223,14 @@ class Grain:
         torch.Size([3, 2, 4])
         """
         rest, offset = strengths
-        if not len(self.regions):
+        known = rows >= 0
+        if not known.any():
             return field.mul_(rest)
         numbers = connected_regions(rows)
         # In the order of the regions, so that what lies further down changes nothing above it; in
         # sixteens, since of another number torch draws the last sixteen twice.
         normal = torch.randn(int(numbers.max()) + 1, 16, generator=generator)
         normal = normal[:, : self.regions.shape[2]]
-        known = rows >= 0
         row_of_region = rows.new_zeros(len(normal))
         row_of_region[numbers] = rows.clamp(min=0)
         left = (1 - self.region_variances).clamp(min=0).sqrt().T

@@ -219,6 +219,8 @@ class Prior:
     def rows_of(self, labels: Tensor) -> Tensor:
         """Row in the class tensors of every id in `labels` (any shape); -1 where it has none.
 
+        On the CPU, wherever the labels are.
+
         Raises PriorError for labels that are no integers.
 
         >>> prior.rows_of(torch.tensor([0, 8, 5]))
@@ -226,7 +228,7 @@ class Prior:
         """
         check_integers(labels)
         if len(self.class_ids) == 0:
-            return torch.full_like(labels, -1, dtype=torch.int64)
+            return torch.full(labels.shape, -1)
         labels = labels.to("cpu").to(torch.int64).contiguous()
         rows = torch.searchsorted(self.class_ids, labels).clamp(max=len(self.class_ids) - 1)
         return torch.where(self.class_ids[rows] == labels, rows, -1)

@@ -253,6 +253,11 @@ def test_images_alone_have_no_regions_to_color(mode):
     assert torch.isfinite(draw_prior_sample(labelled, nowhere, "joint")).all()
 
 
+def test_rows_of_labels_on_a_device_are_on_the_cpu_also_where_there_are_no_classes():
+    labels = torch.zeros(2, *GRID, dtype=torch.int64, device="meta")
+    assert alone(smooth().draw(2, GRID, seeded())).rows_of(labels).device.type == "cpu"
+
+
 @pytest.mark.parametrize("channels", [1, 4, 18])
 def test_what_a_regions_cells_have_in_common_is_measured_and_what_it_leaves_is_not(channels):
     latents, labels = streets(channels=channels)
