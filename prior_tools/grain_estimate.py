@@ -14,7 +14,7 @@ from .errors import PriorError
 from .grain import Grain, Torus, lags_of, shapes
 from .labels.ids import check_integers
 from .prior import Prior
-from .region_estimate import RegionSums, average_factors, without_regions
+from .region_estimate import RegionSums, average_factors, lost_with_means, without_regions
 
 # Deviations below this part of the channel's own are rounding: half precision has 5e-4.
 _LEAST_DEVIATION = 1e-3
@@ -37,8 +37,8 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     (-1, ignored ones) have the spatial moments, as in a draw. Residuals beyond 5 deviations count
     as 5. None where no cell is left, as in a prior of one image.
 
-    First what the cells of a region have in common is measured (see `RegionSums`), and taken away;
-    of the rest the correlation.
+    First what the cells of a region have in common is measured (see `RegionSums`), and the region's
+    mean taken away; of the rest the correlation, with what small regions lose by that.
 
     The correlation at a lag is the mean product of all pairs of cells that are so far apart and
     both known. From half of the grid's side on it goes over into the mean of all such distant
@@ -67,17 +67,16 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
 
     lags = lags_of(prior.grid, channels)
     torus = Torus(prior.grid, prior.grid, lags)
-    lag_shape = shapes(prior.grid, channels)[1][1:]
     spectrum_size = (torus.size[0], torus.size[1] // 2 + 1)
     count = len(basis.whitening)
     together = torch.zeros(count, count, *spectrum_size)
     alone = torch.zeros(channels if channels > count else 0, *spectrum_size)
     pairs = torch.zeros(spectrum_size)
     whitening = (basis.whitening / scale).float()
-    values, vectors = torch.linalg.eigh(left.covariance)
-    spread, generator = vectors * values.clamp(min=0).sqrt(), torch.Generator().manual_seed(0)
+    lost = torch.zeros(torus.size, dtype=torch.float64)
     for seen in _residuals(latents, ids, prior):
-        residual, known = without_regions(*seen, spread, generator)
+        residual, known = without_regions(*seen)
+        lost += lost_with_means(*seen[1:], torus.size)
         turned = torch.fft.rfft2(
             (whitening @ residual.flatten(1)).view(-1, height, width), torus.size
         )
@@ -89,16 +88,21 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
         pairs += torch.fft.rfft2(known.float(), torus.size).abs().square()
 
     averaging = _Averaging(torus, lags, pairs)
-    lagged = torch.zeros(count, count, *lag_shape, dtype=torch.float64)
+    # Of white noise in the channels' covariance.
+    lost = averaging.of_lags(lost)
+    in_cell = basis.whitening @ (left.covariance / scale[:, None] / scale) @ basis.whitening.T
+    lagged = in_cell[:, :, None, None] * lost
     for first in range(count):
         for other in range(first, count):
-            lagged[first, other] = lagged[other, first] = averaging(together[first, other])
+            lagged[first, other] += averaging(together[first, other])
+            lagged[other, first] = lagged[first, other]
     far = averaging.far(lagged)
     values, vectors = torch.linalg.eigh(far)
     far = (vectors * values.clamp(0, 1)) @ vectors.T
     lagged = averaging.tapered(lagged, far)
     own = torch.stack([averaging(power) for power in alone]) if len(alone) else None
     if own is not None:
+        own += (left.covariance.diagonal() / scale.square())[:, None, None] * lost
         own = averaging.tapered(own, averaging.far(own).clamp(0, 1))
     return _assembled(prior.grid, basis, lagged, own, regions.factors())
 
@@ -200,7 +204,7 @@ class _Averaging:
         """power: of the known cells, 1 each."""
         self._torus = torus
         # Numbers of pairs, so whole ones.
-        self._pairs = self._at_lags(power.double()).round()
+        self._pairs = self._sums(torus.correlation(power.double())).round()
         down, across = (torch.tensor(known, dtype=torch.float64) / known[-1] for known in lags)
         across = torch.cat([across[1:].flip(0), across])
         self._taper = _taper(down)[:, None] * _taper(across) * (self._pairs > 0)
@@ -210,7 +214,11 @@ class _Averaging:
 
     def __call__(self, power: Tensor) -> Tensor:
         """[Ty, Tx // 2 + 1], summed over images, to [Y, 2 * X - 1]."""
-        return self._at_lags(power.double()) / self._pairs.clamp(min=1)
+        return self.of_lags(self._torus.correlation(power.double()))
+
+    def of_lags(self, sums: Tensor) -> Tensor:
+        """[Ty, Tx], summed over images, by the lag on the torus, to [Y, 2 * X - 1]."""
+        return self._sums(sums) / self._pairs.clamp(min=1)
 
     def far(self, products: Tensor) -> Tensor:
         """Means of products [..., Y, 2 * X - 1] over all pairs that lie far apart."""
@@ -224,8 +232,8 @@ class _Averaging:
         far = far[..., None, None]
         return far + (products - far) * self._taper
 
-    def _at_lags(self, power: Tensor) -> Tensor:
-        sums = self._torus.at_lags(self._torus.correlation(power))
+    def _sums(self, over: Tensor) -> Tensor:
+        sums = self._torus.at_lags(over)
         return sums[len(sums) // 2 :]
 
 

@@ -14,6 +14,8 @@ from .labels.regions import connected_regions
 # A class has its own covariance as far as its regions are more than those of so many images; of
 # fewer it is drawn towards that of all classes.
 _IMAGES_TO_TRUST = 8
+# Cells of a region that hardly vary against each other for what their mean takes from them.
+_LARGE = 64
 
 
 class RegionSums:
@@ -30,11 +32,7 @@ class RegionSums:
         self.images = torch.zeros(classes, dtype=torch.float64)
 
     def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Count an image, and give what its regions leave and where that is known.
-
-        It is the residual less its region's mean, in units in which white noise keeps its variance.
-        A cell without another known one in its region tells nothing of what the region leaves;
-        cells of no class are as they were.
+        """Count an image, and give what its regions leave, as `without_regions` does.
 
         Args:
             residual: [C, h, w], 0 where not known.
@@ -51,8 +49,7 @@ class RegionSums:
             self.squares[row] += found.values[:, at].square().sum(1)
             self.cells[row] += at.sum()
             self.images[row] += 1
-        scale = (found.count / (found.count - 1)).sqrt()
-        return found.left(residual, known & (rows < 0), found.less_means() * scale)
+        return found.left(residual, known & (rows < 0))
 
     def factors(self) -> Tensor:
         """Of covariances in units of the deviations of each class's cells: see `region_factors`."""
@@ -64,25 +61,41 @@ class RegionSums:
         return region_factors(trust * products / cells.clamp(min=1) + (1 - trust) * everyone)
 
 
-def without_regions(
-    residual: Tensor, known: Tensor, rows: Tensor, spread: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """An image's residual without what regions have in common, and where it is known.
+def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """An image's residual less the mean of each region, and where it is known.
 
-    In place of its mean a region gets one that white noise has, drawn anew. Less its mean alone its
-    cells would vary against each other, by 1 / (n - 1) of the variance: white noise would not stay
-    white where regions are small.
+    In units in which white noise keeps its variance. A cell without another known one in its region
+    tells nothing of what the region leaves; cells of no class are as they were. Args as for
+    `RegionSums.add`.
+    """
+    return _Shared.of(residual, known, rows).left(residual, known & (rows < 0))
+
+
+def lost_with_means(known: Tensor, rows: Tensor, torus: tuple[int, int]) -> Tensor:
+    """What `without_regions` takes from an image of white noise: sums float64 over pairs, by lag.
+
+    Less their mean the n cells of a region vary against each other, each pair by 1 / (n - 1) of the
+    variance. Of large regions that is next to nothing, and left out.
 
     Args:
-        residual, known, rows: as for `RegionSums.add`.
-        spread: [C, C], its product with itself is the covariance that regions leave in a cell.
-        generator: of the new means.
+        known, rows: as for `RegionSums.add`.
+        torus: (Ty, Tx), sides of the result, of which lags below 0 are at the end.
     """
-    found = _Shared.of(residual, known, rows)
-    regions = int(found.region.max()) + 1 if len(found.region) else 0
-    normal = torch.randn(len(spread), regions, dtype=torch.float64, generator=generator)
-    means = (spread @ normal)[:, found.region] / found.count.sqrt()
-    return found.left(residual, known & (rows < 0), found.less_means() + means)
+    numbers = connected_regions(rows)
+    cells = known & (rows >= 0)
+    count = numbers[cells].bincount(minlength=int(numbers.max()) + 1)
+    cells &= (count[numbers] > 1) & (count[numbers] <= _LARGE)
+    region, order = numbers[cells].sort(stable=True)
+    y, x = (place[order] for place in cells.nonzero(as_tuple=True))
+    weight = 1 / (count[region] - 1).double()
+    lost = torch.zeros(torus[0] * torus[1], dtype=torch.float64)
+    for step in range(1, int(count[region].max()) if len(region) else 1):
+        same = region[step:] == region[:-step]
+        down, across = ((p[step:] - p[:-step])[same] for p in (y, x))
+        for way in (1, -1):
+            at = way * down % torus[0] * torus[1] + way * across % torus[1]
+            lost.index_add_(0, at, weight[step:][same])
+    return lost.view(torus)
 
 
 @dataclass(frozen=True)
@@ -94,14 +107,12 @@ class _Shared:
         values: float64 [C, M], their residuals.
         total: float64 [C, M], sums over all known cells of their regions.
         count: float64 [M], how many these are.
-        region: int64 [M], the regions' numbers.
     """
 
     cells: Tensor
     values: Tensor
     total: Tensor
     count: Tensor
-    region: Tensor
 
     @staticmethod
     def of(residual: Tensor, known: Tensor, rows: Tensor) -> _Shared:
@@ -112,19 +123,13 @@ class _Shared:
         cells = known & (rows >= 0) & (count[numbers] > 1)
         values, at = residual[:, cells].double(), numbers[cells]
         sums = values.new_zeros(len(values), regions).index_add_(1, at, values)
-        return _Shared(cells, values, sums[:, at], count[at].double(), at)
+        return _Shared(cells, values, sums[:, at], count[at].double())
 
-    def less_means(self) -> Tensor:
-        """[C, M]: the values, less the means of their regions."""
-        return self.values - self.total / self.count
-
-    def left(self, residual: Tensor, nowhere: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """An image with such values [C, M], and where it is known: here and at cells `nowhere`.
-
-        nowhere: bool [h, w], known cells of no class, which keep their residual.
-        """
+    def left(self, residual: Tensor, nowhere: Tensor) -> tuple[Tensor, Tensor]:
+        """What the regions leave of the image's residual; `nowhere` is a known cell of no class."""
         left = torch.where(nowhere, residual, 0)
-        left[:, self.cells] = values.float()
+        scale = (self.count / (self.count - 1)).sqrt()
+        left[:, self.cells] = ((self.values - self.total / self.count) * scale).float()
         return left, nowhere | self.cells
 
 
