@@ -14,7 +14,7 @@ from .labels.regions import connected_regions
 # A class has its own covariance as far as its regions are more than those of so many images; of
 # fewer it is drawn towards that of all classes.
 _IMAGES_TO_TRUST = 8
-# Cells of a region that hardly vary against each other for what their mean takes from them.
+# Of more cells than this a region loses next to nothing with its mean.
 _LARGE = 64
 
 
