@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         parts[f"{subject.name}: foretold"] = report.leaks_table(foretold)
     report.fill(DOCUMENT, parts)
     _draw_curves(subject, measured)
-    _draw_grid(subject, plan, folder)
+    _draw_grids(subject, plan, folder)
     print(f"wrote {DOCUMENT.relative_to(REPOSITORY)}")
 
 
@@ -248,19 +248,20 @@ def _draw_curves(subject: Subject, measured: dict[str, list[Measured]]) -> None:
         report.plot_curve(curves, figure, path)
 
 
-def _draw_grid(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
-    """The same label maps and seeds, a column a start."""
-    main = [row for row in plan if row.table == "main"]
-    if not main:
-        return
-    # Spread over all: neighbours may be of one drive.
-    shown = np.linspace(0, main[0].maps - 1, GRID_ROWS).round().astype(int)
-    columns = []
-    if subject.source.ours:
-        columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
-    for row in main:
-        if row.start in (FULL, JOINT, MEAN, GRAIN):
-            columns.append((row.name, made(row, 0, folder)[shown]))
-    path = DOCUMENT.parent / "ablation" / f"{subject.name}-grid.jpg"
-    footer = "Equal seeds in a row; label maps that no training has seen."
-    report.save_grid(columns, footer, path)
+def _draw_grids(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
+    """The same label maps and seeds, a column a start, of every start and of other data."""
+    for table, name in (("main", "grid"), ("control", "control-grid")):
+        rows = [row for row in plan if row.table == table]
+        if not rows:
+            continue
+        # Spread over all: neighbours may be of one drive.
+        shown = np.linspace(0, rows[0].maps - 1, GRID_ROWS).round().astype(int)
+        columns = []
+        if subject.source.ours:
+            columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
+        for row in rows:
+            if row.start in (FULL, JOINT, MEAN, GRAIN):
+                columns.append((row.name, made(row, 0, folder)[shown]))
+        path = DOCUMENT.parent / "ablation" / f"{subject.name}-{name}.jpg"
+        footer = "Equal seeds in a row; label maps that no training has seen."
+        report.save_grid(columns, footer, path)

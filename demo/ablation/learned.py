@@ -121,15 +121,15 @@ class Learned:
     def draw(self, start: Start, count: int, seed: int) -> Tensor:
         """Latents [count, C, h, w] for the first label maps, with the noise of a start."""
         mean, std = self.moments(count)
+        # Of no cell anything is known but a mean of 0 and a deviation of 1, so this is the noise.
         flat = replace(
             self.prior,
+            joint_count=torch.zeros_like(self.prior.joint_count),
             spatial_mean=torch.zeros_like(self.prior.spatial_mean),
             spatial_std=torch.ones_like(self.prior.spatial_std),
         )
-        unknown = torch.full((count, *self.prior.grid), -1)
-        noise = draw_prior_sample(
-            flat, unknown, "spatial", seed, start.deviation, noise=start.noise
-        )
+        ids = resize_labels(self.labels[:count], self.prior.grid)
+        noise = draw_prior_sample(flat, ids, "joint", seed, start.deviation, noise=start.noise)
         return mean + std * noise
 
     def foretold(self, subject: Subject, count: int) -> list[tuple[str, dict[str, float]]]:

@@ -1,11 +1,14 @@
 """The net that statistics are compared with: it learns moments, and its draws have them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from demo.ablation.learned import Learned, MomentsNet, class_shares, nll
 from demo.start_graph import Start
-from prior_tools import PriorAccumulator
+from prior_tools import PriorAccumulator, measure_grain
+from prior_tools.draw import GRAIN_STRENGTH, REGION_STRENGTH
 
 GRID, CLASSES, CHANNELS = (4, 6), 3, 2
 
@@ -68,3 +71,18 @@ def test_the_net_learns_the_moments_of_classes_and_its_draws_have_them(data):
     drawn = learned.draw(Start("learned", noise="white"), len(labels), 1)
     residual = (drawn - of_net[0]) / of_net[1]
     assert residual.mean().abs() < 0.05 and abs(residual.std() - 1) < 0.05
+
+
+def test_its_draws_with_grain_have_a_tone_for_each_region(data):
+    latents, labels, cells, _, _ = data
+    state = PriorAccumulator(CHANNELS, GRID)
+    state.update(latents, cells)
+    prior = state.finalize()
+    grain = measure_grain(latents, cells, prior)
+    grain = replace(grain, regions=0.9 * torch.eye(CHANNELS).expand(CLASSES, -1, -1))
+    net = MomentsNet(CLASSES, CHANNELS).eval()
+    learned = Learned(net, replace(prior, grain=grain), labels, CLASSES)
+    mean, std = learned.moments(len(labels))
+    residual = (learned.draw(Start("learned", noise="grain"), len(labels), 1) - mean) / std
+    expected = 0.81 * REGION_STRENGTH**2 + 0.19 * GRAIN_STRENGTH**2
+    assert float(residual.var()) == pytest.approx(expected, rel=0.1)
