@@ -12,6 +12,7 @@ def connected_regions(ids: Tensor) -> Tensor:
     They count from 0 in the order of the regions' first cells, row by row. Cells that only touch at
     a corner are of two regions.
 
+    >>> from prior_tools.labels.regions import connected_regions
     >>> connected_regions(torch.tensor([[3, 3, 0], [0, 3, 0]]))
     tensor([[0, 0, 1],
             [2, 0, 1]])
