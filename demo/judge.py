@@ -38,11 +38,10 @@ class Judge:
         return float(mean_iou(pixel_counts(scores, labels)[0])), right[0]
 
 
-def middle_two(gains: Sequence[float]) -> list[int]:
-    """Which two of an even number of gains the median lies between, in their order."""
+def largest_and_middle(gains: Sequence[float]) -> list[int]:
+    """Which of the gains is the largest, and which the median: of two in the middle the lower."""
     by_gain = sorted(range(len(gains)), key=lambda i: gains[i])
-    half = len(gains) // 2
-    return sorted(by_gain[half - 1 : half + 1])
+    return [by_gain[-1], by_gain[(len(gains) - 1) // 2]]
 
 
 def most_gained(before: Tensor, after: Tensor, size: tuple[int, int]) -> tuple[int, int]:

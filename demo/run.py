@@ -1,7 +1,7 @@
 """The demo: streets from label maps that the model never saw, with the stock start and the prior's.
 
 Runs the pack's own small model in a real ComfyUI server on the CPU on all label maps of the pack,
-at equal seeds, and writes a picture of the two whose gain in mIoU is the median:
+at equal seeds, and writes a picture of the one that gains most in mIoU and of the median one:
 
     label map     where the prior starts     stock start's result     prior's start's result
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demo.judge import Judge, middle_two, most_gained
+from demo.judge import Judge, largest_and_middle, most_gained
 from demo.panels import compose
 from demo.start_graph import Settings, Start, StartGraph
 from dev.comfyui import CACHE, REPOSITORY, ensure_comfyui
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"label map {index}: mIoU {street.stock:.3f} with the stock start, "
                 f"{street.prior:.3f} with the prior's"
             )
-    shown = middle_two([street.prior - street.stock for street in streets])
+    shown = largest_and_middle([street.prior - street.stock for street in streets])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet = compose(_rows([streets[i] for i in shown]), _footer(shown, settings), TEXT)
     Image.fromarray(sheet).save(args.out, quality=90)
@@ -132,8 +132,8 @@ def _footer(shown: list[int], settings: Settings) -> str:
     return (
         "mIoU: how well a segmentation net finds the label map in the result, at best 1. Framed, "
         "and enlarged below: where the prior gains most pixels.\n"
-        f"Of {len(LABEL_MAPS)} label maps that neither model nor prior has seen, the two with the "
-        f"median gain in mIoU: {first} and {second}. Equal seeds ({settings.seed}), "
+        f"Of {len(LABEL_MAPS)} label maps that neither model nor prior has seen, the one that "
+        f"gains most in mIoU ({first}) and the median one ({second}). Equal seeds ({settings.seed}), "
         f"{settings.sampler}, {settings.steps} steps, guidance {settings.cfg:g}."
     )
 
