@@ -133,8 +133,8 @@ def _footer(shown: list[int], settings: Settings) -> str:
         "mIoU: how well a segmentation net finds the label map in the result, at best 1. Framed, "
         "and enlarged below: where the prior gains most pixels.\n"
         f"Of {len(LABEL_MAPS)} label maps that neither model nor prior has seen, the one that "
-        f"gains most in mIoU ({first}) and the median one ({second}). Equal seeds ({settings.seed}), "
-        f"{settings.sampler}, {settings.steps} steps, guidance {settings.cfg:g}."
+        f"gains most in mIoU ({first}) and the median one ({second}). Equal seeds "
+        f"({settings.seed}), {settings.sampler}, {settings.steps} steps, guidance {settings.cfg:g}."
     )
 
 
