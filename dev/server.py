@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 KEEPER = Path(__file__).with_name("keeper.py")
 LOG_NAME = "comfyui-server.log"
+# Of servers that run: two with one base directory would write into each other's lines.
+_logs: set[Path] = set()
 LOG_TAIL = 4000
 
 
@@ -130,6 +133,11 @@ class ComfyServer:
         environment = host_environment()
         if self.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.threads)
+        names = (self.base / f"{number}-{LOG_NAME}" for number in count(2))
+        self.log = self.base / LOG_NAME
+        while self.log in _logs:
+            self.log = next(names)
+        _logs.add(self.log)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -153,6 +161,7 @@ class ComfyServer:
         atexit.unregister(self.stop)
         if process is None:
             return
+        _logs.discard(self.log)
         _signal_group(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
