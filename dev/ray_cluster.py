@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 from PIL import Image
+
+from dev.server import free_port
 
 # A node with room for one server.
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
@@ -50,7 +51,7 @@ def add_node(cluster: Any, **more: Any) -> Any:
     By default all agents of a machine want the same one, also those of two clusters, and one that
     does not get it takes no jobs.
     """
-    return cluster.add_node(**{**NODE, "dashboard_agent_listen_port": _free_port(), **more})
+    return cluster.add_node(**{**NODE, "dashboard_agent_listen_port": free_port(), **more})
 
 
 def own_servers(base: Path) -> list[psutil.Process]:
@@ -85,12 +86,6 @@ def entries(out: Path) -> list[dict[str, Any]]:
         lines = (out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
     return []
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 def _processes() -> Iterator[tuple[psutil.Process, list[str]]]:

@@ -122,7 +122,7 @@ class ComfyServer:
         """
         if self._process is not None:
             raise RuntimeError("the server is running already")
-        self.port = _free_port()
+        self.port = free_port()
         self._client = ComfyClient(self.url)
         command = [self.python, str(KEEPER), self.python, str(self.comfy_dir / "main.py")]
         command += ["--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
@@ -330,7 +330,8 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of loopback that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -131,7 +131,9 @@ def _to_bytes(prior: Prior) -> bytes:
         "joint_count": own["joint_count"][occupied],
     }
     if prior.grain is not None:
-        tensors |= zip(_GRAIN, _parts(prior.grain), strict=True)
+        grain = prior.grain
+        parts = (grain.mixing, grain.correlation, grain.regions)
+        tensors |= zip(_GRAIN, parts, strict=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
@@ -266,10 +268,6 @@ def _grain(tensors: dict[str, Tensor], metadata: PriorMetadata) -> Grain | None:
     if own != expected:
         raise ValueError(f"its grain is of {own}, expected {expected}")
     return grain
-
-
-def _parts(grain: Grain) -> tuple[Tensor, Tensor, Tensor]:
-    return grain.mixing, grain.correlation, grain.regions
 
 
 def _check_shape(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
