@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dev.server import host_environment
+from dev.server import free_port, host_environment
 from dev.workspace import MODEL_FOLDERS, OTHER_FOLDERS
 from prior_tools.generating.comfy_client import ComfyClient
 
@@ -107,7 +106,7 @@ class ComfyCli:
         """Start the workspace's ComfyUI in the background, on the CPU and a free local port."""
         if self._reaper is not None:
             raise RuntimeError("a server is running already")
-        self.port = _free_port()
+        self.port = free_port()
         options = ["--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
         arguments = ("launch", "--background", "--", *options, "--disable-auto-launch")
         # The server stays in the group of the command that started it.
@@ -229,9 +228,3 @@ def _members(group: int) -> list[str]:
         if inside and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(f"{process.pid} {' '.join(process.info['cmdline'] or [])}")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -115,14 +115,14 @@ class ComfyServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = 120.0) -> None:
-        """Start the server and return when it answers.
+    def start(self, timeout: float = 120.0, port: int | None = None) -> None:
+        """Start the server, on a free port unless one is given, and return when it answers.
 
         Raises ServerFailed when it dies or does not answer within `timeout` seconds.
         """
         if self._process is not None:
             raise RuntimeError("the server is running already")
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self._client = ComfyClient(self.url)
         command = [self.python, str(KEEPER), self.python, str(self.comfy_dir / "main.py")]
         command += ["--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]

@@ -407,17 +407,13 @@ def kill(server: ComfyServer) -> None:
     server.stop()
 
 
-def start_again(server: ComfyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def start_again(server: ComfyServer) -> None:
     """On the port that it had."""
-    port = server.port
-    with monkeypatch.context() as patch:
-        patch.setattr("dev.server._free_port", lambda: port)
-        server.start()
-    assert server.port == port
+    server.start(port=server.port)
 
 
 def test_a_server_that_is_killed_and_started_again_costs_no_image_and_repeats_none(
-    other, command, labels, tmp_path, monkeypatch
+    other, command, labels, tmp_path
 ):
     out, log = tmp_path / "out", tmp_path / "log"
     more = ("--per-map", "4", "--depth", "3", "--patience", "120")
@@ -429,7 +425,7 @@ def test_a_server_that_is_killed_and_started_again_costs_no_image_and_repeats_no
         assert count < 160
         time.sleep(1)
         assert process.poll() is None
-        start_again(other, monkeypatch)
+        start_again(other)
         assert process.wait(120) == 0, log.read_text()
     finally:
         process.kill()
@@ -438,7 +434,7 @@ def test_a_server_that_is_killed_and_started_again_costs_no_image_and_repeats_no
 
 
 def test_a_server_that_stays_away_ends_the_run_and_the_others_take_its_share(
-    server, other, command, labels, tmp_path, monkeypatch
+    server, other, command, labels, tmp_path
 ):
     out, log = tmp_path / "out", tmp_path / "log"
     alone = command(seen_graph(), labels, out, other, more=("--per-map", "4", "--patience", "2"))
@@ -451,7 +447,7 @@ def test_a_server_that_stays_away_ends_the_run_and_the_others_take_its_share(
         assert "was away for 2 s" in said
         assert "no other server is left" in said
         assert f"made {len(entries(out))} of 160 images;" in said
-        start_again(other, monkeypatch)
+        start_again(other)
         both = command(
             seen_graph(), labels, out, other, server, more=("--per-map", "4", "--patience", "2")
         )
@@ -463,7 +459,7 @@ def test_a_server_that_stays_away_ends_the_run_and_the_others_take_its_share(
         process.kill()
         # For the tests after this one.
         other.stop()
-        start_again(other, monkeypatch)
+        start_again(other)
     check_images(out, labels, 4)
 
 
