@@ -6,6 +6,7 @@ would choose by itself are put together here from the same classes.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from ..prior_tools.json_values import parsed
 HEADER_KEY = "scp_demo_model"
 FORMAT_VERSION = 1
 
+_log = logging.getLogger("scp-diff")
+
 _UNET, _CONTROL, _VAE = "model.diffusion_model.", "control_model.", "first_stage_model."
 
 Weights = dict[str, Tensor]
@@ -34,6 +37,10 @@ Weights = dict[str, Tensor]
 def load_demo_model(path: Path) -> tuple[Any, Any, Any, list[Any]]:
     """(MODEL, CONTROL_NET, VAE, CONDITIONING) of the weights file; PriorError if it is not one."""
     weights = _read(path)
+    _log.info(
+        "SCP-Diff: the demo's models are smaller than those that ComfyUI knows; its error "
+        '"no match" about them is expected'
+    )
     conditioning = [[weights["conditioning"].float(), {}]]
     vae = comfy.sd.VAE(sd=_part(weights, _VAE))
     # The prefix is how ComfyUI recognises a ControlNet in Stable Diffusion's original format.

@@ -18,6 +18,7 @@ from prior_tools import load_prior
 
 pytestmark = pytest.mark.slow
 
+DEMO = "SCP-Diff demo (no downloads)"
 INPAINTING = "SCP-Diff inpainting one class (demo model)"
 SWEEP = "SCP-Diff mu sweep (demo model)"
 PRIORS = "SCP-Diff priors compared (demo model)"
@@ -85,6 +86,33 @@ def test_links_run_over_reroutes_that_exist_and_no_node_is_led_back_to_the_left(
         right_edge = nodes[source]["pos"][0] + nodes[source]["size"][0]
         stacked = nodes[source]["pos"][0] == nodes[target]["pos"][0]
         assert right_edge < nodes[target]["pos"][0] or stacked or passed[link], (source, target)
+
+
+# A screen of 1920 x 1080 pixels. Newer hosts fit a template into this part of it when they open
+# it; below this scale neither they nor older ones draw any text on the canvas.
+SCREEN, FITTED, LEGIBLE = np.array([1920, 1080]), 0.75, 8 / 14
+
+
+@pytest.mark.parametrize("name", [n for n in template_names() if "demo" in n])
+def test_results_are_in_sight_when_a_workflow_of_the_demos_opens(name):
+    workflow = load_template(name)
+    view = workflow["extra"]["ds"]
+    corners = np.array([np.reshape(g["bounding"], (2, 2)).sum(0) for g in workflow["groups"]])
+    right, bottom = (corners.max(0) + view["offset"]) * view["scale"]
+    assert right <= SCREEN[0] and view["scale"] >= LEGIBLE
+    if len(workflow["groups"]) < 7:
+        # Four rows of results are higher than a screen.
+        assert bottom <= SCREEN[1]
+
+
+@pytest.mark.parametrize("name", [DEMO, CUSTOM])
+def test_the_first_ones_are_legible_where_it_is_fitted_into_the_window(name):
+    workflow = load_template(name)
+    boxes = [g["bounding"] for g in workflow["groups"]]
+    boxes += [[*node["pos"], *node["size"]] for node in workflow["nodes"]]
+    boxes = np.array(boxes).reshape(-1, 2, 2)
+    size = boxes.sum(1).max(0) - boxes[:, 0].min(0)
+    assert (FITTED * SCREEN / size).min() >= LEGIBLE
 
 
 ADDING = ("control_after_generate", "image_upload")
