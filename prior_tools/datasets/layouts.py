@@ -129,8 +129,9 @@ def recognise_dataset(
     names = recognised(root)
     if not names:
         raise PriorError(
-            f"{holds(root)}: no dataset that is known by its folders. Name the folder of images "
-            f"and the folder of labels, or that of a dataset: {', '.join((*TREES, _VOC))}"
+            f"no folder of labels is named, and {holds(root)}: no dataset that is known by its "
+            "folders. Name the folder of images and the folder of labels, or that of a dataset: "
+            f"{', '.join((*TREES, _VOC))}"
         )
     found, errors = [], []
     for name in names:

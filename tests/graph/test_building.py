@@ -264,9 +264,8 @@ def spoil(server, dataset, kind):
     if kind == "missing folder":
         return {"images": f"{dataset}/pictures"}, f"'{dataset}/pictures' does not exist"
     if kind == "no folder":
-        return {
-            "labels": " "
-        }, "images holds scene_00000.*: no dataset that is known by its folders"
+        told = "no folder of labels is named, and .*images holds scene_00000.*: no dataset that is"
+        return {"labels": " "}, told
     if kind == "other classes":
         write_cityscapes(folder)
         inputs = {"images": dataset, "labels": "", "palette": "camvid"}

@@ -52,6 +52,8 @@ def test_a_workflow_has_one_note_and_colored_groups(name):
     assert len(workflow["groups"]) >= 2
     for group in workflow["groups"]:
         assert group["title"] and group["color"].startswith("#")
+        # Titles are 24 pixels high and not cut: longer ones lie over what is beside the group.
+        assert 13 * len(group["title"]) <= group["bounding"][2], group["title"]
 
 
 @pytest.mark.parametrize("name", [n for n in template_names() if "demo model" in n])
