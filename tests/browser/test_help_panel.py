@@ -61,6 +61,8 @@ def test_the_info_button_opens_our_page_with_its_picture(page, screenshot):
         )
         assert width > 300, node
         assert shown <= room, node
+        # The panel cuts off what does not wrap.
+        assert content.evaluate("page => page.scrollWidth <= page.clientWidth"), node
         screenshot(node)
 
 
