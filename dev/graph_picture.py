@@ -35,9 +35,10 @@ _SHOWN = """() => {
         node => node.imgs.every(image => image.naturalWidth > 0));
 }"""
 
-# The graph's own rectangle on the page: groups and nodes.
+# The graph's own rectangle on the page: groups, nodes and where links turn.
 _BOX = """() => {
-    const parts = [...app.graph.nodes, ...app.graph.groups].map(part => {
+    const turns = [...app.graph.reroutes.values()].map(({pos}) => ({pos, size: [0, 0]}));
+    const parts = [...app.graph.nodes, ...app.graph.groups, ...turns].map(part => {
         const [x, y, width, height] = part.boundingRect ?? [...part.pos, ...part.size];
         return [x, y, x + width, y + height];
     });
