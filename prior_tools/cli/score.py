@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "each mode the negative log-likelihood (NLL) of a latent value in nats, each channel in "
         f"units of the prior's overall deviation ({KNOWS_NOTHING:.3f} for one mean and deviation "
         "for all cells; less is better), and the share of the variance that its means explain, "
-        "with 95%% intervals over images. Size, resizing and ignored ids are the prior's.",
+        "with 95% intervals over images. Size, resizing and ignored ids are the prior's.",
     )
     add_new_images(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
