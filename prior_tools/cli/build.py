@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=0.0,
         metavar="SHARE",
         help="leave this share of the images out, such as 0.05, at most 256 of them, and store how "
-        "well the prior foretells them",
+        "well the prior predicts them",
     )
 
     work = add_encoding(parser)

@@ -1,4 +1,4 @@
-"""`score`: how well a prior foretells images that it has not seen."""
+"""`score`: how well a prior predicts images that it has not seen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command `score` to the command line."""
     parser = commands.add_parser(
         "score",
-        help="how well a prior foretells the latents of other images",
+        help="how well a prior predicts the latents of other images",
         description="Encode images that the prior has not seen, such as --split val, and tell for "
         "each mode the negative log-likelihood (NLL) of a latent value in nats, each channel in "
         f"units of the prior's overall deviation ({KNOWS_NOTHING:.3f} for one mean and deviation "
