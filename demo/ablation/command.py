@@ -21,6 +21,7 @@ from demo.ablation.bounds import bounds, leaks
 from demo.ablation.inside import DEPTH
 from demo.ablation.learned import Learned
 from demo.ablation.measuring import Judge, Measured, measure
+from demo.ablation.own_images import make_prior_of_own, own_images
 from demo.ablation.plan import (
     FULL,
     GRAIN,
@@ -170,6 +171,9 @@ def _sample(
     sets = [wanted for wanted in image_sets(plan) if wanted.row.key in keys]
     threads = max(1, (os.cpu_count() or 1) // count)
     colors = subject.colors
+    for model in sorted({row.model for row in chosen if row.of_own}):
+        if not subject.prior_of_own(model).exists():
+            _make_prior_of_own(subject, model, folder.with_name(f"{folder.name}-itself"), threads)
     with ExitStack() as stack:
         servers = [
             stack.enter_context(_server(subject, chosen, number, threads))
@@ -184,6 +188,12 @@ def _sample(
                 make_learned(wanted, prompt_of, colors, learned, servers[0], folder)
             else:
                 make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
+
+
+def _make_prior_of_own(subject: Subject, model: str, folder: Path, threads: int) -> None:
+    row = own_images(model)
+    with _server(subject, [row], 0, threads) as server:
+        make_prior_of_own(subject, model, [server.url], subject.prior_of(row), folder)
 
 
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
@@ -208,9 +218,8 @@ def _server(
     base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
         weights = subject.models[row.model]
-        prior = subject.prior(row.images, row.pooled)
         link_model(base, "scp_demo_models", weights, subject.weights_of(row))
-        link_model(base, "scp_priors", prior, subject.prior_of(row))
+        link_model(base, "scp_priors", subject.prior_for(row), subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
         yield server
 
