@@ -160,7 +160,6 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
             (stock, FULL, False),
             ("joint of the dataset", JOINT, False),
             (f"joint {of_own}", JOINT, True),
-            (f"joint {of_own}, {mean}", MEAN, True),
             (f"joint {of_own}, grain", GRAIN, True),
         ]:
             row = Row("itself", f"{what}{name}", start, settings, few, images, model, of_own=own)
