@@ -55,7 +55,8 @@ QUICK = (40, 1, 1, 40)
 # Label maps to choose by, and images of each: diversity takes two.
 APART = (100, 2)
 QUICK_TABLES = ("main", "guidance")
-GRID_ROWS = 5
+# Label maps in the pictures, and in that of the README.
+GRID_ROWS, FIRST_ROWS = 5, 3
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -259,18 +260,36 @@ def _draw_curves(subject: Subject, measured: dict[str, list[Measured]]) -> None:
 
 def _draw_grids(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     """The same label maps and seeds, a column a start, of every start and of other data."""
-    for table, name in (("main", "grid"), ("control", "control-grid")):
-        rows = [row for row in plan if row.table == table]
-        if not rows:
-            continue
-        # Spread over all: neighbours may be of one drive.
-        shown = np.linspace(0, rows[0].maps - 1, GRID_ROWS).round().astype(int)
-        columns = []
-        if subject.source.ours:
-            columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
-        for row in rows:
-            if row.start in (FULL, JOINT, MEAN, GRAIN):
-                columns.append((row.name, made(row, 0, folder)[shown]))
-        path = DOCUMENT.parent / "ablation" / f"{subject.name}-{name}.jpg"
-        footer = "Equal seeds in a row; label maps that no training has seen."
-        report.save_grid(columns, footer, path)
+    control = [row for row in plan if row.table == "control"]
+    grids = [("grid", [row for row in plan if row.table == "main"]), ("control-grid", control)]
+    for name, chosen in grids:
+        columns = [(r.name, r) for r in chosen if r.start in (FULL, JOINT, MEAN, GRAIN)]
+        _draw_grid(subject, columns, GRID_ROWS, folder, name, with_real=True)
+    # The README's.
+    names = {FULL: "stock start", GRAIN: "the prior's start"}
+    columns = [(names[row.start], row) for row in control if row.start in names]
+    _draw_grid(subject, columns, FIRST_ROWS, folder, "first", with_real=False)
+
+
+def _draw_grid(
+    subject: Subject,
+    rows: Sequence[tuple[str, Row]],
+    count: int,
+    folder: Path,
+    name: str,
+    with_real: bool,
+) -> None:
+    """So many label maps and a column a row, which is named; nothing without rows."""
+    if not rows:
+        return
+    # Spread over all: neighbours may be of one drive.
+    shown = np.linspace(0, rows[0][1].maps - 1, count).round().astype(int)
+    columns = []
+    if subject.source.ours:
+        columns.append(("label map", subject.colors[shown]))
+        if with_real:
+            columns.append(("real", subject.real[shown]))
+    columns += [(caption, made(row, 0, folder)[shown]) for caption, row in rows]
+    path = DOCUMENT.parent / "ablation" / f"{subject.name}-{name}.jpg"
+    footer = "Equal seeds in a row; label maps that no training has seen."
+    report.save_grid(columns, footer, path)

@@ -150,6 +150,7 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
     add("guidance", f"{strong.cfg:g}: {joint}, grain", GRAIN, strong)
     add("guidance", f"{strong.cfg:g}: {joint}, pooled moments, grain", GRAIN, strong, pooled=True)
     add("control", f"{joint}, {mean}", MEAN, model="general")
+    add("control", f"{joint}, grain", GRAIN, model="general")
     add("schedule", f"{joint}, {mean}", MEAN, model="sd")
     add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
     add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
