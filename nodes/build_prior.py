@@ -62,40 +62,41 @@ class BuildPrior(io.ComfyNode):
             display_name="Build SCP Prior",
             category=CATEGORY,
             **found_by("noise prior", "dataset", "label maps"),
-            description="Makes a prior of a folder of images and label maps. Encodes every image "
-            "once and saves the mean and deviation of its latents per place, per class, and per "
-            "class and place under models/scp_priors. A few dozen pairs are enough to try it, some "
-            "thousand are better. Without label maps (palette none) the prior keeps the images' "
-            "light and colors.",
+            description="Makes a prior from a folder of images and a folder of their label maps. "
+            "Encodes every image once, and saves the mean and deviation of the latents per place, "
+            "per class, and per class and place under models/scp_priors. A few dozen pairs are "
+            "enough to try it, a few thousand are better. Without label maps (palette none) the "
+            "prior keeps the images' light and colors.",
             inputs=[
                 io.Vae.Input(
-                    "vae", tooltip="The VAE of the model that will sample: priors are per VAE."
+                    "vae",
+                    tooltip="The VAE of the model that will sample. A prior belongs to one VAE.",
                 ),
                 io.String.Input(
                     "images",
                     default="",
                     placeholder="my_dataset/images",
                     tooltip="Folder of images, inside ComfyUI's input folder or a folder "
-                    "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read "
-                    "as well. With labels empty, the folder of a whole dataset that is known, such "
-                    "as Cityscapes.",
+                    "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read as "
+                    "well. With labels empty: the folder of a whole known dataset, such as "
+                    "Cityscapes.",
                 ),
                 io.String.Input(
                     "labels",
                     default="",
                     placeholder="my_dataset/labels",
-                    tooltip="Folder of label maps with the images' names. Color images in the "
-                    "palette's colors, or images of one channel whose values are class ids. Left "
-                    "empty where palette is none.",
+                    tooltip="Folder of label maps with the same file names as the images: "
+                    "pictures in the palette's colors, or pictures of one channel whose values "
+                    "are class ids. Leave it empty where palette is none.",
                 ),
                 io.Combo.Input(
                     "palette",
                     options=_palettes(),
                     default="ade20k",
                     tooltip="The dataset's classes and their colors: built-in, or a file in "
-                    "models/scp_palettes. cityscapes counts trainIds. grey_ids takes any ids and "
-                    "knows no colors. none (images alone), the last: there are no label maps, and "
-                    "the prior is for mode spatial only.",
+                    "models/scp_palettes. cityscapes has trainIds. grey_ids takes any class ids "
+                    "and has no colors. none (images alone), the last entry: there are no label "
+                    "maps, and the prior is for mode spatial only.",
                 ),
                 io.Int.Input(
                     "width",
@@ -103,7 +104,7 @@ class BuildPrior(io.ComfyNode):
                     min=16,
                     max=8192,
                     step=8,
-                    tooltip="Images are brought to this width, in pixels. Best is the size that "
+                    tooltip="Images are resized to this width, in pixels. Best is the size that "
                     "you will sample at.",
                 ),
                 io.Int.Input(
@@ -112,14 +113,14 @@ class BuildPrior(io.ComfyNode):
                     min=16,
                     max=8192,
                     step=8,
-                    tooltip="Images are brought to this height, in pixels.",
+                    tooltip="Images are resized to this height, in pixels.",
                 ),
                 io.Int.Input(
                     "batch_size",
                     default=4,
                     min=1,
                     max=256,
-                    tooltip="Images that the VAE encodes at once.",
+                    tooltip="How many images the VAE encodes at once.",
                 ),
                 io.Int.Input(
                     "max_images",
@@ -137,15 +138,16 @@ class BuildPrior(io.ComfyNode):
                     # run would build the prior again.
                     control_after_generate=False,
                     **ADVANCED,
-                    tooltip="Seed of the random subset: which images are taken.",
+                    tooltip="Decides which images the random subset holds.",
                 ),
                 io.Combo.Input(
                     "latent_format",
                     options=list(CHOICES),
                     default=AUTO,
-                    tooltip="The family of the model that will sample; the sampler refuses a prior "
-                    "of another one. auto finds it by the VAE, and says so where that cannot tell: "
-                    "sd15 (Stable Diffusion 1.x, 2.x) or sdxl, sd3 or flux. Qwen-Image is wan21.",
+                    tooltip="The family of the model that will sample; the sampler refuses a "
+                    "prior of another one. auto finds it by the VAE; where several families have "
+                    "such a VAE, it stops and names them: sd15 (Stable Diffusion 1.x, 2.x) or "
+                    "sdxl, sd3 or flux. Qwen-Image is wan21.",
                 ),
                 io.String.Input(
                     "filename",
@@ -183,8 +185,8 @@ class BuildPrior(io.ComfyNode):
                     options=list(ON_ERROR),
                     default="stop",
                     optional=True,
-                    tooltip="Files that cannot be read or have no partner: stop names the first "
-                    "one, skip leaves them out.",
+                    tooltip="What to do with files that cannot be read or have no partner: stop "
+                    "names the first one, skip leaves them out.",
                 ),
                 overwrite_input(),
                 io.String.Input(

@@ -27,9 +27,9 @@ class ConvertLabelMap(io.ComfyNode):
             display_name="Convert SCP Label Map",
             category=CATEGORY,
             **found_by("palette", "ade20k", "cityscapes", "coco"),
-            description="Paints a label image of one palette, or of plain ids, in another "
+            description="Repaints a label map of one palette, or of plain ids, in another "
             "palette's colors, so that any label map can feed any segmentation ControlNet. "
-            "Classes are matched by their names.",
+            "Classes are matched by name.",
             inputs=[
                 io.Image.Input("label_image", tooltip="A label map as a color image."),
                 io.Combo.Input(
@@ -51,17 +51,16 @@ class ConvertLabelMap(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     placeholder="rider = person, 17 = none",
-                    tooltip="Where matching by name is not what you want, such as rider = person, "
-                    "17 = none: classes by name or id, separated by commas. none makes a class "
-                    "unlabelled.",
+                    tooltip="Exceptions from matching by name, such as rider = person, 17 = none: "
+                    "classes by name or id, separated by commas. none makes a class unlabelled.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "converted",
                     display_name="label_image",
-                    tooltip="Of the same size. Where the other palette has no such class, it has "
-                    "the color of what is unlabelled.",
+                    tooltip="The label map in the other palette's colors. Classes that it lacks "
+                    "get its color for unlabelled pixels.",
                 )
             ],
         )

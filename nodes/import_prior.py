@@ -47,14 +47,16 @@ class ImportPrior(io.ComfyNode):
                     default="",
                     optional=True,
                     placeholder="NAME_spatial_mean_std.npy",
-                    tooltip="The spatial file. Without it, it is derived from the joint one.",
+                    tooltip="The spatial file. If it is missing, it is computed from the joint "
+                    "one.",
                 ),
                 io.String.Input(
                     "categorical",
                     default="",
                     optional=True,
                     placeholder="NAME_categorical_mean_std.npy",
-                    tooltip="The categorical file. Without it, it is derived from the joint one.",
+                    tooltip="The categorical file. If it is missing, it is computed from the "
+                    "joint one.",
                 ),
                 io.Combo.Input(
                     "palette",
@@ -68,8 +70,8 @@ class ImportPrior(io.ComfyNode):
                     optional=True,
                     placeholder="0-149=1, 255=-1",
                     **ADVANCED,
-                    tooltip="Where the files number their classes otherwise than the palette: "
-                    "OLD=NEW, with -1 to drop a class.",
+                    tooltip="For files whose class numbers differ from the palette's: OLD=NEW, "
+                    "with -1 to drop a class.",
                 ),
                 io.Combo.Input(
                     "latent_format",
@@ -77,8 +79,8 @@ class ImportPrior(io.ComfyNode):
                     default="sd15",
                     optional=True,
                     **ADVANCED,
-                    tooltip="That of the VAE that made the files' latents; sd15 for the published "
-                    "ones.",
+                    tooltip="Format of the VAE that made the files' latents; sd15 for the "
+                    "published ones.",
                 ),
                 io.String.Input(
                     "filename",

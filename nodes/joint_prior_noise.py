@@ -42,8 +42,8 @@ class JointPriorNoise(io.ComfyNode):
             category=CATEGORY,
             **found_by("start latent", "noise prior", "label map to latent"),
             description="Draws a latent from the prior for a label map: the start for Partial "
-            "Denoise KSampler, which adds the noise. It also works in stock samplers with noise "
-            "added, such as KSamplerAdvanced.",
+            "Denoise KSampler, which adds the noise. It also works in stock samplers that add "
+            "noise, such as KSamplerAdvanced.",
             inputs=[
                 PriorType.Input("prior", tooltip="From Load SCP Prior or Build SCP Prior."),
                 io.Image.Input(
@@ -57,17 +57,18 @@ class JointPriorNoise(io.ComfyNode):
                     options=list(PRIOR_MODES),
                     default="joint",
                     tooltip="joint: by class and place (the paper's best). spatial: by place, the "
-                    "one for priors of images alone. categorical: by class. mixture: of the last "
-                    "two. normal: an empty latent, the plain start to compare with.",
+                    "only one for priors of images alone. categorical: by class. mixture: spatial "
+                    "and categorical averaged. normal: an empty latent, the plain start to "
+                    "compare with.",
                 ),
                 io.Combo.Input(
                     "noise",
                     options=list(NOISES),
                     default=NOISES[0],
-                    tooltip="The random part of the draw. grain: as the dataset's own images "
-                    "differ from their mean, each region (a house, a car, the sky) in a tone of "
-                    "its own, at a measured strength; it keeps variety. white: each cell on its "
-                    "own (the paper's way). A prior without grain gives white.",
+                    tooltip="The random part of the draw. grain: as in the dataset's own images, "
+                    "each region (a house, a car, the sky) gets a tone of its own; it keeps the "
+                    "variety between seeds. white: each latent cell on its own (the paper's way). "
+                    "A prior without grain gives white.",
                 ),
                 io.Float.Input(
                     "deviation",
@@ -76,8 +77,8 @@ class JointPriorNoise(io.ComfyNode):
                     max=2.0,
                     step=0.05,
                     tooltip="Scales the random part of the draw, for both kinds of noise. 1 is "
-                    "the measured strength of grain, and the paper's of white; 0 gives the mean "
-                    "alone.",
+                    "the strength of grain chosen by measurement, and the paper's of white; 0 "
+                    "gives the mean alone.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -112,8 +113,8 @@ class JointPriorNoise(io.ComfyNode):
                     default="spatial",
                     optional=True,
                     **ADVANCED,
-                    tooltip="What a joint draw takes where no image of the dataset had the class "
-                    "at that place: the prior of the place (the paper's way) or of the class.",
+                    tooltip="What mode joint uses where no image of the dataset had the class at "
+                    "that place: the prior of the place (the paper's way) or of the class.",
                 ),
                 io.Float.Input(
                     "mix",
@@ -132,9 +133,9 @@ class JointPriorNoise(io.ComfyNode):
                     optional=True,
                     **ADVANCED,
                     tooltip="separate: each image of a batch has random numbers of its own. "
-                    "shared: all have the same, also those that the sampler begins with: for "
-                    "frames of a sequence, or one scene in several label maps. Samplers that add "
-                    "noise in each step (ancestral, SDE) still differ between the images there.",
+                    "shared: all have the same ones, also in the noise that the sampler begins "
+                    "with; for frames of a sequence, or one scene in several label maps. Samplers "
+                    "that add noise in each step (ancestral, SDE) still add different noise there.",
                 ),
             ],
             outputs=[

@@ -19,10 +19,11 @@ class LoadDemoModel(io.ComfyNode):
             display_name="Load SCP Demo Model",
             category=CATEGORY,
             **found_by("example", "controlnet"),
-            description="Loads a small latent diffusion model, its segmentation ControlNet and its "
-            "autoencoder, all in the pack: nothing is downloaded. It paints streets like the "
-            "computer-drawn ones that it was trained on, at 288x144 pixels, and knows no words. "
-            "Guide it by applying the ControlNet to the positive conditioning only.",
+            description="Loads a small latent diffusion model, its segmentation ControlNet and "
+            "its autoencoder, all in the pack: nothing is downloaded. It makes pictures of "
+            "streets like the computer-drawn ones that it was trained on, at 288x144 pixels, and "
+            "takes no prompts. Guide it by applying the ControlNet to the positive conditioning "
+            "only.",
             inputs=[
                 io.Combo.Input(
                     "weights",

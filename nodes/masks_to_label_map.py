@@ -21,13 +21,13 @@ class MasksToLabelMap(io.ComfyNode):
             display_name="Masks to SCP Label Map",
             category=CATEGORY,
             **found_by("combine masks", "palette", "ade20k", "cityscapes"),
-            description="Paints masks, each of one class, one above the other as a label image in "
+            description="Paints masks, each of one class, on top of each other as a label map in "
             "a palette's colors, for any segmentation ControlNet and for Joint Prior Noise.",
             inputs=[
                 io.Mask.Input(
                     "masks",
-                    tooltip="A batch of masks, one for each class or thing. Later ones lie above "
-                    "earlier ones. A pixel is inside from 0.5 on.",
+                    tooltip="A batch of masks, one for each class or thing. Later ones cover "
+                    "earlier ones. A pixel is inside where the mask is 0.5 or more.",
                 ),
                 io.String.Input(
                     "classes",
@@ -47,7 +47,7 @@ class MasksToLabelMap(io.ComfyNode):
                     "background",
                     default="none",
                     optional=True,
-                    tooltip="The class of what is in no mask, by name or id. none leaves it "
+                    tooltip="The class of pixels in no mask, by name or id. none leaves them "
                     "unlabelled.",
                 ),
             ],

@@ -21,11 +21,12 @@ class MergePriors(io.ComfyNode):
             display_name="Merge SCP Priors",
             category=CATEGORY,
             **found_by("noise prior", "combine"),
-            description="Gives the prior of all images of several priors, and saves it if a name "
-            "is given. They must be of one VAE, grid and set of classes; their images must differ.",
+            description="Makes one prior from several, as if built from all their images, and "
+            "saves it if a name is given. They must be of one VAE, grid and set of classes; their "
+            "images must differ.",
             inputs=[
                 PriorType.Input("prior_a", tooltip="From Load SCP Prior or Build SCP Prior."),
-                PriorType.Input("prior_b", tooltip="Of other images, in the same grid."),
+                PriorType.Input("prior_b", tooltip="Of other images, on the same grid."),
                 PriorType.Input("prior_c", optional=True, tooltip="A third one."),
                 PriorType.Input("prior_d", optional=True, tooltip="A fourth one."),
                 io.String.Input(

@@ -64,9 +64,10 @@ def mu_of_input() -> io.Combo.Input:
         optional=True,
         **ADVANCED,
         tooltip="Whose training time mu is a fraction of. stable diffusion: start at the noise "
-        "level that Stable Diffusion has at mu, so that every model gets as much of the prior "
-        "(19% at mu 0.8). model: the model's own time, in which flow models are noisier (Wan "
-        "keeps 3% at mu 0.8). For Stable Diffusion both are the same, and so is mu 1 for all.",
+        "level that Stable Diffusion has at mu, so that every model keeps the same share of the "
+        "prior (19% at mu 0.8). model: the model's own time, in which flow models are noisier "
+        "(Wan keeps 3% at mu 0.8). For Stable Diffusion both are the same, and at mu 1 for all "
+        "models.",
     )
 
 
@@ -77,10 +78,10 @@ def steps_input() -> io.Int.Input:
         default=20,
         min=1,
         max=10000,
-        tooltip="Steps of the full schedule, as in the paper. Those below the first noise level "
-        "are run: with mu 0.8 and 20 steps about 16 in Stable Diffusion, 13 in SD3 and 8 in Wan. "
-        "Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, exponential) "
-        "run other numbers. The log says how many.",
+        tooltip="Steps of the full schedule, as in the paper. Only those below the starting noise "
+        "level are run: with mu 0.8 and 20 steps about 16 in Stable Diffusion, 13 in SD3 and 8 in "
+        "Wan. Schedulers that crowd their steps at one end (linear_quadratic, kl_optimal, "
+        "exponential) run more or fewer. The log says how many.",
     )
 
 

@@ -1,4 +1,4 @@
-"""How well a prior foretells the latents of images that it has not seen, as figures."""
+"""How well a prior predicts the latents of images that it has not seen, as figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import counted
 from .json_values import integer, items, number, table
 from .moments import MAX_IMAGES
 
-# The ways to foretell: those of the nodes, and pooled moments, also with soft label edges.
+# The ways to predict: those of the nodes, and pooled moments, also with soft label edges.
 HELD_OUT_MODES = ("spatial", "categorical", "joint", "mixture", "pooled", "pooled, soft edges")
 
 # Decimals of an NLL beyond which it is rounding: of label maps without shared cells, soft edges say
@@ -76,11 +76,11 @@ class HeldOut:
         """In one line.
 
         >>> print(HeldOut(2, {"spatial": ModeFit(1.2, None, 0.1, None, 1.0)}))
-        2 images held out: best foretold by spatial, which explains 10% (NLL 1.200)
+        2 images held out: best predicted by spatial, which explains 10% (NLL 1.200)
         """
         fit = self.modes[self.best]
         return (
-            f"{counted(self.images, 'image')} held out: best foretold by {self.best}, which "
+            f"{counted(self.images, 'image')} held out: best predicted by {self.best}, which "
             f"explains {fit.explained:.0%} (NLL {fit.nll:.3f})"
         )
 

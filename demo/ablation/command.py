@@ -21,6 +21,7 @@ from demo.ablation.bounds import bounds, leaks
 from demo.ablation.inside import DEPTH
 from demo.ablation.learned import Learned
 from demo.ablation.measuring import Judge, Measured, measure
+from demo.ablation.own_images import make_prior_of_own, own_images
 from demo.ablation.plan import (
     FULL,
     GRAIN,
@@ -54,7 +55,8 @@ QUICK = (40, 1, 1, 40)
 # Label maps to choose by, and images of each: diversity takes two.
 APART = (100, 2)
 QUICK_TABLES = ("main", "guidance")
-GRID_ROWS = 5
+# Label maps in the pictures, and in that of the README.
+GRID_ROWS, FIRST_ROWS = 5, 3
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -170,6 +172,9 @@ def _sample(
     sets = [wanted for wanted in image_sets(plan) if wanted.row.key in keys]
     threads = max(1, (os.cpu_count() or 1) // count)
     colors = subject.colors
+    for model in sorted({row.model for row in chosen if row.of_own}):
+        if not subject.prior_of_own(model).exists():
+            _make_prior_of_own(subject, model, folder.with_name(f"{folder.name}-itself"), threads)
     with ExitStack() as stack:
         servers = [
             stack.enter_context(_server(subject, chosen, number, threads))
@@ -184,6 +189,12 @@ def _sample(
                 make_learned(wanted, prompt_of, colors, learned, servers[0], folder)
             else:
                 make(wanted, _prompt_of(subject, wanted.row), colors, urls, folder)
+
+
+def _make_prior_of_own(subject: Subject, model: str, folder: Path, threads: int) -> None:
+    row = own_images(model)
+    with _server(subject, [row], 0, threads) as server:
+        make_prior_of_own(subject, model, [server.url], subject.prior_of(row), folder)
 
 
 def _time(subject: Subject, plan: Sequence[Row], folder: Path, rounds: int) -> dict[str, float]:
@@ -208,9 +219,8 @@ def _server(
     base = make_workspace(CACHE / f"ablation-comfyui-{number}", REPOSITORY)
     for row in plan:
         weights = subject.models[row.model]
-        prior = subject.prior(row.images, row.pooled)
         link_model(base, "scp_demo_models", weights, subject.weights_of(row))
-        link_model(base, "scp_priors", prior, subject.prior_of(row))
+        link_model(base, "scp_priors", subject.prior_for(row), subject.prior_of(row))
     with ComfyServer(ensure_comfyui(), base, threads=threads) as server:
         yield server
 
@@ -250,18 +260,36 @@ def _draw_curves(subject: Subject, measured: dict[str, list[Measured]]) -> None:
 
 def _draw_grids(subject: Subject, plan: Sequence[Row], folder: Path) -> None:
     """The same label maps and seeds, a column a start, of every start and of other data."""
-    for table, name in (("main", "grid"), ("control", "control-grid")):
-        rows = [row for row in plan if row.table == table]
-        if not rows:
-            continue
-        # Spread over all: neighbours may be of one drive.
-        shown = np.linspace(0, rows[0].maps - 1, GRID_ROWS).round().astype(int)
-        columns = []
-        if subject.source.ours:
-            columns = [("label map", subject.colors[shown]), ("real", subject.real[shown])]
-        for row in rows:
-            if row.start in (FULL, JOINT, MEAN, GRAIN):
-                columns.append((row.name, made(row, 0, folder)[shown]))
-        path = DOCUMENT.parent / "ablation" / f"{subject.name}-{name}.jpg"
-        footer = "Equal seeds in a row; label maps that no training has seen."
-        report.save_grid(columns, footer, path)
+    control = [row for row in plan if row.table == "control"]
+    grids = [("grid", [row for row in plan if row.table == "main"]), ("control-grid", control)]
+    for name, chosen in grids:
+        columns = [(r.name, r) for r in chosen if r.start in (FULL, JOINT, MEAN, GRAIN)]
+        _draw_grid(subject, columns, GRID_ROWS, folder, name, with_real=True)
+    # The README's.
+    names = {FULL: "stock start", GRAIN: "the prior's start"}
+    columns = [(names[row.start], row) for row in control if row.start in names]
+    _draw_grid(subject, columns, FIRST_ROWS, folder, "first", with_real=False)
+
+
+def _draw_grid(
+    subject: Subject,
+    rows: Sequence[tuple[str, Row]],
+    count: int,
+    folder: Path,
+    name: str,
+    with_real: bool,
+) -> None:
+    """So many label maps and a column a row, which is named; nothing without rows."""
+    if not rows:
+        return
+    # Spread over all: neighbours may be of one drive.
+    shown = np.linspace(0, rows[0][1].maps - 1, count).round().astype(int)
+    columns = []
+    if subject.source.ours:
+        columns.append(("label map", subject.colors[shown]))
+        if with_real:
+            columns.append(("real", subject.real[shown]))
+    columns += [(caption, made(row, 0, folder)[shown]) for caption, row in rows]
+    path = DOCUMENT.parent / "ablation" / f"{subject.name}-{name}.jpg"
+    footer = "Equal seeds in a row; label maps that no training has seen."
+    report.save_grid(columns, footer, path)

@@ -29,7 +29,11 @@ PRIORS = ("spatial", "categorical", "joint")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 GUIDANCES = (1.0, 4.0)
 CURVE = (0.5, 0.6, 0.7, MU, 0.9, 1.0)
+# Strong guidance, as users have it who paint without a prior.
+STRONG = max(GUIDANCES)
 IMAGES_OF_PRIOR = (10, 30, 100)
+# Of the model's own, that a prior is collected from in place of the dataset's.
+OWN_IMAGES = 100
 # Of regions, with what they leave in proportion: what the strength of grain is chosen from.
 STRENGTHS = (1.0, 1.5, 2.0)
 TABLES = (
@@ -41,6 +45,7 @@ TABLES = (
     "control",
     "schedule",
     "images",
+    "itself",
     "tuned",
     "learned",
 )
@@ -64,6 +69,8 @@ class Row:
             the own one trained on, with batches as before and with some from the prior's draws.
         images: how many images the prior was collected from; 0 for all.
         pooled: whether the prior's moments are the pooled ones in place of the paper's.
+        of_own: whether the prior was collected from images that the model made at the stock start,
+            in place of the dataset's.
     """
 
     table: str
@@ -75,6 +82,7 @@ class Row:
     model: str = "own"
     images: int = 0
     pooled: bool = False
+    of_own: bool = False
 
     @property
     def key(self) -> str:
@@ -84,7 +92,7 @@ class Row:
             f"{start.prior}-mu{start.mu:g}-d{start.deviation:g}-"
             f"{start.noise}-{settings.sampler}-"
             f"{settings.scheduler}-{settings.steps}-cfg{settings.cfg:g}-{self.model}-{self.images}"
-            f"{'-pooled' if self.pooled else ''}"
+            f"{'-pooled' if self.pooled else ''}{'-of_own' if self.of_own else ''}"
         )
 
     @property
@@ -138,13 +146,25 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
             add("guidance", f"{cfg:g}: {name}", start, replace(settings, cfg=cfg))
         add("control", name, start, model="general")
         add("schedule", name, start, model="sd")
-    strong = replace(settings, cfg=max(GUIDANCES))
+    strong = replace(settings, cfg=STRONG)
     add("guidance", f"{strong.cfg:g}: {joint}, grain", GRAIN, strong)
     add("guidance", f"{strong.cfg:g}: {joint}, pooled moments, grain", GRAIN, strong, pooled=True)
     add("control", f"{joint}, {mean}", MEAN, model="general")
+    add("control", f"{joint}, grain", GRAIN, model="general")
     add("schedule", f"{joint}, {mean}", MEAN, model="sd")
     add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
     add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
+    of_own = f"of {OWN_IMAGES} own images"
+    for model, images in (("own", per_map), ("general", 1)):
+        what = "" if model == "own" else "other ControlNet: "
+        for name, start, own in [
+            (stock, FULL, False),
+            ("joint of the dataset", JOINT, False),
+            (f"joint {of_own}", JOINT, True),
+            (f"joint {of_own}, grain", GRAIN, True),
+        ]:
+            row = Row("itself", f"{what}{name}", start, settings, few, images, model, of_own=own)
+            plan.append(row)
     trained_on = (("own", "as it is"), ("tuned", "trained on"), ("started", "from draws too"))
     for model, what in trained_on:
         for start, name in ((FULL, stock), (GRAIN, "joint, grain")):

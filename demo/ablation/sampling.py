@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import count, product
 from pathlib import Path
 
@@ -138,11 +139,16 @@ def images_folder(row: Row, folder: Path) -> Path:
 
 
 def write_label_maps(colors: np.ndarray, folder: Path) -> Path:
-    """Label maps uint8 [N, H, W, 3] as the files of a folder, which is returned."""
+    """Label maps uint8 [N, H, W, 3] as the files of a folder, which is returned.
+
+    Each is whole at any moment: another run may be reading them.
+    """
     label_maps = folder / "label_maps" / str(len(colors))
     label_maps.mkdir(parents=True, exist_ok=True)
     for index, color in enumerate(colors):
-        Image.fromarray(color).save(label_maps / f"{_stem(index)}.png")
+        file = BytesIO()
+        Image.fromarray(color).save(file, "PNG")
+        write_bytes(label_maps / f"{_stem(index)}.png", file.getvalue())
     return label_maps
 
 

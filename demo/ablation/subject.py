@@ -86,6 +86,15 @@ class Subject:
             save_prior(self._pooled(images) if pooled else self._collected(images), path)
         return path
 
+    def prior_of_own(self, model: str) -> Path:
+        """The file of the prior of a model's own images; see `own_images`, which makes it."""
+        name = f"{self.name}_{model}_itself_{_digest(self.models[model])}.safetensors"
+        return self.source.cache / "made" / "priors" / name
+
+    def prior_for(self, row: Row) -> Path:
+        """The file of the prior that a row starts from."""
+        return self.prior_of_own(row.model) if row.of_own else self.prior(row.images, row.pooled)
+
     def _pooled(self, images: int) -> Prior:
         pooled = pooled_prior(load_prior(self.prior(images)))
         # It tells two images of every class at every cell, or a draw would fall back there; a file
@@ -111,8 +120,8 @@ class Subject:
 
     def prior_of(self, row: Row) -> str:
         """The name of the prior that a row starts from, in models/scp_priors; see `weights_of`."""
-        digest = _digest(self.prior(row.images, row.pooled))
-        return f"{self.name}_{row.images or 'all'}_{digest}.safetensors"
+        of = "itself" if row.of_own else row.images or "all"
+        return f"{self.name}_{of}_{_digest(self.prior_for(row))}.safetensors"
 
 
 def _digest(file: Path) -> str:

@@ -24,7 +24,7 @@ class BuildOptions:
         workers: number of threads or processes that read; 0 is one thread.
         processes: read in processes; only outside ComfyUI.
         holdout: share of the images that the moments leave out, at most 256 of them, to tell how
-            well the prior foretells them: its metadata's `held_out`. 0 or more, below 1; without
+            well the prior predicts them: its metadata's `held_out`. 0 or more, below 1; without
             label maps, 0.
         how_to_skip: what an error at an item that cannot be read tells to do to leave it out.
 

@@ -83,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     started_as = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(
         prog="scp-prior" if started_as == "scp-prior" else "python -m prior_tools",
-        description="Priors of labelled datasets for SCP-Diff. '%(prog)s COMMAND --help' tells "
-        "more of a command.",
+        description="Priors of labelled datasets for SCP-Diff. '%(prog)s COMMAND --help' "
+        "explains a command.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS.values():

@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=0.0,
         metavar="SHARE",
         help="leave this share of the images out, such as 0.05, at most 256 of them, and store how "
-        "well the prior foretells them",
+        "well the prior predicts them",
     )
 
     work = add_encoding(parser)
@@ -106,7 +106,7 @@ def add_images(
     data.add_argument(
         "--id-map",
         metavar="MAP",
-        help="label files hold ids that count otherwise than the palette: entries OLD=NEW such as "
+        help="label files hold ids that differ from the palette's: entries OLD=NEW such as "
         "0=-1,1-150=0, a file of them, or one of " + ", ".join(ID_MAPS),
     )
     data.add_argument("--ignore-ids", metavar="IDS", help="such as 0,255; 'none'; default: its own")

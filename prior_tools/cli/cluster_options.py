@@ -27,17 +27,19 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--comfyui",
         metavar="DIR",
-        help="ComfyUI's folder on every machine, which each server is started from (default: "
-        "COMFYUI_DIR, or the folder that this pack lies in)",
+        help="ComfyUI's folder, the same on every machine (default: COMFYUI_DIR, or the folder "
+        "that this pack lies in)",
     )
     group.add_argument(
         "--server-python",
         metavar="FILE",
-        help="that has ComfyUI's requirements (default: that of .venv or venv in its folder, or "
-        "Ray's own)",
+        help="Python with ComfyUI's requirements (default: that of .venv or venv in its folder, "
+        "or Ray's own)",
     )
     group.add_argument(
-        "--server-args", metavar="'...'", help="for ComfyUI, such as --server-args=--lowvram"
+        "--server-args",
+        metavar="'...'",
+        help="options for ComfyUI, such as --server-args=--lowvram",
     )
     group.add_argument(
         "--gpus-per-server",
@@ -55,7 +57,7 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
         "--servers",
         type=int,
         metavar="N",
-        help="as many at most, asked for at once, as autoscalers need it (default: as many as "
+        help="at most N servers, asked for at once, as autoscalers need it (default: as many as "
         "the cluster has room for, also later)",
     )
 

@@ -118,8 +118,8 @@ def add_label_rules(data: argparse._ActionsContainer) -> None:
     data.add_argument(
         "--id-map",
         metavar="MAP",
-        help=f"class ids of label maps that count otherwise: {', '.join(ID_MAPS)}, entries such as "
-        "0=-1,1-150=0, or a file of them",
+        help=f"for label maps whose ids differ from the palette's: {', '.join(ID_MAPS)}, entries "
+        "such as 0=-1,1-150=0, or a file of them",
     )
 
 

@@ -80,8 +80,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--id-map",
         metavar="MAP",
-        help=f"class ids of label maps that count otherwise: {', '.join(ID_MAPS)}, entries such as "
-        "0=-1,1-150=0, or a file of them; of a folder of label maps it needs --palette",
+        help=f"for label maps whose ids differ from the palette's: {', '.join(ID_MAPS)}, entries "
+        "such as 0=-1,1-150=0, or a file of them; for a folder of label maps it needs --palette",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the images")
     parser.add_argument("--per-map", type=positive, default=1, metavar="K", help="images of each")
@@ -105,17 +105,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add what decides how images are made: servers, seed, and the workflow's nodes."""
     who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--server", nargs="+", metavar="URL", help="one or several that run")
+    who.add_argument("--server", nargs="+", metavar="URL", help="one or several running servers")
     who.add_argument(
         "--ray",
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="servers that are started on a Ray cluster, on each GPU one; without an address a "
-        "cluster that is there, or this machine alone",
+        help="start a server on each GPU of a Ray cluster; without an address a cluster that runs "
+        "here, or this machine alone",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the run; default: 0")
-    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="maps a prompt")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="label maps in one prompt; default: 1",
+    )
 
     nodes = parser.add_argument_group("nodes of the workflow, by title")
     nodes.add_argument(
@@ -133,7 +139,11 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
     servers = parser.add_argument_group("servers")
     servers.add_argument(
-        "--depth", type=positive, default=2, metavar="N", help="prompts in a queue; default: 2"
+        "--depth",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="prompts queued on a server; default: 2",
     )
     servers.add_argument(
         "--patience",
@@ -146,14 +156,14 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "--auth-file",
         type=Path,
         metavar="FILE",
-        help="what lets us in: a line 'bearer TOKEN' or 'basic USER:PASSWORD', after the address "
-        f"of a server for that one alone; default: the variable {AUTH_VARIABLE} holds such lines",
+        help="login of servers: a line 'bearer TOKEN' or 'basic USER:PASSWORD', after the address "
+        f"of a server for that one alone; default: such lines in the variable {AUTH_VARIABLE}",
     )
     servers.add_argument(
         "--ca-file",
         type=Path,
         metavar="FILE",
-        help="certificates in PEM to trust over https, beside the system's",
+        help="certificates in PEM to trust over https, besides the system's",
     )
     add_cluster(parser)
 

@@ -1,4 +1,4 @@
-"""`score`: how well a prior foretells images that it has not seen."""
+"""`score`: how well a prior predicts images that it has not seen."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command `score` to the command line."""
     parser = commands.add_parser(
         "score",
-        help="how well a prior foretells the latents of other images",
+        help="how well a prior predicts the latents of other images",
         description="Encode images that the prior has not seen, such as --split val, and tell for "
         "each mode the negative log-likelihood (NLL) of a latent value in nats, each channel in "
         f"units of the prior's overall deviation ({KNOWS_NOTHING:.3f} for one mean and deviation "
         "for all cells; less is better), and the share of the variance that its means explain, "
-        "with 95%% intervals over images. Size, resizing and ignored ids are the prior's.",
+        "with 95% intervals over images. Size, resizing and ignored ids are the prior's.",
     )
     add_new_images(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")

@@ -126,7 +126,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     data.add_argument(
         "--id-map",
         metavar="MAP",
-        help="class ids of the real label maps that count otherwise: "
+        help="for real label maps whose ids differ from the palette's: "
         f"{', '.join(ID_MAPS)}, entries such as 0=-1,1-150=0, or a file of them",
     )
 

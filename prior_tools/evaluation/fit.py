@@ -1,4 +1,4 @@
-"""How well a prior foretells latents of images that it has not seen: NLL, explained variance."""
+"""How well a prior predicts latents of images that it has not seen: NLL, explained variance."""
 
 from __future__ import annotations
 
@@ -240,13 +240,13 @@ class Fit:
         first = self.held_out.best
         others = [mode for mode in nll if nll[mode] > nll[first]]
         if not others:
-            return f"all modes foretell these images alike: NLL {nll[first]:.3f}"
+            return f"all modes predict these images alike: NLL {nll[first]:.3f}"
         second = min(others, key=nll.__getitem__)
         ahead = (self.modes[second][0] - self.modes[first][0]).interval
         clear = ahead is not None and ahead.low > 0
         by = "clearly" if clear else "not clearly"
         return (
-            f"{first} foretells these images best, {by} better than {second}: NLL "
+            f"{first} predicts these images best, {by} better than {second}: NLL "
             f"{nll[first]:.3f} against {nll[second]:.3f}"
         )
 
@@ -258,7 +258,7 @@ class Fit:
         if nll.value >= KNOWS_NOTHING:
             return (
                 f"this prior does not fit these images: one mean and deviation for all cells would "
-                f"foretell them as well (NLL {KNOWS_NOTHING:.3f}). Are they of the same VAE, "
+                f"predict them as well (NLL {KNOWS_NOTHING:.3f}). Are they of the same VAE, "
                 "palette, size and kind?"
             )
         told = f"it explains {share:.0%} of their variance, and their squared deviations are "

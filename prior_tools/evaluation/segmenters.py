@@ -99,7 +99,7 @@ def _from_folder(path: Path, device: str, first_class: int | None) -> Segmenter:
     except ImportError as error:
         raise PriorError(
             f"the segmentation model {path.name} needs transformers, which cannot be imported "
-            f"({error}); install it with pip install 'scp-diff[evaluate]'"
+            f"({error}); in the pack's folder: pip install '.[evaluate]'"
         ) from error
     local = {"local_files_only": True, "trust_remote_code": False}
     try:

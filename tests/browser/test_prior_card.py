@@ -148,7 +148,7 @@ def test_it_tells_of_the_chosen_prior_and_of_another_one_as_soon_as_that_is_chos
 
     set_widget("SCP_LoadPrior", "prior_name", WIDE)
     expect(card).to_contain_text("Wide streets")
-    held_out = "256 held out: spatial foretells them best, 75%"
+    held_out = "256 held out: spatial predicts them best, 75%"
     for text in ("5 images", "150 classes", "64x48 cells", "512x384 pixels", held_out):
         expect(card).to_contain_text(text)
     assert sizes_of_pictures(page) == [[64, 48], [64, 48]]

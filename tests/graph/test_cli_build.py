@@ -378,7 +378,7 @@ def test_a_prior_is_scored_on_other_images_and_gets_the_grain_that_its_build_wou
     for lag in ((0, 0), (1, 0), (0, 2)):
         torch.testing.assert_close(again.at(*lag), prior.grain.at(*lag), atol=1e-3, rtol=0)
     said = run([*start, "score", str(without), *ours, "--limit", "12", "--workers", "0"]).stdout
-    assert "12 images" in said and "foretells these images best" in said
+    assert "12 images" in said and "predicts these images best" in said
     assert "this prior fits these images" in said
     said = run([*of_images, "--holdout", "0.1"]).stdout
-    assert f"used {COUNT - 12} images" in said and "12 images held out: best foretold by" in said
+    assert f"used {COUNT - 12} images" in said and "12 images held out: best predicted by" in said

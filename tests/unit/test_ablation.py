@@ -42,7 +42,14 @@ def test_the_main_table_has_every_prior_and_more_images_than_the_others(plan):
     assert {paper(prior, 0.8) for prior in ("spatial", "categorical", "joint")} <= main
     for row in plan:
         assert row.settings.scheduler == "sgm_uniform"
-        sizes = {"main": (200, 2), "noise": (200, 2), "tuned": (100, 2), "learned": (100, 2)}
+        own = row.table == "itself" and row.model == "own"
+        sizes = {
+            "itself": (100, 2 if own else 1),
+            "main": (200, 2),
+            "noise": (200, 2),
+            "tuned": (100, 2),
+            "learned": (100, 2),
+        }
         assert (row.maps, row.per_map) == sizes.get(row.table, (100, 1))
 
 

@@ -57,7 +57,7 @@ def test_figures_are_those_of_their_definitions():
         assert found.nll_interval[0] < found.nll < found.nll_interval[1]
 
 
-def test_what_differs_by_class_alone_is_best_foretold_by_class_and_pooled():
+def test_what_differs_by_class_alone_is_best_predicted_by_class_and_pooled():
     means = of_classes()
     _, fit = fitted(*scenes(60, 1, means), *scenes(25, 0, means))
     modes = fit.held_out.modes

@@ -1,4 +1,4 @@
-"""Laws of pooled moments and soft label edges: their limits, and better foretelling of new data."""
+"""Laws of pooled moments and soft label edges: their limits, and better prediction of new data."""
 
 from dataclasses import replace
 
@@ -105,7 +105,7 @@ def test_a_class_without_a_cell_of_two_images_takes_the_ratio_of_all():
 
 
 @pytest.mark.parametrize("count", [3, 10, 40, 300])
-def test_new_images_are_foretold_better_than_by_the_joint_and_the_spatial_prior(count):
+def test_new_images_are_predicted_better_than_by_the_joint_and_the_spatial_prior(count):
     truth = hierarchy(classes=4)
     prior = prior_of(*images_of(truth, count, rare=0.5))
     latents, labels = images_of(truth, 300, seed=2, rare=0.5)

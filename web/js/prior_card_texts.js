@@ -7,7 +7,7 @@ export const TEXTS = {
     cells: "{size} cells",
     pixels: "{size} pixels",
     vae: "VAE {format}, {count} channels",
-    heldOut: "{count} held out: {mode} foretells them best, {percent}%",
+    heldOut: "{count} held out: {mode} predicts them best, {percent}%",
     grain: "with grain",
     noGrain: "no grain",
     mostFrequent: "most frequent class",
