@@ -77,9 +77,9 @@ class BuildPrior(io.ComfyNode):
                     default="",
                     placeholder="my_dataset/images",
                     tooltip="Folder of images, inside ComfyUI's input folder or a folder "
-                    "registered as scp_datasets in extra_model_paths.yaml. Subfolders are read as "
-                    "well. With labels empty: the folder of a whole known dataset, such as "
-                    "Cityscapes.",
+                    "registered as scp_datasets in extra_model_paths.yaml; name [output] is one in "
+                    "ComfyUI's output folder. Subfolders are read as well. With labels empty: the "
+                    "folder of a whole known dataset, such as Cityscapes.",
                 ),
                 io.String.Input(
                     "labels",

@@ -21,6 +21,8 @@ DATASETS = "scp_datasets"
 # The host's own, since 0.3.78 or so.
 HOST_DATASETS = "datasets"
 SUFFIX = ".safetensors"
+# The host's own mark of a path in its output folder.
+OUTPUT_MARK = "[output]"
 
 # Bytes; what nearly all file systems take.
 _MOST_OF_A_NAME = 255
@@ -185,23 +187,33 @@ def dataset_roots() -> list[Path]:
 def dataset_folder(text: str, what: str) -> Path:
     """The folder that a text input names, relative to one of the allowed roots.
 
+    "name [output]" is one in ComfyUI's output folder, which no other name is looked for in.
     Raises PriorError if it is missing or, after resolving links, outside all of them.
     """
     text = text.strip()
-    if not text:
-        raise PriorError(
-            f"no {what} folder is given; expected one in ComfyUI's input folder or in a folder "
-            f"registered as {DATASETS} in extra_model_paths.yaml"
-        )
+    name = text.removesuffix(OUTPUT_MARK).rstrip()
+    if name == text:
+        return _folder(text, what)
+    _check_named(name, what)
+    root, roots = _output_root(), dataset_roots()
+    path = path_in(root, name).resolve()
+    if not any(path.is_relative_to(inside) for inside in (root, *roots)):
+        raise _outside(text, what)
+    if path.is_dir():
+        return path
+    raise PriorError(
+        f"the {what} folder {text!r} does not exist; looked in ComfyUI's output folder"
+    )
+
+
+def _folder(text: str, what: str) -> Path:
+    text = text.strip()
+    _check_named(text, what)
     roots = dataset_roots()
     candidates = [path_in(root, text).resolve() for root in roots]
     inside = [path for path in candidates if any(path.is_relative_to(root) for root in roots)]
     if not inside:
-        raise PriorError(
-            f"the {what} folder {text!r} lies outside the folders that may be read. Put the "
-            "dataset into ComfyUI's input folder, or register its folder as "
-            f"{DATASETS} in extra_model_paths.yaml"
-        )
+        raise _outside(text, what)
     for path in inside:
         if path.is_dir():
             return path
@@ -209,6 +221,26 @@ def dataset_folder(text: str, what: str) -> Path:
         f"the {what} folder {text!r} does not exist; looked in ComfyUI's input folder"
         + (f" and in the folders registered as {_registered()}" if len(roots) > 1 else "")
     )
+
+
+def _check_named(text: str, what: str) -> None:
+    if not text:
+        raise PriorError(
+            f"no {what} folder is given; expected one in ComfyUI's input folder or in a folder "
+            f"registered as {DATASETS} in extra_model_paths.yaml"
+        )
+
+
+def _outside(text: str, what: str) -> PriorError:
+    return PriorError(
+        f"the {what} folder {text!r} lies outside the folders that may be read. Put the "
+        "dataset into ComfyUI's input folder, or register its folder as "
+        f"{DATASETS} in extra_model_paths.yaml"
+    )
+
+
+def _output_root() -> Path:
+    return Path(folder_paths.get_output_directory()).resolve()
 
 
 def dataset_file(text: str, what: str) -> Path:
@@ -219,7 +251,7 @@ def dataset_file(text: str, what: str) -> Path:
     path = Path(text.strip())
     if not path.name:
         raise PriorError(f"no {what} file is given; expected one in ComfyUI's input folder")
-    folder = dataset_folder(str(path.parent), what)
+    folder = _folder(str(path.parent), what)
     file = path_in(folder, path.name)
     if not file.is_file():
         raise PriorError(
@@ -233,14 +265,19 @@ def dataset_file(text: str, what: str) -> Path:
 def inside_roots() -> Callable[[str, str], None]:
     """A check of files and folders for `visible_files`, called as check(name, path).
 
-    PriorError if, after resolving links, the path lies outside of the allowed roots.
+    PriorError if, after resolving links, the path lies outside of the allowed roots. What lies in
+    ComfyUI's output folder is there because its folder was named so, and may link to it.
     """
-    roots = dataset_roots()
+    roots, output = dataset_roots(), _output_root()
+
+    def within(path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in roots)
 
     def check(name: str, path: str) -> None:
         # On strings: a dataset may be a hundred thousand links.
         real = Path(os.path.realpath(path))
-        if not any(real.is_relative_to(root) for root in roots):
+        named_so = real.is_relative_to(output) and Path(path).is_relative_to(output)
+        if not within(real) and (not named_so or within(Path(path))):
             kind = "folder" if real.is_dir() else "file"
             raise PriorError(
                 f"{name} is a link to a {kind} outside the folders that may be read; copy the "

@@ -68,6 +68,7 @@ def dataset(server, request):
     write_dataset(folder, 4, 128, 64, seed=9)
     yield name
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(server.base / "output" / name, ignore_errors=True)
 
 
 def box_mean_latents(images: torch.Tensor) -> torch.Tensor:
@@ -316,6 +317,42 @@ def spoil(server, dataset, kind):
         return {"images": "../models"}, "'../models' lies outside the folders that may be read"
     if kind == "absolute":
         return {"images": "/etc"}, "'/etc' lies outside"
+    if kind == "outside of the output folder":
+        return {"images": "../models [output]"}, r"'../models \[output\]' lies outside"
+    if kind == "absolute, marked":
+        return {"images": "/etc [output]"}, r"'/etc \[output\]' lies outside"
+    if kind == "in the output folder, not marked":
+        shutil.copytree(images, server.base / "output" / dataset / "images")
+        shutil.rmtree(images)
+        return {}, f"'{dataset}/images' does not exist; looked in ComfyUI's input folder"
+    if kind == "in the input folder, marked":
+        says = rf"'{dataset}/images \[output\]' does not exist; looked in ComfyUI's output folder"
+        return {"images": f"{dataset}/images [output]"}, says
+    if kind == "mark alone":
+        return {"labels": "[output]"}, "no label folder is given"
+    if kind == "link from the input folder to the output folder":
+        made = server.base / "output" / dataset / "labels"
+        shutil.copytree(labels, made)
+        shutil.rmtree(labels)
+        labels.symlink_to(made)
+        return {}, f"'{dataset}/labels' lies outside"
+    if kind == "link to a file of the output folder":
+        # That the other folder is marked does not open the output folder to this one.
+        made = server.base / "output" / dataset / "images"
+        shutil.copytree(images, made)
+        (labels / "scene_00000.png").unlink()
+        (labels / "scene_00000.png").symlink_to(made / "scene_00000.png")
+        says = r"scene_00000\.png is a link to a file outside"
+        return {"images": f"{dataset}/images [output]"}, says
+    if kind == "link out of the output folder":
+        secret = server.base / "secret.png"
+        Image.new("RGB", (128, 64)).save(secret)
+        made = server.base / "output" / dataset / "images"
+        shutil.copytree(images, made)
+        (made / "scene_00000.png").unlink()
+        (made / "scene_00000.png").symlink_to(secret)
+        says = r"scene_00000\.png is a link to a file outside"
+        return {"images": f"{dataset}/images [output]"}, says
     if kind == "link to a folder":
         (folder / "link").symlink_to("/usr", target_is_directory=True)
         return {"images": f"{dataset}/link"}, "lies outside"
@@ -363,6 +400,14 @@ SPOILT = [
     "wrong format",
     "outside",
     "absolute",
+    "outside of the output folder",
+    "absolute, marked",
+    "in the output folder, not marked",
+    "in the input folder, marked",
+    "mark alone",
+    "link from the input folder to the output folder",
+    "link to a file of the output folder",
+    "link out of the output folder",
     "link to a folder",
     "link to a file",
     "link to a folder inside",
@@ -433,6 +478,25 @@ def test_links_inside_of_the_allowed_folders_are_followed(server, build, dataset
     build(dataset, filename="linked", overwrite=True)
     prior = load_prior(server.base / "models" / "scp_priors" / "linked.safetensors")
     assert prior.num_images == 4
+
+
+def test_folders_of_the_output_folder_are_read_where_they_are_marked(server, build, dataset):
+    """One or both, with links among themselves and to the folders of datasets."""
+    given, made = (server.base / kind / dataset for kind in ("input", "output"))
+    path = server.base / "models" / "scp_priors" / "of_output.safetensors"
+    build(dataset, filename="of_output", overwrite=True)
+    wanted = load_prior(path)
+    shutil.copytree(given / "images", made / "images")
+    shutil.rmtree(given / "images")
+    (made / "images" / "scene_00001.png").rename(made / "aside.png")
+    (made / "images" / "scene_00001.png").symlink_to(made / "aside.png")
+    images = f"{dataset}/images [output]"
+    build(dataset, filename="of_output", overwrite=True, images=images)
+    assert_close(load_prior(path), wanted)
+    (made / "labels").symlink_to(given / "labels")
+    labels = f"{dataset}/labels [output]"
+    build(dataset, filename="of_output", overwrite=True, images=images, labels=labels)
+    assert_close(load_prior(path), wanted)
 
 
 def test_a_folder_is_found_by_its_name_in_either_form_of_its_letters(server, build, dataset):

@@ -217,6 +217,7 @@ def test_a_replaced_file_is_imported_again_and_the_same_one_is_not(server):
         ("", "no joint file is given"),
         ("published/nothing.npy", "there is no joint file"),
         ("../../etc/passwd", "outside the folders"),
+        ("published [output]/hostile.npy", "does not exist; looked in ComfyUI's input folder"),
         ("published/hostile.npy", "hostile.npy"),
     ],
 )
@@ -224,6 +225,7 @@ def test_files_that_cannot_be_imported_are_told(server, joint, say):
     folder = server.base / "input" / "published"
     folder.mkdir(exist_ok=True)
     (folder / "hostile.npy").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (server.base / "output" / "published").mkdir(exist_ok=True)
     graph = Graph()
     graph.add("SCP_ImportPrior", joint=joint, palette="none", filename="never")
     with pytest.raises(Exception, match=say):
