@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# The host's modes of a node; what is set to never is muted.
+ALWAYS, NEVER = 0, 2
 FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
 
 
@@ -30,12 +32,30 @@ def thumbnail_of(name: str) -> Path:
     return FOLDER / f"{name}.jpg"
 
 
-def template_prompt(name: str, object_info: dict[str, Any]) -> dict[str, Any]:
-    """The prompt that comfy-cli makes of it. object_info: of the server that is to run it."""
+def template_prompt(name: str, object_info: dict[str, Any], only: str = "") -> dict[str, Any]:
+    """The prompt that comfy-cli makes of it. object_info: of the server that is to run it.
+
+    only: the title of one of the groups that are run in turns; the others of them are muted.
+    """
     with _own_home():
         from comfy_cli.workflow_to_api import convert_ui_to_api
 
-    return convert_ui_to_api(load_template(name), object_info)
+    workflow = load_template(name)
+    if only:
+        _take_turn(workflow, only)
+    return convert_ui_to_api(workflow, object_info)
+
+
+def _take_turn(workflow: dict[str, Any], only: str) -> None:
+    """As "Set Group Nodes to Always" and "to Never" do it. Groups of turns begin with a number."""
+    for group in workflow["groups"]:
+        if not group["title"][0].isdigit():
+            continue
+        left, top, width, height = group["bounding"]
+        for node in workflow["nodes"]:
+            x, y = node["pos"]
+            if left <= x < left + width and top <= y < top + height:
+                node["mode"] = ALWAYS if group["title"] == only else NEVER
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Every picture is of a real run, at the seeds and settings of the workflow's file
 - the demo: one of the stock start's four images above, one of the prior start's below, at equal
   seed, and their label map
 - inpainting: the image above and the one with its trees made anew below, and the label map
+- without a dataset: a label map, what was painted from it, and of the prior of all that was painted
+  the mean image and the most frequent class of each place
 - the mu sweep, the priors compared, looks: the same square of four results, and of the label map
 - SamplerCustomAdvanced: the label map above, the result below
 
@@ -43,6 +45,11 @@ from prior_tools.atomic import write_bytes
 SIDE = 512
 MOST_BYTES = 60_000
 STREETS, STREET_SIZE = 96, (288, 144)
+OWN = "SCP-Diff without a dataset (demo model)"
+PAINT, BUILD_OWN = (
+    "1. Paint: Run, with a batch count of 12",
+    "2. Build: muted until all are painted",
+)
 LOOKS = "SCP-Diff looks, light and color of a folder (demo model)"
 
 # What a run shows: the first picture of each node, by the node's title.
@@ -92,6 +99,34 @@ def build(server: ComfyServer) -> Pictures:
     for title, kind in (("an image", "images"), ("its labels", "labels")):
         found[title] = Image.open(folder / kind / "scene_00000.png").convert("RGB")
     return found
+
+
+def own_images(server: ComfyServer) -> Pictures:
+    """One picture, its label map, and what Preview SCP Prior shows of the prior of all of them."""
+    nodes = server.object_info()
+    shown: Pictures = {}
+    last = nodes["SCP_DemoLabelMap"]["input"]["required"]["index"][1]["max"]
+    for index in range(last + 1):
+        prompt = template_prompt(OWN, nodes, PAINT)
+        _input_of(prompt, "PrimitiveInt")["value"] = index
+        _input_of(prompt, "KSampler")["seed"] += index
+        # The first one is the one of the file.
+        shown = shown or _run(server, prompt)
+        if index:
+            server.run(prompt, timeout=900)
+    prompt = template_prompt(OWN, nodes, BUILD_OWN)
+    (build,) = [i for i, node in prompt.items() if node["class_type"] == "SCP_BuildPrior"]
+    preview = {"prior": [build, 0], "vae": prompt[build]["inputs"]["vae"]}
+    prompt["preview"] = {"class_type": "SCP_PreviewPrior", "inputs": preview}
+    for number, title in enumerate(("overview", "mean", "labels", "draw")):
+        shown_by = {"class_type": "PreviewImage", "inputs": {"images": ["preview", number]}}
+        prompt[title] = shown_by
+    return {**shown, **_run(server, prompt)}
+
+
+def _input_of(prompt: dict, class_type: str) -> dict:
+    (inputs,) = [node["inputs"] for node in prompt.values() if node["class_type"] == class_type]
+    return inputs
 
 
 def stacked(above: tuple[str, Image.Image], below: tuple[str, Image.Image]) -> Image.Image:
@@ -183,6 +218,14 @@ def _build(server: ComfyServer) -> Image.Image:
     return quarters([*pair, ("mean image", shown["mean"]), ("usual class", shown["labels"])], 0.25)
 
 
+def _own_images(server: ComfyServer) -> Image.Image:
+    shown = own_images(server)
+    titles = {"Label map": "a label map", "Picture": "painted from it"}
+    pictures = [(caption, shown[title]) for title, caption in titles.items()]
+    of_all = [("mean image", shown["mean"]), ("usual class", shown["labels"])]
+    return quarters([*pictures, *of_all], 0.25)
+
+
 MAKERS: dict[str, Maker] = {
     "Build an SCP prior from a folder": _build,
     "SCP-Diff demo (no downloads)": _demo,
@@ -193,6 +236,7 @@ MAKERS: dict[str, Maker] = {
     "SCP-Diff with SamplerCustomAdvanced (demo model)": _custom_sampler,
     "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)": partial(_with_own_models, index=6),
     "SCP-Diff with an ADE20K segmentation ControlNet (SDXL)": partial(_with_own_models, index=2),
+    OWN: _own_images,
 }
 
 

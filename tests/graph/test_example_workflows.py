@@ -15,8 +15,8 @@ from PIL import Image
 from demo.scenes import CLASS_NAMES, generate_scene
 from dev import weights
 from dev.server import ComfyServer
+from dev.templates import ALWAYS, template_names, template_prompt
 from dev.templates import load_template as load
-from dev.templates import template_names, template_prompt
 from dev.workspace import PACK_FOLDER, link_model
 from prior_tools import PALETTES, load_prior
 
@@ -77,7 +77,7 @@ def inputs(server: ComfyServer) -> ComfyServer:
                     server.base, model["directory"], files[model["directory"]], model["name"]
                 )
             widgets = node.get("widgets_values")
-            if node["type"] == "SCP_BuildPrior":
+            if node["type"] == "SCP_BuildPrior" and node["mode"] == ALWAYS:
                 write_dataset(server.base / "input", *widgets[:2])
             if node["type"] == "SCP_LoadLabelMap":
                 colors = PALETTES["ade20k"].paint(torch.from_numpy(ade_scene(100)[1].astype(int)))
