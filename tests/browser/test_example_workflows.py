@@ -1,23 +1,41 @@
 """The example workflows as their users meet them: found, opened and run in a real browser."""
 
 import itertools
+import shutil
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
+from dev.comfyui import REPOSITORY
 from dev.templates import load_template, template_names
+from prior_tools import load_prior
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
 COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
+OWN = "SCP-Diff without a dataset (demo model)"
+LABEL_MAPS = REPOSITORY / "weights" / "label_maps"
 PRIOR = "ade20k_512x512_sd15.safetensors"
 
 # Pixels of the graph.
 GAP = 8
 GROUP_TITLE = 24
+
+# What Run does where the batch count is this one.
+BATCH = """count => {
+    window.done = 0;
+    app.api.addEventListener('execution_success', () => { window.done += 1; });
+    return app.queuePrompt(0, count); }"""
+
+# Where on the page the title of a group is, by how it begins.
+TITLE = """start => {
+    const group = app.graph.groups.find(group => group.title.startsWith(start));
+    const [x, y] = group.boundingRect;
+    return app.canvasPosToClientPos([x + 200, y + 12]); }"""
 
 SHOWN = """() => app.graph.nodes.map(n => ({
     id: Number(n.id), type: n.type, size: [...n.size],
@@ -123,6 +141,40 @@ def test_the_demo_runs_as_it_is_and_shows_both_starts(
     # Pictures make nodes of HTML taller.
     assert_laid_out()
     screenshot("demo")
+
+
+def test_without_a_dataset_a_batch_is_painted_and_the_prior_built_of_it(
+    page, street, open_template, set_widget, run, pictures, assert_laid_out, screenshot
+):
+    """As the note tells; the frontend goes on from label map to label map."""
+    saved = street.base / "models" / "scp_priors" / "own_images.safetensors"
+    saved.unlink(missing_ok=True)
+    folder = street.base / "output" / "own"
+    shutil.rmtree(folder, ignore_errors=True)
+    open_template(OWN)
+    set_widget("KSampler", "steps", 2)
+    page.evaluate(BATCH, 3)
+    page.wait_for_function("window.done === 3", timeout=90_000)
+    pictures("Label map", "Picture", "Its label map")
+    assert_laid_out()
+    screenshot("painted")
+    labels = sorted((folder / "labels").iterdir())
+    assert [path.name for path in labels] == [
+        path.name for path in sorted((folder / "images").iterdir())
+    ]
+    for path, own in zip(labels, sorted(LABEL_MAPS.iterdir())[:3], strict=True):
+        with Image.open(path) as made, Image.open(own) as packs:
+            assert made.convert("RGB").tobytes() == packs.convert("RGB").tobytes()
+
+    for group, choice in (("1. Paint", "Never"), ("2. Build", "Always")):
+        x, y = page.evaluate(TITLE, group)
+        page.mouse.click(x, y, button="right")
+        screenshot(f"menu-{choice}")
+        page.get_by_role("menuitem", name=f"Set Group Nodes to {choice}").click()
+    assert run()["type"] == "execution_success"
+    assert load_prior(saved).num_images == 3
+    assert_laid_out()
+    screenshot("built")
 
 
 def test_a_palette_that_does_not_fit_the_label_map_is_said_in_the_browser(
