@@ -34,6 +34,8 @@ _LAST_READ = 2.0
 # Bytes that go through a pipe at once: few, as Python allocates anew what is left of a message for
 # each part that arrives of it. So a picture takes a quarter of what shared memory takes.
 _PIECE = 128 * 1024
+# Signals to a process group are for the process that keeps the moments; it ends its readers.
+_NOT_FOR_READERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LabelledDataset(Protocol):
@@ -255,7 +257,8 @@ class _Reader:
         self._items = items
         self._pipe, theirs = multiprocessing.Pipe()
         self._process = multiprocessing.Process(target=_serve, args=(theirs, items), daemon=True)
-        self._process.start()
+        with _signals_held():
+            self._process.start()
         theirs.close()
         # At exit Python would send a SIGTERM, which readers ignore, and wait.
         atexit.register(self._process.kill)
@@ -298,11 +301,25 @@ class _Reader:
         )
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals to a process that is started here wait until it ignores them. POSIX only."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_READERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, items: GridItems) -> None:
     """Answer indices until killed: with arrays, a PriorError, or the traceback of a fault."""
-    # A process group's signals are for the process that keeps the moments; it ends its readers.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _NOT_FOR_READERS:
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_READERS)
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):

@@ -184,6 +184,30 @@ def test_readers_leave_signals_to_the_build(tmp_path):
 
 
 @posix
+def test_readers_leave_signals_to_the_build_from_their_first_moment(tmp_path):
+    dataset = dataset_of(write_pairs(tmp_path))
+    signalled, over = set(), threading.Event()
+
+    def signal_what_starts():
+        while not over.is_set():
+            for reader in multiprocessing.active_children():
+                if reader.pid not in signalled:
+                    os.kill(reader.pid, signal.SIGTERM)
+                    os.kill(reader.pid, signal.SIGINT)
+                    signalled.add(reader.pid)
+
+    options = BuildOptions(batch_size=1, workers=4, processes=True)
+    thread = threading.Thread(target=signal_what_starts)
+    thread.start()
+    try:
+        assert build_prior(dataset, encode, options).num_images == 7
+    finally:
+        over.set()
+        thread.join()
+    assert len(signalled) == 4
+
+
+@posix
 def test_a_reader_that_is_killed_ends_the_build_by_name(tmp_path):
     dataset = with_a_hanging_image(tmp_path, 3)
 
