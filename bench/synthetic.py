@@ -2,7 +2,7 @@
 
 Only which (class, cell) pairs are occupied matters for files and loading. A class covers a share of
 all pixels and lies about a height of its own; how many of N images have it at a cell is then
-Poisson distributed about N times its share there.
+Poisson distributed about N times its share there, all classes at most N.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def synthetic_prior(like: Like, full: bool = False, seed: int = 0) -> Prior:
         profile = profile / profile.mean(1, keepdim=True)
         rate = like.images * like.shares()[:, None] * profile
         count = torch.poisson(rate[..., None].expand(-1, -1, width), generator=generator)
-        count = count.clamp(max=like.images).to(torch.int32)
+        # At a cell an image has one class.
+        too_many = (count.sum(0) / like.images).clamp(min=1)
+        count = (count / too_many).to(torch.int32)
     occupied = (count > 0).unsqueeze(1)
     colors = {i: bit_color(i + 1) for i in range(classes)}
     names = {i: f"class number {i}" for i in range(classes)}

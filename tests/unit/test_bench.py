@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from bench.figure import Figure
 from bench.one import MeasurementFailed
 from bench.ours import CountingEncoder, build
 from bench.published import build_as_published, classes_of, encodes_by_definition
-from bench.synthetic import CITYSCAPES, coverage, synthetic_prior
+from bench.synthetic import CITYSCAPES, COCO_STUFF, coverage, synthetic_prior
 from demo.scenes import write_dataset
-from prior_tools import BuildOptions, PriorAccumulator
+from prior_tools import BuildOptions, PriorAccumulator, load_prior, save_prior
 from prior_tools.building.build import collect_moments
 from prior_tools.datasets.layouts import find_dataset
 
@@ -62,6 +63,13 @@ def test_the_baseline_is_a_real_one_its_joint_and_spatial_moments_are_ours(scene
             (ours.joint_std[row], theirs.joint_std[class_id]),
         ):
             torch.testing.assert_close(theirs_are, ours_are, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("like", [CITYSCAPES, replace(COCO_STUFF, grid=(16, 16))])
+@pytest.mark.parametrize("full", [False, True])
+def test_synthetic_priors_can_be_saved(tmp_path, like, full):
+    saved = save_prior(synthetic_prior(like, full), tmp_path / "prior.safetensors")
+    assert load_prior(saved).num_images == like.images
 
 
 def test_synthetic_priors_are_occupied_as_they_say():
