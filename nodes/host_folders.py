@@ -194,48 +194,44 @@ def dataset_folder(text: str, what: str) -> Path:
     name = text.removesuffix(OUTPUT_MARK).rstrip()
     if name == text:
         return _folder(text, what)
-    _check_named(name, what)
-    root, roots = _output_root(), dataset_roots()
-    path = path_in(root, name).resolve()
-    if not any(path.is_relative_to(inside) for inside in (root, *roots)):
-        raise _outside(text, what)
-    if path.is_dir():
-        return path
-    raise PriorError(
-        f"the {what} folder {text!r} does not exist; looked in ComfyUI's output folder"
-    )
+    return _folder(name, what, shown=text, only=_output_root())
 
 
-def _folder(text: str, what: str) -> Path:
-    text = text.strip()
-    _check_named(text, what)
-    roots = dataset_roots()
-    candidates = [path_in(root, text).resolve() for root in roots]
-    inside = [path for path in candidates if any(path.is_relative_to(root) for root in roots)]
-    if not inside:
-        raise _outside(text, what)
-    for path in inside:
-        if path.is_dir():
-            return path
-    raise PriorError(
-        f"the {what} folder {text!r} does not exist; looked in ComfyUI's input folder"
-        + (f" and in the folders registered as {_registered()}" if len(roots) > 1 else "")
-    )
-
-
-def _check_named(text: str, what: str) -> None:
-    if not text:
+def _folder(name: str, what: str, shown: str = "", only: Path | None = None) -> Path:
+    """A folder by its name in the roots of datasets, or in `only`; shown: its name in messages."""
+    name = name.strip()
+    shown = shown or name
+    if not name:
         raise PriorError(
             f"no {what} folder is given; expected one in ComfyUI's input folder or in a folder "
             f"registered as {DATASETS} in extra_model_paths.yaml"
         )
-
-
-def _outside(text: str, what: str) -> PriorError:
-    return PriorError(
-        f"the {what} folder {text!r} lies outside the folders that may be read. Put the "
-        "dataset into ComfyUI's input folder, or register its folder as "
-        f"{DATASETS} in extra_model_paths.yaml"
+    roots = dataset_roots()
+    allowed = roots if only is None else [only, *roots]
+    try:
+        found = [path_in(root, name).resolve() for root in ([only] if only else roots)]
+    except (OSError, ValueError):
+        # Names that no file system takes.
+        found = []
+    inside = [path for path in found if any(path.is_relative_to(root) for root in allowed)]
+    if found and not inside:
+        raise PriorError(
+            f"the {what} folder {shown!r} lies outside the folders that may be read. Put the "
+            "dataset into ComfyUI's input folder, or register its folder as "
+            f"{DATASETS} in extra_model_paths.yaml"
+        )
+    for path in inside:
+        # Of names that are too long Path.is_dir raises.
+        if os.path.isdir(path):  # noqa: PTH112
+            return path
+    where = "input" if only is None else "output"
+    raise PriorError(
+        f"the {what} folder {shown!r} does not exist; looked in ComfyUI's {where} folder"
+        + (
+            f" and in the folders registered as {_registered()}"
+            if only is None and len(roots) > 1
+            else ""
+        )
     )
 
 
@@ -253,7 +249,7 @@ def dataset_file(text: str, what: str) -> Path:
         raise PriorError(f"no {what} file is given; expected one in ComfyUI's input folder")
     folder = _folder(str(path.parent), what)
     file = path_in(folder, path.name)
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113
         raise PriorError(
             f"there is no {what} file {text.strip()!r}; looked in ComfyUI's input folder and in "
             f"the folders registered as {_registered()}"

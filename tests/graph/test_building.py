@@ -317,6 +317,12 @@ def spoil(server, dataset, kind):
         return {"images": "../models"}, "'../models' lies outside the folders that may be read"
     if kind == "absolute":
         return {"images": "/etc"}, "'/etc' lies outside"
+    if kind == "name with a NUL":
+        return {"images": "a\0b"}, r"'a\\x00b' does not exist; looked in ComfyUI's input folder"
+    if kind == "name that is too long":
+        return {"labels": "a" * 5000}, "a' does not exist; looked in ComfyUI's input folder"
+    if kind == "name that is too long, marked":
+        return {"labels": "a" * 5000 + " [output]"}, "does not exist; looked in ComfyUI's output"
     if kind == "outside of the output folder":
         return {"images": "../models [output]"}, r"'../models \[output\]' lies outside"
     if kind == "absolute, marked":
@@ -400,6 +406,9 @@ SPOILT = [
     "wrong format",
     "outside",
     "absolute",
+    "name with a NUL",
+    "name that is too long",
+    "name that is too long, marked",
     "outside of the output folder",
     "absolute, marked",
     "in the output folder, not marked",
