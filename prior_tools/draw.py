@@ -23,6 +23,9 @@ NOISES = ("grain", "white")
 # Of noise with grain, where `deviation` is 1: so much of what a region's cells have in common, and
 # of what that leaves, as measured best.
 REGION_STRENGTH, GRAIN_STRENGTH = 1.5, 0.6
+# Label maps are looked up together up to so many cells: of small ones each operation would take
+# longest.
+_CELLS = 2**16
 
 
 @dataclass(frozen=True)
@@ -344,13 +347,14 @@ def _joint(
     drawn = spatial.repeated(len(rows))
     if all(new >= old for old, new in zip(prior.grid, grid, strict=True)):
         fill = _looked_up if grid == prior.grid else _enlarged
-        for image, image_rows in enumerate(rows):
-            known = image_rows >= 0
+        images = max(1, _CELLS // math.prod(grid))
+        parts = (tensor.split(images) for tensor in (rows, drawn.mean, drawn.std))
+        for some, mean, std in zip(*parts, strict=True):
+            known, at = some >= 0, some.clamp(min=0)
             for channel in range(prior.latent_channels):
-                found = fill(prior, channel, image_rows.clamp(min=0), fallback)
-                for target, moment in zip((drawn.mean, drawn.std), found, strict=True):
-                    at = target[image, channel]
-                    at.copy_(torch.where(known, moment, at))
+                found = fill(prior, channel, at, fallback)
+                for target, moment in zip((mean[:, channel], std[:, channel]), found, strict=True):
+                    target.copy_(torch.where(known, moment, target))
         return drawn
     resize = _Resizing(prior.grid, grid)
     places = _places(prior.grid)
@@ -364,16 +368,16 @@ def _joint(
 
 
 def _looked_up(prior: Prior, channel: int, rows: Tensor, fallback: str) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of a channel for rows [h, w] on the prior's own grid."""
+    """Mean and deviation of a channel for rows [n, h, w] on the prior's own grid."""
     return _seen(prior, channel, rows, *_places(prior.grid), fallback)
 
 
 def _enlarged(prior: Prior, channel: int, rows: Tensor, fallback: str) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of a channel for rows [h, w] on a grid of more cells each way.
+    """Mean and deviation of a channel for rows [n, h, w] on a grid of more cells each way.
 
     As if each class's map were interpolated and then looked up, but only what is looked up is.
     """
-    above, beside = (_neighbours(a, b) for a, b in zip(prior.grid, rows.shape, strict=True))
+    above, beside = (_neighbours(a, b) for a, b in zip(prior.grid, rows.shape[1:], strict=True))
     first, second = (torch.zeros(rows.shape, dtype=torch.float64) for _ in range(2))
     for y, of_y in above:
         for x, of_x in beside:

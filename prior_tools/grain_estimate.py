@@ -26,6 +26,8 @@ _LEAST_VARIANCE = 1e-6
 _TAPER_FROM = 0.5
 _SWEEPS, _SETTLED = 12, 1e-3
 _ROUNDS = 12
+# Images are taken together up to so many cells: of small ones each operation would take longest.
+_CELLS = 2**16
 
 
 def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
@@ -54,7 +56,7 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     (3, (2, 4))
     """
     _check(latents, ids, prior)
-    channels, (height, width) = prior.latent_channels, prior.grid
+    channels = prior.latent_channels
     left, regions = _Sums(channels), RegionSums(len(prior.class_ids), channels)
     varies = False
     for seen in _residuals(latents, ids, prior):
@@ -77,15 +79,14 @@ def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
     for seen in _residuals(latents, ids, prior):
         residual, known = without_regions(*seen)
         lost += lost_with_means(*seen[1:], torus.size)
-        turned = torch.fft.rfft2(
-            (whitening @ residual.flatten(1)).view(-1, height, width), torus.size
-        )
+        turned = torch.einsum("kc,nchw->nkhw", whitening, residual)
+        turned = torch.fft.rfft2(turned, torus.size).movedim(1, 0)
         for first in range(count):
-            together[first, first:] += (turned[first].conj() * turned[first:]).real
+            together[first, first:] += (turned[first].conj() * turned[first:]).real.sum(1)
         if len(alone):
             own = torch.fft.rfft2(residual / scale.float()[:, None, None], torus.size)
-            alone += own.abs().square()
-        pairs += torch.fft.rfft2(known.float(), torus.size).abs().square()
+            alone += own.abs().square().sum(0)
+        pairs += torch.fft.rfft2(known.float(), torus.size).abs().square().sum(0)
 
     averaging = _Averaging(torus, lags, pairs)
     # Of white noise in the channels' covariance.
@@ -114,8 +115,8 @@ class _Sums:
         self.products, self.cells = torch.zeros(channels, channels, dtype=torch.float64), 0
 
     def add(self, residual: Tensor, known: Tensor) -> None:
-        """residual: [C, h, w], 0 where not known."""
-        flat = residual.flatten(1).double()
+        """residual: [N, C, h, w], 0 where not known."""
+        flat = residual.movedim(1, 0).flatten(1).double()
         self.products += flat @ flat.T
         self.cells += int(known.sum())
 
@@ -322,20 +323,24 @@ def _settled(correlation: Tensor, torus: Torus) -> Tensor:
 def _residuals(
     latents: Tensor, ids: Tensor, prior: Prior
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Of each image: residual float32 [C, h, w], 0 where not known; known cells; classes' rows."""
+    """Of some images each: residuals float32 [n, C, h, w], 0 where not known; known; classes' rows.
+
+    The other two are [n, h, w].
+    """
     usual = prior.spatial_std.double().square().mean((1, 2)).sqrt().float()
     least = (_LEAST_DEVIATION * usual)[:, None, None]
     mode = "joint" if prior.labelled else "spatial"
-    for latent, labels in zip(latents, ids, strict=True):
-        mean, std = (m[0] for m in prior_moments(prior, labels[None], mode))
+    images = max(1, _CELLS // math.prod(prior.grid))
+    for some, labels in zip(latents.split(images), ids.split(images), strict=True):
+        mean, std = prior_moments(prior, labels, mode)
         rows = prior.rows_of(labels)
         varies = std > least
-        known = varies.any(0)
+        known = varies.any(1)
         if len(prior.class_ids):
-            count = prior.joint_count.gather(0, rows.clamp(min=0)[None])[0]
-            known &= (rows < 0) | (count != 1)
-        inverse = torch.where(varies, std, 1).reciprocal() * (varies & known)
-        residual = (latent.to("cpu", torch.float32) - mean) * inverse
+            count = prior.joint_count.flatten(1).gather(0, rows.clamp(min=0).flatten(1))
+            known &= (rows < 0) | (count.view(rows.shape) != 1)
+        inverse = torch.where(varies, std, 1).reciprocal() * (varies & known[:, None])
+        residual = (some.to("cpu", torch.float32) - mean) * inverse
         yield residual.clamp_(-_MOST_RESIDUAL, _MOST_RESIDUAL), known, rows
 
 

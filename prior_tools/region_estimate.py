@@ -32,12 +32,12 @@ class RegionSums:
         self.images = torch.zeros(classes, dtype=torch.float64)
 
     def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Count an image, and give what its regions leave, as `without_regions` does.
+        """Count images, and give what their regions leave, as `without_regions` does.
 
         Args:
-            residual: [C, h, w], 0 where not known.
-            known: bool [h, w].
-            rows: of the cells' classes [h, w], -1 where no class is.
+            residual: [N, C, h, w], 0 where not known.
+            known: bool [N, h, w].
+            rows: of the cells' classes [N, h, w], -1 where no class is.
         """
         found = _Shared.of(residual, known, rows)
         # Of each cell with the mean of all others of its region.
@@ -48,7 +48,9 @@ class RegionSums:
             self.products[row] += found.values[:, at] @ others[:, at].T
             self.squares[row] += found.values[:, at].square().sum(1)
             self.cells[row] += at.sum()
-            self.images[row] += 1
+        of_image = found.cells.nonzero()[:, 0]
+        in_image = (of_image * len(self.images) + of_class).unique() % max(len(self.images), 1)
+        self.images += in_image.bincount(minlength=len(self.images))
         return found.left(residual, known & (rows < 0))
 
     def factors(self) -> Tensor:
@@ -62,7 +64,7 @@ class RegionSums:
 
 
 def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """An image's residual less the mean of each region, and where it is known.
+    """Images' residuals less the mean of each region, and where they are known.
 
     In units in which white noise keeps its variance. A cell without another known one in its region
     tells nothing of what the region leaves; cells of no class are as they were. Args as for
@@ -72,7 +74,7 @@ def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tens
 
 
 def lost_with_means(known: Tensor, rows: Tensor, torus: tuple[int, int]) -> Tensor:
-    """What `without_regions` takes from an image of white noise: sums float64 over pairs, by lag.
+    """What `without_regions` takes from images of white noise: sums float64 over pairs, by lag.
 
     Less their mean the n cells of a region vary against each other, each pair by 1 / (n - 1) of the
     variance. Of large regions that is next to nothing, and left out.
@@ -86,16 +88,17 @@ def lost_with_means(known: Tensor, rows: Tensor, torus: tuple[int, int]) -> Tens
     count = numbers[cells].bincount(minlength=int(numbers.max()) + 1)
     cells &= (count[numbers] > 1) & (count[numbers] <= _LARGE)
     region, order = numbers[cells].sort(stable=True)
-    y, x = (place[order] for place in cells.nonzero(as_tuple=True))
+    _, y, x = (place[order] for place in cells.nonzero(as_tuple=True))
     weight = 1 / (count[region] - 1).double()
     lost = torch.zeros(torus[0] * torus[1], dtype=torch.float64)
     for step in range(1, int(count[region].max()) if len(region) else 1):
-        same = region[step:] == region[:-step]
-        down, across = ((p[step:] - p[:-step])[same] for p in (y, x))
-        for way in (1, -1):
-            at = way * down % torus[0] * torus[1] + way * across % torus[1]
-            lost.index_add_(0, at, weight[step:][same])
-    return lost.view(torus)
+        same = (region[step:] == region[:-step]).nonzero()[:, 0]
+        down, across = (p[same + step] - p[same] for p in (y, x))
+        at = down % torus[0] * torus[1] + across % torus[1]
+        lost += at.bincount(weight[same], len(lost))
+    lost = lost.view(torus)
+    # Each pair once more, the other way round.
+    return lost + lost.flip(0, 1).roll((1, 1), (0, 1))
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class _Shared:
     """The known cells that share their region with another one: M of them.
 
     Attributes:
-        cells: bool [h, w], which.
+        cells: bool [N, h, w], which.
         values: float64 [C, M], their residuals.
         total: float64 [C, M], sums over all known cells of their regions.
         count: float64 [M], how many these are.
@@ -121,15 +124,17 @@ class _Shared:
         regions = int(numbers.max()) + 1
         count = numbers[known & (rows >= 0)].bincount(minlength=regions)
         cells = known & (rows >= 0) & (count[numbers] > 1)
-        values, at = residual[:, cells].double(), numbers[cells]
+        values, at = residual.movedim(1, 0)[:, cells].double(), numbers[cells]
         sums = values.new_zeros(len(values), regions).index_add_(1, at, values)
         return _Shared(cells, values, sums[:, at], count[at].double())
 
     def left(self, residual: Tensor, nowhere: Tensor) -> tuple[Tensor, Tensor]:
-        """What the regions leave of the image's residual; `nowhere` is a known cell of no class."""
-        left = torch.where(nowhere, residual, 0)
+        """What the regions leave of images' residuals; `nowhere` is a known cell of no class."""
+        left = torch.where(nowhere[:, None], residual, 0)
         scale = (self.count / (self.count - 1)).sqrt()
-        left[:, self.cells] = ((self.values - self.total / self.count) * scale).float()
+        left.movedim(1, 0)[:, self.cells] = (
+            (self.values - self.total / self.count) * scale
+        ).float()
         return left, nowhere | self.cells
 
 

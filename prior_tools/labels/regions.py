@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def connected_regions(ids: Tensor) -> Tensor:
-    """Numbers int64 [h, w] of the regions of equal ids [h, w] that touch side by side.
+    """Numbers int64 of the regions of equal ids [..., h, w] that touch side by side.
 
-    They count from 0 in the order of the regions' first cells, row by row. Cells that only touch at
-    a corner are of two regions.
+    They count from 0 in the order of the regions' first cells, row by row, and on from map to map.
+    Cells that only touch at a corner are of two regions.
 
     >>> from prior_tools.labels.regions import connected_regions
     >>> connected_regions(torch.tensor([[3, 3, 0], [0, 3, 0]]))
@@ -18,11 +18,11 @@ def connected_regions(ids: Tensor) -> Tensor:
             [2, 0, 1]])
     """
     cells = torch.arange(ids.numel()).view(ids.shape)
-    across, down = ids[:, 1:] == ids[:, :-1], ids[1:] == ids[:-1]
+    across, down = ids[..., 1:] == ids[..., :-1], ids[..., 1:, :] == ids[..., :-1, :]
     pairs = torch.cat(
         [
-            torch.stack([cells[:, :-1][across], cells[:, 1:][across]]),
-            torch.stack([cells[:-1][down], cells[1:][down]]),
+            torch.stack([cells[..., :-1][across], cells[..., 1:][across]]),
+            torch.stack([cells[..., :-1, :][down], cells[..., 1:, :][down]]),
         ],
         1,
     )
@@ -35,7 +35,7 @@ def connected_regions(ids: Tensor) -> Tensor:
         ends = ends[:, ends[0] != ends[1]]
         if not ends.numel():
             break
-        root.scatter_reduce_(0, ends.amax(0), ends.amin(0), "amin")
+        root.scatter_reduce_(0, ends[0].maximum(ends[1]), ends[0].minimum(ends[1]), "amin")
         while not torch.equal(root, above := root[root]):
             root = above
     numbers: Tensor = root.unique(return_inverse=True)[1]

@@ -15,6 +15,7 @@ from prior_tools import (
     PRIOR_MODES,
     PriorAccumulator,
     PriorError,
+    draw,
     draw_prior_sample,
     memory,
     prior_moments,
@@ -299,13 +300,16 @@ def joint_moments_of_all_maps(prior, labels, fallback):
     "grid",
     [(8, 12), (9, 17), (4, 13), (11, 6), (4, 6), (2, 3), (3, 5), (1, 1), (2, 17), (13, 2)],
 )
-def test_only_what_is_looked_up_is_resized_and_that_is_the_same(grid, fallback):
+def test_only_what_is_looked_up_is_resized_and_that_is_the_same(monkeypatch, grid, fallback):
     generator = torch.Generator().manual_seed(0)
     ids = torch.tensor([-1, 3, 5, 9, 20, 999])
     labels = ids[torch.randint(6, (2, *grid), generator=generator)]
     got = prior_moments(PRIOR, labels, fallback=fallback)
     want = joint_moments_of_all_maps(PRIOR, labels, fallback)
     torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+    # Map by map.
+    monkeypatch.setattr(draw, "_CELLS", 1)
+    assert all(map(torch.equal, prior_moments(PRIOR, labels, fallback=fallback), got))
 
 
 class LargestTensor(TorchDispatchMode):

@@ -17,6 +17,7 @@ from prior_tools import (
     PriorAccumulator,
     PriorError,
     draw_prior_sample,
+    grain_estimate,
     load_prior,
     measure_grain,
     merge_priors,
@@ -123,6 +124,22 @@ def test_what_is_as_good_as_constant_or_seen_once_is_left_out():
 def test_a_prior_of_one_image_has_no_grain():
     latents, labels = dataset(smooth(), 1)
     assert measure_grain(latents, labels, prior_of(latents, labels)) is None
+
+
+@pytest.mark.parametrize("channels", [4, 18])
+def test_it_is_the_same_however_many_images_are_taken_together(monkeypatch, channels):
+    latents, labels = dataset(smooth(channels), 7)
+    labels[1::2, 2:5, 6:9], labels[::3, 9, 1:12:2] = 1, 5
+    prior = prior_of(latents, labels)
+    together = measure_grain(latents, labels, prior)
+    assert together.region_variances.max() > 0.1
+    for images in (1, 3):
+        monkeypatch.setattr(grain_estimate, "_CELLS", images * GRID[0] * GRID[1])
+        apart = measure_grain(latents, labels, prior)
+        for name in PARTS:
+            torch.testing.assert_close(
+                getattr(apart, name), getattr(together, name), atol=1e-3, rtol=0
+            )
 
 
 def test_a_channel_that_never_changes_is_drawn_white():

@@ -35,6 +35,15 @@ def test_they_are_what_walking_from_cell_to_cell_finds(height, width, classes, s
     assert torch.equal(connected_regions(ids), flooded(ids))
 
 
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32))
+def test_no_region_goes_on_in_the_next_map(maps, height, width, seed):
+    ids = torch.randint(0, 2, (maps, height, width), generator=torch.Generator().manual_seed(seed))
+    begun = 0
+    for numbers, own in zip(connected_regions(ids), ids, strict=True):
+        assert torch.equal(numbers, begun + connected_regions(own))
+        begun = int(numbers.max()) + 1
+
+
 def test_long_winding_regions_are_one():
     """A comb, and two spirals in each other."""
     comb = torch.zeros(21, 40, dtype=torch.int64)
