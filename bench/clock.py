@@ -24,12 +24,28 @@ class Spent:
     cpu: float
 
 
+def now() -> Spent:
+    """Where the clocks stand, for `since`."""
+    return Spent(time.perf_counter(), _cpu_seconds())
+
+
+def since(before: Spent) -> Spent:
+    """What has passed; `before` is what `now` said."""
+    after = now()
+    return Spent(after.wall - before.wall, after.cpu - before.cpu)
+
+
+def total(times: Sequence[Spent]) -> Spent:
+    """Of all of them."""
+    return Spent(sum(one.wall for one in times), sum(one.cpu for one in times))
+
+
 def spent(call: Callable[[], object]) -> Spent:
     """What one call takes."""
     gc.collect()
-    wall, cpu = time.perf_counter(), _cpu_seconds()
+    before = now()
     call()
-    return Spent(time.perf_counter() - wall, _cpu_seconds() - cpu)
+    return since(before)
 
 
 def in_turns(

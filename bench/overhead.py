@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+import torch
 from torch import Tensor
 
 from bench import clock, vaes
@@ -12,6 +13,7 @@ from bench.figure import Figure
 from bench.options import Options
 from bench.ours import WORKERS, CountingEncoder, build
 from bench.pictures import find_pictures
+from prior_tools import Prior, measure_grain
 from prior_tools.building.reading import GridItems, read_in_processes, stack_batch
 from prior_tools.datasets.dataset import PairDataset
 
@@ -53,46 +55,67 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _take(dataset: PairDataset, encode: Callable[[Tensor], Tensor], repeats: int) -> Taken:
-    """Times of a whole build and of its parts, in turns."""
+    """Times of a whole build and of its parts, in turns.
+
+    Also of what else a build does: how long it is in the encoder while others read, and how long it
+    looks through label files and measures grain.
+    """
     batches = list(_batches(dataset))
+    inside: list[clock.Spent] = []
 
     def encoding() -> None:
-        for images in batches:
+        for images, _ in batches:
             encode(images)
 
     def reading() -> None:
         for _ in _batches(dataset):
             pass
 
-    # One batch, so that the first round is like the others.
-    encode(batches[0])
-    return clock.in_turns(
+    def whole() -> Prior:
+        calls: list[clock.Spent] = []
+
+        def timed(images: Tensor) -> Tensor:
+            before = clock.now()
+            latents = encode(images)
+            calls.append(clock.since(before))
+            return latents
+
+        prior = build(dataset, timed, BATCH)
+        inside.append(clock.total(calls))
+        return prior
+
+    # One build, so that the first round is like the others.
+    prior = whole()
+    inside.clear()
+    latents = torch.cat([encode(images) for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    taken = clock.in_turns(
         {
-            "whole": lambda: build(dataset, encode, BATCH),
+            "whole": whole,
             "reading": reading,
             "encoding": encoding,
+            "survey": lambda: dataset.surveyed(WORKERS),
+            "grain": lambda: measure_grain(latents, labels, prior),
         },
         repeats,
         warm_up=False,
     )
+    return {**taken, "encoding_in_whole": inside}
 
 
-def _batches(dataset: PairDataset) -> Iterator[Tensor]:
-    """Images float32 [N, H, W, 3], read as a build reads them."""
+def _batches(dataset: PairDataset) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images float32 [N, H, W, 3] and labels [N, h, w], read as a build reads them."""
     indices = range(len(dataset))
     items = GridItems(dataset, 8, "majority")
     with read_in_processes(items, indices, WORKERS, 3 * BATCH) as read:
         while batch := list(islice(read, BATCH)):
-            yield stack_batch(batch)[0]
+            yield stack_batch(batch)[:2]
 
 
 def _figure(
     name: str, taken: Taken, parts: Sequence[str], bound: float | None, samples: str
 ) -> Figure:
-    sums = [
-        clock.Spent(sum(one.wall for one in round_), sum(one.cpu for one in round_))
-        for round_ in zip(*(taken[part] for part in parts), strict=True)
-    ]
+    sums = [clock.total(round_) for round_ in zip(*(taken[part] for part in parts), strict=True)]
     by_cpu = round(clock.ratio(taken["whole"], sums, "cpu"), 4)
     of_least = min(one.wall for one in taken["whole"]) / min(one.wall for one in sums)
     return Figure(

@@ -152,7 +152,7 @@ def rows(maps: int, per_map: int, of_noise: int, few: int, settings: Settings) -
     add("control", f"{joint}, {mean}", MEAN, model="general")
     add("control", f"{joint}, grain", GRAIN, model="general")
     add("schedule", f"{joint}, {mean}", MEAN, model="sd")
-    add("schedule", f"normal cut at {MU:g} T", paper("normal", MU), model="sd")
+    add("schedule", f"normal at {MU:g} T", paper("normal", MU), model="sd")
     add("schedule", "joint from sigma_max", paper("joint", 1.0), model="sd")
     of_own = f"of {OWN_IMAGES} own images"
     for model, images in (("own", per_map), ("general", 1)):
