@@ -1,0 +1,128 @@
+"""Pages: links lead somewhere, commands parse, code runs, messages are those of the code."""
+
+import argparse
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from prior_tools.cli import COMMANDS, _parser
+
+ROOT = Path(__file__).resolve().parents[2]
+HELP = ROOT / "web" / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *HELP.rglob("*.md")])
+SCRIPTS = [ROOT / "docs" / "full_chain.sh", ROOT / "docs" / "cluster" / "generate.sbatch"]
+NAMES = "|".join(COMMANDS)
+FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+def prose(path):
+    return FENCED.sub("", text_of(path))
+
+
+def anchors(path):
+    """Those that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ +(.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_link_leads_to_a_file_and_to_a_heading_in_it(page):
+    # The frontend takes a help page's addresses from the folder of all of them.
+    folder = HELP if HELP in page.parents else page.parent
+    for link in re.findall(r'\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"', prose(page)):
+        address = "".join(link)
+        if re.match(r"https?:", address):
+            continue
+        place, _, anchor = address.partition("#")
+        target = (folder / place).resolve() if place else page
+        assert target.is_file() and ROOT in target.parents, address
+        assert not anchor or anchor in anchors(target), address
+
+
+def test_every_page_of_docs_is_led_to_from_the_readme():
+    found, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        for place in re.findall(r"\]\((?!https?:)([^)\s#]+)", prose(page)):
+            target = (page.parent / place).resolve()
+            if target not in found:
+                found.add(target)
+                waiting += [target] if target.suffix == ".md" else []
+    assert set((ROOT / "docs").rglob("*.md")) <= found
+
+
+def commands_of(page):
+    """Of each command line in a page's code what follows `prior_tools`."""
+    code = "\n".join(FENCED.findall(text_of(page))) if page.suffix == ".md" else text_of(page)
+    lines = code.replace("\\\n", " ")
+    return re.findall(rf"(?:-m prior_tools|\$scp) ((?:{NAMES})\b.+)", lines)
+
+
+def subparsers(parser):
+    return next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+
+
+def parse(line):
+    """As the command line does, but that `...` stands for all that a line leaves out."""
+    parser, words = _parser(), shlex.split(line)
+    if "..." in words or "$@" in words:
+        command = subparsers(parser)[words[0]]
+        for asked in (*command._actions, *command._mutually_exclusive_groups):
+            asked.required = False
+        words = [word for word in words if word not in ("...", "$@")]
+    parser.parse_args(words)
+
+
+CODE = [(page, line) for page in [*PAGES, *SCRIPTS] for line in commands_of(page)]
+
+
+@pytest.mark.parametrize("line", [line for _, line in CODE], ids=[name_of(p) for p, _ in CODE])
+def test_each_command_is_one_that_the_command_line_takes(line):
+    parse(line.replace("--vae ...", "..."))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_an_option_beside_a_command_is_one_of_that_command(page):
+    commands = subparsers(_parser())
+    for name, rest in re.findall(rf"`(?:python -m prior_tools )?({NAMES}) ([^`]+)`", prose(page)):
+        known = {o for action in commands[name]._actions for o in action.option_strings}
+        assert set(re.findall(r"--[\w-]+", rest)) <= known, f"{name} {rest}"
+
+
+def said_in_code():
+    """All texts in the code, joined where it writes them in parts; a value in one is a NUL."""
+    files = [path for folder in ("nodes", "prior_tools") for path in (ROOT / folder).rglob("*.py")]
+    for node in (node for path in files for node in ast.walk(ast.parse(text_of(path)))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(
+                getattr(part, "value", "") if isinstance(part, ast.Constant) else "\0"
+                for part in node.values
+            )
+
+
+MESSAGES = [
+    message
+    for row in re.findall(r"^\| (.+?) \| ", text_of(ROOT / "docs/troubleshooting.md"), re.MULTILINE)
+    for message in re.findall(r"`([^`]+)`", row)
+]
+
+
+def test_messages_that_are_explained_are_those_of_the_code():
+    texts = "\n".join(said_in_code())
+    assert len(MESSAGES) > 20
+    for message in MESSAGES:
+        for part in message.split("..."):
+            assert part.strip("' %") in texts, message
