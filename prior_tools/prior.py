@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import PriorError, listing
+from .errors import PriorError, counted, listing
 from .grain import Grain
 from .held_out import HeldOut
 from .labels.geometry import LABEL_METHODS, RESIZE_POLICIES
@@ -158,6 +158,8 @@ class Prior:
     ([0, 3, 8], [2, 2, 1])
     >>> prior.joint_mean[0, :, 0, 0]  # of the sky in the upper left cell
     tensor([0.7000, 0.7000, 0.7000])
+    >>> prior
+    Prior(2 images, 3 classes, 3 channels, grid (2, 4), latent_format 'unknown')
     """
 
     class_ids: Tensor
@@ -188,6 +190,15 @@ class Prior:
                 f"of {len(self.grain.regions)} classes; expected the prior's, {own[0]} on {own[1]} "
                 f"of {own[2]}"
             )
+
+    def __repr__(self) -> str:
+        # The tensors of a real one fill pages.
+        return (
+            f"Prior({counted(self.num_images, 'image')}, "
+            f"{counted(len(self.class_ids), 'class', 'classes')}, "
+            f"{counted(self.latent_channels, 'channel')}, grid {self.grid}, "
+            f"latent_format {self.metadata.latent_format!r})"
+        )
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -6,8 +6,13 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from dev.dataset_trees import write_cityscapes
+from prior_tools import PALETTES
 from prior_tools.cli import COMMANDS, _parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +67,11 @@ def test_every_page_of_docs_is_led_to_from_the_readme():
     assert set((ROOT / "docs").rglob("*.md")) <= found
 
 
+def test_the_readme_has_less_than_900_words():
+    words = [word for word in prose(ROOT / "README.md").split() if re.search(r"\w", word)]
+    assert len(words) < 900
+
+
 def commands_of(page):
     """Of each command line in a page's code what follows `prior_tools`."""
     code = "\n".join(FENCED.findall(text_of(page))) if page.suffix == ".md" else text_of(page)
@@ -100,6 +110,39 @@ def test_an_option_beside_a_command_is_one_of_that_command(page):
         assert set(re.findall(r"--[\w-]+", rest)) <= known, f"{name} {rest}"
 
 
+def python_of(page, places):
+    """A page's Python, with these places in that of its own."""
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", text_of(ROOT / page), re.M | re.S))
+    for named, place in places.items():
+        assert named in code
+        code = code.replace(named, str(place))
+    return code
+
+
+def encode(images):
+    """A stand-in for a VAE of four channels: means of 8x8 pixels, the first one twice."""
+    return torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)[:, [0, 0, 1, 2]]
+
+
+def test_the_readmes_python_builds_a_prior_and_draws(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"/data/cityscapes": write_cityscapes(tmp_path / "cityscapes")}
+    painted = PALETTES["cityscapes"].paint(torch.arange(19).expand(512, 19)).numpy()
+    label_map = Image.fromarray(painted).resize((1024, 512), Image.Resampling.NEAREST)
+    names = {"encode": encode, "label_images": np.array(label_map)[None]}
+    exec(python_of("README.md", places), names)
+    assert names["latents"].shape == (1, 4, 64, 128)
+    assert set(names["labels"].unique().tolist()) == set(range(19))
+    assert (tmp_path / "cityscapes.safetensors").is_file()
+
+
+def test_the_python_of_looks_builds_a_prior_of_images_alone(tmp_path):
+    Image.new("RGB", (90, 60), (200, 90, 40)).save(tmp_path / "dusk.png")
+    names = {"encode": encode}
+    exec(python_of("docs/looks.md", {"/data/dusk": tmp_path}), names)
+    assert names["prior"].grid == (64, 96) and not names["prior"].labelled
+
+
 def said_in_code():
     """All texts in the code, joined where it writes them in parts; a value in one is a NUL."""
     files = [path for folder in ("nodes", "prior_tools") for path in (ROOT / folder).rglob("*.py")]
@@ -107,10 +150,8 @@ def said_in_code():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         elif isinstance(node, ast.JoinedStr):
-            yield "".join(
-                getattr(part, "value", "") if isinstance(part, ast.Constant) else "\0"
-                for part in node.values
-            )
+            parts = node.values
+            yield "".join(x.value if isinstance(x, ast.Constant) else "\0" for x in parts)
 
 
 MESSAGES = [
