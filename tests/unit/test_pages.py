@@ -3,6 +3,7 @@
 import argparse
 import ast
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -110,13 +111,13 @@ def test_an_option_beside_a_command_is_one_of_that_command(page):
         assert set(re.findall(r"--[\w-]+", rest)) <= known, f"{name} {rest}"
 
 
-def python_of(page, places):
-    """A page's Python, with these places in that of its own."""
+def run_python_of(page, own, data, names, folder):
+    """What names stand for after a page's Python, with `data` where it names a folder of `own`."""
     code = "".join(re.findall(r"^```python\n(.*?)^```$", text_of(ROOT / page), re.M | re.S))
-    for named, place in places.items():
-        assert named in code
-        code = code.replace(named, str(place))
-    return code
+    assert own in code
+    script = folder / "script.py"
+    script.write_text(code.replace(own, data.as_posix()), encoding="utf-8")
+    return runpy.run_path(str(script), names)
 
 
 def encode(images):
@@ -126,11 +127,11 @@ def encode(images):
 
 def test_the_readmes_python_builds_a_prior_and_draws(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    places = {"/data/cityscapes": write_cityscapes(tmp_path / "cityscapes")}
     painted = PALETTES["cityscapes"].paint(torch.arange(19).expand(512, 19)).numpy()
     label_map = Image.fromarray(painted).resize((1024, 512), Image.Resampling.NEAREST)
-    names = {"encode": encode, "label_images": np.array(label_map)[None]}
-    exec(python_of("README.md", places), names)
+    given = {"encode": encode, "label_images": np.array(label_map)[None]}
+    data = write_cityscapes(tmp_path / "data")
+    names = run_python_of("README.md", "/data/cityscapes", data, given, tmp_path)
     assert names["latents"].shape == (1, 4, 64, 128)
     assert set(names["labels"].unique().tolist()) == set(range(19))
     assert (tmp_path / "cityscapes.safetensors").is_file()
@@ -138,8 +139,7 @@ def test_the_readmes_python_builds_a_prior_and_draws(tmp_path, monkeypatch):
 
 def test_the_python_of_looks_builds_a_prior_of_images_alone(tmp_path):
     Image.new("RGB", (90, 60), (200, 90, 40)).save(tmp_path / "dusk.png")
-    names = {"encode": encode}
-    exec(python_of("docs/looks.md", {"/data/dusk": tmp_path}), names)
+    names = run_python_of("docs/looks.md", "/data/dusk", tmp_path, {"encode": encode}, tmp_path)
     assert names["prior"].grid == (64, 96) and not names["prior"].labelled
 
 
