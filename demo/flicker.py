@@ -2,7 +2,7 @@
 
 The camera of generated streets moves aside, a frame at a time; Joint Prior Noise draws for the
 frames' label maps with `batch_noise` separate and shared, and the pack's own small model samples
-from both in a real ComfyUI server. Flicker is the mean absolute difference between neighbouring
+from both in a real ComfyUI server. Flicker is the mean absolute difference between neighboring
 frames, on a scale of 0 to 255, where neither label map changes: at those pixels, and `MARGIN`
 around them, both show the same class. The drawn scenes themselves are the measure of how much has
 to change there.
@@ -51,7 +51,7 @@ WAYS = {
 
 
 def flicker(frames: np.ndarray, labels: np.ndarray) -> float:
-    """Mean absolute difference of neighbouring frames where no label changes nearby.
+    """Mean absolute difference of neighboring frames where no label changes nearby.
 
     frames: uint8 [N, H, W, 3]; labels: [N, H, W].
     """

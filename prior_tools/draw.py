@@ -247,7 +247,7 @@ def _weights(old: int, new: int) -> Tensor:
     """Weights float64 [new, old] of the old cells in each new one; each row sums to 1."""
     if new >= old:
         weights = torch.zeros(new, old, dtype=torch.float64)
-        for cells, share in _neighbours(old, new):
+        for cells, share in _neighbors(old, new):
             weights[torch.arange(new), cells] += share
         return weights
     edge = torch.arange(new + 1, dtype=torch.float64)[:, None] * old / new
@@ -256,7 +256,7 @@ def _weights(old: int, new: int) -> Tensor:
     return covered.clamp(min=0) * new / old
 
 
-def _neighbours(old: int, new: int) -> list[tuple[Tensor, Tensor]]:
+def _neighbors(old: int, new: int) -> list[tuple[Tensor, Tensor]]:
     """For each of `new` cells, not fewer than the old, those that it lies between: [new] each.
 
     Pairs of the old cell's number and its weight; a pair without any weight is left out.
@@ -377,7 +377,7 @@ def _enlarged(prior: Prior, channel: int, rows: Tensor, fallback: str) -> tuple[
 
     As if each class's map were interpolated and then looked up, but only what is looked up is.
     """
-    above, beside = (_neighbours(a, b) for a, b in zip(prior.grid, rows.shape[1:], strict=True))
+    above, beside = (_neighbors(a, b) for a, b in zip(prior.grid, rows.shape[1:], strict=True))
     first, second = (torch.zeros(rows.shape, dtype=torch.float64) for _ in range(2))
     for y, of_y in above:
         for x, of_x in beside:

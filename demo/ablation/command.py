@@ -282,7 +282,7 @@ def _draw_grid(
     """So many label maps and a column a row, which is named; nothing without rows."""
     if not rows:
         return
-    # Spread over all: neighbours may be of one drive.
+    # Spread over all: neighbors may be of one drive.
     shown = np.linspace(0, rows[0][1].maps - 1, count).round().astype(int)
     columns = []
     if subject.source.ours:

@@ -157,7 +157,7 @@ def _curtain(canvas: Canvas, face: Face, b: Building, look: Look, rng: np.random
 def _blind_side(
     canvas: Canvas, face: Face, b: Building, look: Look, rng: np.random.Generator, mood: Mood
 ) -> None:
-    """The wall towards a neighbour: a few windows high up, perhaps none."""
+    """The wall towards a neighbor: a few windows high up, perhaps none."""
     if rng.random() < 0.35 and b.style != "house":
         return
     dice = rng.random((b.storeys + 1, 3, 4)).tolist()

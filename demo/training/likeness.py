@@ -11,7 +11,7 @@ from prior_tools.utility.net import SmallNet
 
 
 def difference(given: Tensor, wanted: Tensor) -> Tensor:
-    """Absolute differences at four scales, and of neighbouring pixels' contrast at two."""
+    """Absolute differences at four scales, and of neighboring pixels' contrast at two."""
     off = given - wanted
     total = torch.zeros(())
     for scale in range(4):

@@ -204,11 +204,11 @@ def _grain(prior: Prior) -> dict[str, float | None] | None:
     cells = prior.joint_count.flatten(1).sum(1).double()
     shared = prior.grain.region_variances.double().mean(1)
     regions = float(shared @ cells / cells.sum()) if len(cells) else None
-    return {"regions": regions, "neighbours": float(beside)}
+    return {"regions": regions, "neighbors": float(beside)}
 
 
 def _grain_text(grain: dict[str, float | None]) -> str:
-    beside = f"correlation of neighbouring cells {grain['neighbours']:.3f}"
+    beside = f"correlation of neighboring cells {grain['neighbors']:.3f}"
     if grain["regions"] is None:
         return beside
     return f"regions share {grain['regions']:.1%} of the variance, of the rest {beside}"

@@ -60,15 +60,15 @@ def test_json_holds_the_same(tmp_path, capsys):
 def test_the_grain_is_told_in_a_line(tmp_path, capsys):
     grid = (12, 12)
     latents = torch.randn(80, 2, *grid, generator=torch.Generator().manual_seed(0))
-    # Half of a cell is its neighbour's on one side; none is that of the one below.
+    # Half of a cell is its neighbor's on one side; none is that of the one below.
     latents = latents + latents.roll(1, -1)
     labels = torch.full((80, *grid), -1)
     prior = collected(latents, labels)
     prior = dataclasses.replace(prior, grain=measure_grain(latents, labels, prior))
     path = save_prior(prior, tmp_path / "p.safetensors")
     told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
-    assert told == {"regions": None, "neighbours": pytest.approx((0.5 + 0) / 2, abs=0.05)}
-    line = f"grain        correlation of neighbouring cells {told['neighbours']:.3f}\n"
+    assert told == {"regions": None, "neighbors": pytest.approx((0.5 + 0) / 2, abs=0.05)}
+    line = f"grain        correlation of neighboring cells {told['neighbors']:.3f}\n"
     assert line in succeeds(capsys, "inspect", path)
 
 
@@ -86,7 +86,7 @@ def test_what_regions_share_is_told_by_their_cells(tmp_path, capsys):
     path = save_prior(prior, tmp_path / "p.safetensors")
     told = json.loads(succeeds(capsys, "inspect", path, "--json"))["grain"]
     assert told["regions"] == pytest.approx(0.75 * 0.3, abs=0.03)
-    assert told["neighbours"] == pytest.approx(0, abs=0.03)
+    assert told["neighbors"] == pytest.approx(0, abs=0.03)
     line = f"grain        regions share {told['regions']:.1%} of the variance, of the rest "
     assert line in succeeds(capsys, "inspect", path)
 

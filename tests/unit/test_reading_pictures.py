@@ -60,7 +60,7 @@ def test_label_files_of_every_kind_hold_ids(tmp_path, layout, kind):
         root, ids = write_cityscapes(tmp_path, kinds=("labelIds",)), LABEL_IDS
     else:
         root = WRITERS[layout](tmp_path)
-        # Without black's neighbours a wrong reading by color would go unnoticed.
+        # Without black's neighbors a wrong reading by color would go unnoticed.
         columns = 4 if layout == "ade20k" else 3
         ids = blocks([1, 2, 8, 20, 21, 27], columns).astype(np.uint8)
     found = find_tree(layout, root, "train")
