@@ -13,6 +13,18 @@ from prior_tools.cli import main
 from prior_tools.vae_fingerprint import fingerprint_weights
 
 GRID = (3, 5)
+# Of a prior, without its grain.
+TENSORS = (
+    "class_ids",
+    "joint_mean",
+    "joint_std",
+    "joint_count",
+    "spatial_mean",
+    "spatial_std",
+    "class_mean",
+    "class_std",
+    "class_image_count",
+)
 VAE, OTHER_VAE = (fingerprint_weights({"w": torch.full((9,), float(i))}) for i in (1, 2))
 FULL = {
     "latent_format": "sd15",

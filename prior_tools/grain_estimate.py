@@ -26,8 +26,8 @@ _LEAST_VARIANCE = 1e-6
 _TAPER_FROM = 0.5
 _SWEEPS, _SETTLED = 12, 1e-3
 _ROUNDS = 12
-# Images are taken together up to so many cells: of small ones each operation would take longest.
-_CELLS = 2**16
+# Latents are taken together up to so many numbers: of small ones each operation would take longest.
+_NUMBERS = 2**18
 
 
 def measure_grain(latents: Tensor, ids: Tensor, prior: Prior) -> Grain | None:
@@ -330,8 +330,9 @@ def _residuals(
     usual = prior.spatial_std.double().square().mean((1, 2)).sqrt().float()
     least = (_LEAST_DEVIATION * usual)[:, None, None]
     mode = "joint" if prior.labelled else "spatial"
-    images = max(1, _CELLS // math.prod(prior.grid))
-    for some, labels in zip(latents.split(images), ids.split(images), strict=True):
+    images = max(1, _NUMBERS // (prior.latent_channels * math.prod(prior.grid)))
+    for start in range(0, len(latents), images):
+        some, labels = (each[start : start + images] for each in (latents, ids))
         mean, std = prior_moments(prior, labels, mode)
         rows = prior.rows_of(labels)
         varies = std > least

@@ -9,21 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dev.commands import TENSORS
 from prior_tools import Prior, PriorAccumulator, PriorError, memory
 from prior_tools.accumulator import state_bytes
 
 GRID = (3, 4)
-TENSORS = (
-    "class_ids",
-    "joint_mean",
-    "joint_std",
-    "joint_count",
-    "spatial_mean",
-    "spatial_std",
-    "class_mean",
-    "class_std",
-    "class_image_count",
-)
 
 
 def batch(seed: int, images: int, channels: int = 2, grid=GRID, classes: int = 4):

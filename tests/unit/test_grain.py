@@ -121,9 +121,11 @@ def test_what_is_as_good_as_constant_or_seen_once_is_left_out():
     assert all(torch.equal(getattr(a, n), getattr(b, n)) for n in PARTS)
 
 
-def test_a_prior_of_one_image_has_no_grain():
+def test_one_image_or_none_has_no_grain():
     latents, labels = dataset(smooth(), 1)
-    assert measure_grain(latents, labels, prior_of(latents, labels)) is None
+    prior = prior_of(latents, labels)
+    assert measure_grain(latents, labels, prior) is None
+    assert measure_grain(latents[:0], labels[:0], prior) is None
 
 
 @pytest.mark.parametrize("channels", [4, 18])
@@ -134,7 +136,7 @@ def test_it_is_the_same_however_many_images_are_taken_together(monkeypatch, chan
     together = measure_grain(latents, labels, prior)
     assert together.region_variances.max() > 0.1
     for images in (1, 3):
-        monkeypatch.setattr(grain_estimate, "_CELLS", images * GRID[0] * GRID[1])
+        monkeypatch.setattr(grain_estimate, "_NUMBERS", images * latents[0].numel())
         apart = measure_grain(latents, labels, prior)
         for name in PARTS:
             torch.testing.assert_close(

@@ -5,21 +5,19 @@ import itertools
 import pytest
 import torch
 
-from dev.commands import FULL, OTHER_VAE, batch, collected, fails, make, published, succeeds
+from dev.commands import (
+    FULL,
+    OTHER_VAE,
+    TENSORS,
+    batch,
+    collected,
+    fails,
+    make,
+    published,
+    succeeds,
+)
 from prior_tools import PALETTES, load_prior, save_prior
 from prior_tools.cli import main
-
-TENSORS = (
-    "class_ids",
-    "joint_mean",
-    "joint_std",
-    "joint_count",
-    "spatial_mean",
-    "spatial_std",
-    "class_mean",
-    "class_std",
-    "class_image_count",
-)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
