@@ -193,7 +193,7 @@ def _class_fit(class_id: int, sums: Tensor, weights: Tensor) -> ClassFit:
     told: list[dict[str, Any]] = []
     for values, draws in zip(figures(total), figures(again), strict=True):
         found = [
-            Bootstrap(float(value), (drawn,), ())
+            Bootstrap(float(value), (drawn,), (), len(sums))
             for value, drawn in zip(values[0], draws.T, strict=True)
         ]
         told.append(dict(zip(HELD_OUT_MODES, (f.value for f in found), strict=True)))

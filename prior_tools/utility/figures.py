@@ -19,10 +19,10 @@ from torch import Tensor
 from ..evaluation.intervals import (
     DRAWS,
     FEWEST_UNITS,
-    LEVEL,
     Interval,
     Resampled,
     bootstrap_weights,
+    percentile_interval,
 )
 from ..evaluation.segmentation import class_iou, mean_iou
 
@@ -33,7 +33,10 @@ class OverSeeds(Resampled):
 
     again: its values of each seed with other images, float64 [S, R], and with the images as they
     are, [S].
+    images: how many there are.
     """
+
+    images: int
 
     @property
     def by_seed(self) -> list[float]:
@@ -52,12 +55,7 @@ class OverSeeds(Resampled):
             error = float(by_seed.std()) / math.sqrt(len(by_seed))
             deviates = np.random.default_rng(0).standard_t(len(by_seed) - 1, len(middle))
             middle = middle + error * torch.from_numpy(deviates)
-        middle = middle[middle.isfinite()]
-        if len(middle) == 0:
-            return None
-        tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=middle.dtype)
-        low, high = torch.quantile(middle, tails).tolist()
-        return Interval(low, high)
+        return percentile_interval(middle, self.images)
 
     @property
     def method(self) -> str:
@@ -95,7 +93,8 @@ def over_seeds(
 
     by_seed = values(everything)[:, 0]
     again = values(weights), by_seed
-    return OverSeeds(float(by_seed.mean()), again, (tuple(names), draws, len(counts)))
+    sampling = tuple(names), draws, len(counts)
+    return OverSeeds(float(by_seed.mean()), again, sampling, len(names))
 
 
 def miou(counts: Sequence[Tensor], names: Sequence[str], draws: int = DRAWS) -> OverSeeds:

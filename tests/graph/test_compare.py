@@ -29,7 +29,7 @@ SEGMENTER = REPOSITORY / "demo" / "segmenter.pt"
 TEMPLATE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
 SIZE = (288, 144)
 STEPS = 2
-QUICK = 4
+QUICK = 6
 
 
 class Features(torch.nn.Module):
@@ -41,8 +41,8 @@ class Features(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory) -> Path:
-    """Six scenes in the Cityscapes colors."""
-    return write_dataset(tmp_path_factory.mktemp("streets"), 6, *SIZE, seed=40)
+    """Eight scenes in the Cityscapes colors."""
+    return write_dataset(tmp_path_factory.mktemp("streets"), 8, *SIZE, seed=40)
 
 
 def demo_graph(stock: bool = False) -> Graph:

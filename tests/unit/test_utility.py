@@ -419,10 +419,10 @@ def test_differences_are_paired_by_image_and_seed():
 
 def test_one_seed_tells_nothing_of_others_and_few_images_nothing_at_all():
     rng = np.random.default_rng(2)
-    counts = simulated(rng, np.full((5, CLASSES), 100.0), rng.standard_normal(5), 1.0, 0.5)
-    assert "one seed" in miou(counts[:1], list("abcde"), 100).method
+    counts = simulated(rng, np.full((6, CLASSES), 100.0), rng.standard_normal(6), 1.0, 0.5)
+    assert "one seed" in miou(counts[:1], list("abcdef"), 100).method
     few = miou([c[:3] for c in counts], list("abc"), 100)
-    assert few.interval is None and "fewer than 4 images" in few.method
+    assert few.interval is None and "fewer than 6 images" in few.method
     assert len(few.by_seed) == 3
 
 
