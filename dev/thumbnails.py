@@ -47,7 +47,7 @@ MOST_BYTES = 60_000
 STREETS, STREET_SIZE = 96, (288, 144)
 OWN = "SCP-Diff no dataset (demo)"
 PAINT, BUILD_OWN = (
-    "1. Paint: Run, with a batch count of 12",
+    "1. Paint: batch count 12",
     "2. Build: muted at first",
 )
 LOOKS = "SCP-Diff looks (demo)"
