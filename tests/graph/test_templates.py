@@ -108,6 +108,7 @@ def test_results_are_in_sight_when_a_workflow_of_the_demos_opens(name):
         assert bottom <= SCREEN[1]
 
 
+NODE_TITLE, GAP = 30, 4
 LARGE = [n for n in template_names() if " for SD" in n] + [INPAINTING, LOOKS, SWEEP, PRIORS]
 
 
@@ -121,11 +122,11 @@ def test_all_is_legible_where_it_is_fitted_into_the_window_or_it_says_to_zoom_in
     size = boxes.sum(1).max(0) - boxes[:, 0].min(0)
     legible = (FITTED * SCREEN / size).min() >= LEGIBLE
     assert legible == (name not in LARGE) == (not hints)
-    # Titles of groups are drawn at any scale. This one is the note's.
+    # Titles of groups are drawn at any scale. This one is right above the note.
     (note,) = [node for node in workflow["nodes"] if node["type"] == "MarkdownNote"]
     for left, top, width, height in (hint["bounding"] for hint in hints):
-        assert left < note["pos"][0] and note["pos"][0] + note["size"][0] < left + width
-        assert top < note["pos"][1] and note["pos"][1] + note["size"][1] < top + height
+        assert (left, width) == (note["pos"][0], note["size"][0])
+        assert GAP <= note["pos"][1] - NODE_TITLE - (top + height) < 3 * GAP
 
 
 ADDING = ("control_after_generate", "image_upload")
