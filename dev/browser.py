@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from dev.server import ComfyServer
 
-PATIENCE = 15_000  # milliseconds
+PATIENCE = 30_000  # milliseconds
 
 _FLAGS = (
     "--no-sandbox",

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from dev.browser import open_browser, open_comfyui, run_workflow
@@ -27,6 +28,7 @@ PICTURE = REPOSITORY / "docs" / "graph.png"
 _WIDTH, _HEIGHT, _MARGIN = 3200, 1800, 20
 _SHOWN_WIDTH = 1800
 _PATIENCE = 300_000  # milliseconds
+_USUAL_COLORS, _FAR_OFF = 200, 12
 
 _SHOWN = """() => {
     app.canvas.setDirty(true, true);
@@ -85,9 +87,25 @@ def main() -> None:
             }
             picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
     picture = ImageOps.contain(picture, (_SHOWN_WIDTH, _HEIGHT))
-    picture.quantize(256).save(PICTURE, optimize=True)
+    in_few_colors(picture).save(PICTURE, optimize=True)
     size = PICTURE.stat().st_size / 1000
     print(f"{Path('docs') / PICTURE.name}: {picture.width} x {picture.height}, {size:.0f} kB")
+
+
+def in_few_colors(picture: Image.Image) -> Image.Image:
+    """The picture, RGB, in at most 256 colors, those of label maps among them.
+
+    Pillow's own choice goes by parts of all colors, and paints the classes of a small label map in
+    colors of no class. So of what it leaves far off the most frequent colors are kept as they are.
+    """
+    usual = picture.quantize(_USUAL_COLORS, dither=Image.Dither.NONE)
+    pixels = np.asarray(picture)
+    off = np.abs(pixels.astype(np.int16) - np.asarray(usual.convert("RGB"), np.int16)).max(-1)
+    colors, counts = np.unique(pixels[off > _FAR_OFF], axis=0, return_counts=True)
+    frequent = colors[np.argsort(-counts, kind="stable")[: 256 - _USUAL_COLORS]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*usual.getpalette()[: 3 * _USUAL_COLORS], *frequent.ravel().tolist()])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ Three workflows need models and datasets that do not come with the pack, so what
 with the demo's, and the picture says so where it could mislead:
 
 - the side by side with Stable Diffusion 1.5 and XL: the same two starts with the demo's model and
-  prior
+  prior, and the family's name
 - building a prior: the demo's VAE and generated streets; an image and its labels above, the mean
   image and the most frequent class of each place below
 """
@@ -45,12 +45,12 @@ from prior_tools.atomic import write_bytes
 SIDE = 512
 MOST_BYTES = 60_000
 STREETS, STREET_SIZE = 96, (288, 144)
-OWN = "SCP-Diff without a dataset (demo model)"
+OWN = "SCP-Diff no dataset (demo)"
 PAINT, BUILD_OWN = (
-    "1. Paint: Run, with a batch count of 12",
-    "2. Build: muted until all are painted",
+    "1. Paint: batch count 12",
+    "2. Build: muted at first",
 )
-LOOKS = "SCP-Diff looks, light and color of a folder (demo model)"
+LOOKS = "SCP-Diff looks (demo)"
 
 # What a run shows: the first picture of each node, by the node's title.
 Pictures = dict[str, Image.Image]
@@ -154,10 +154,8 @@ def quarters(
     sheet = Image.new("RGB", (SIDE, SIDE))
     for number, (caption, picture) in enumerate(pictures):
         column, row = number % 2, number // 2
-        # In the outer corners, for the middle is taken.
-        quarter = _captioned(
-            _square(picture, left), caption, (SIDE // 2, SIDE // 2), bool(column), bool(row)
-        )
+        # At the outer edges, for the middle is taken.
+        quarter = _captioned(_square(picture, left), caption, (SIDE // 2, SIDE // 2), bool(column))
         sheet.paste(quarter, (column * SIDE // 2, row * SIDE // 2))
     if inset is not None:
         framed = _framed(_square(inset, left), (112, 112))
@@ -172,7 +170,7 @@ def _demo(server: ComfyServer) -> Image.Image:
 
 
 def _inpainting(server: ComfyServer) -> Image.Image:
-    shown = run_template(server, "SCP-Diff inpainting one class (demo model)")
+    shown = run_template(server, "SCP-Diff inpainting (demo)")
     sheet = stacked(
         ("an image", shown["The image"]), ("its trees anew", shown["The trees made anew"])
     )
@@ -180,13 +178,13 @@ def _inpainting(server: ComfyServer) -> Image.Image:
 
 
 def _mu_sweep(server: ComfyServer) -> Image.Image:
-    shown = run_template(server, "SCP-Diff mu sweep (demo model)")
+    shown = run_template(server, "SCP-Diff mu sweep (demo)")
     titles = ("mu 0.2", "mu 0.5", "mu 0.8", "mu 1")
     return quarters([(title, shown[title]) for title in titles], 0.5, shown["Label map"])
 
 
 def _priors(server: ComfyServer) -> Image.Image:
-    shown = run_template(server, "SCP-Diff priors compared (demo model)")
+    shown = run_template(server, "SCP-Diff priors compared (demo)")
     titles = ("Stock start", "Spatial", "Categorical", "Joint")
     pictures = [(title.lower(), shown[title]) for title in titles]
     return quarters(pictures, 0.35, shown["Label map"])
@@ -200,16 +198,18 @@ def _looks(server: ComfyServer) -> Image.Image:
 
 
 def _custom_sampler(server: ComfyServer) -> Image.Image:
-    shown = run_template(server, "SCP-Diff with SamplerCustomAdvanced (demo model)")
+    shown = run_template(server, "SCP-Diff custom sampler (demo)")
     return stacked(("label map", shown["Label map"]), ("SamplerCustomAdvanced", shown["Result"]))
 
 
-def _with_own_models(server: ComfyServer, index: int) -> Image.Image:
+def _with_own_models(server: ComfyServer, family: str, index: int) -> Image.Image:
     shown = side_by_side(server, index)
     sheet = stacked(
         ("stock start, demo model", shown["Stock"]), ("prior start, demo model", shown["Prior"])
     )
-    return with_inset(sheet, shown["Label map"])
+    # By their pictures alone the templates of the two families look alike.
+    named = _with_strip(sheet.convert("RGBA"), family, 56, right=True, bottom=False)
+    return with_inset(named.convert("RGB"), shown["Label map"])
 
 
 def _build(server: ComfyServer) -> Image.Image:
@@ -229,13 +229,13 @@ def _own_images(server: ComfyServer) -> Image.Image:
 MAKERS: dict[str, Maker] = {
     "Build an SCP prior from a folder": _build,
     "SCP-Diff demo (no downloads)": _demo,
-    "SCP-Diff inpainting one class (demo model)": _inpainting,
+    "SCP-Diff inpainting (demo)": _inpainting,
     LOOKS: _looks,
-    "SCP-Diff mu sweep (demo model)": _mu_sweep,
-    "SCP-Diff priors compared (demo model)": _priors,
-    "SCP-Diff with SamplerCustomAdvanced (demo model)": _custom_sampler,
-    "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)": partial(_with_own_models, index=6),
-    "SCP-Diff with an ADE20K segmentation ControlNet (SDXL)": partial(_with_own_models, index=2),
+    "SCP-Diff mu sweep (demo)": _mu_sweep,
+    "SCP-Diff priors compared (demo)": _priors,
+    "SCP-Diff custom sampler (demo)": _custom_sampler,
+    "SCP-Diff for SD1.5 (ADE20K)": partial(_with_own_models, family="SD1.5", index=6),
+    "SCP-Diff for SDXL (ADE20K)": partial(_with_own_models, family="SDXL", index=2),
     OWN: _own_images,
 }
 
@@ -272,18 +272,28 @@ def _captioned(
     caption: str,
     size: tuple[int, int],
     right: bool = False,
-    bottom: bool = False,
 ) -> Image.Image:
-    """Enlarged, with the caption on a dark strip in a corner: the upper left one by default."""
+    """Enlarged, with the caption on a dark strip in the lower left or right corner.
+
+    Newer hosts put a badge over the upper left corner of the whole.
+    """
     large = picture.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-    strip = Image.new("RGBA", size, (0, 0, 0, 0))
+    return _with_strip(large, caption, 24, right, bottom=True).convert("RGB")
+
+
+def _with_strip(
+    picture: Image.Image, words: str, points: int, right: bool, bottom: bool
+) -> Image.Image:
+    """The words on a dark strip in a corner of the picture, RGBA."""
+    strip = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(strip)
-    width, height = draw.textlength(caption, font(24)) + 20, 36
-    x = size[0] - 8 - width if right else 8
-    y = size[1] - 8 - height if bottom else 8
+    letters = font(points)
+    width, height = draw.textlength(words, letters) + 20, 1.5 * points
+    x = picture.width - 8 - width if right else 8
+    y = picture.height - 8 - height if bottom else 8
     draw.rounded_rectangle((x, y, x + width, y + height), 8, (16, 17, 20, 190))
-    draw.text((x + 10, y + height / 2), caption, (245, 245, 245, 255), font(24), anchor="lm")
-    return Image.alpha_composite(large, strip).convert("RGB")
+    draw.text((x + 10, y + height / 2), words, (245, 245, 245, 255), letters, anchor="lm")
+    return Image.alpha_composite(picture, strip)
 
 
 def _square(picture: Image.Image, left: float) -> Image.Image:

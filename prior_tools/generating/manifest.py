@@ -120,6 +120,9 @@ class Manifest:
 def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> str:
     """Record what the run is, or compare it with the record; returns the run's id.
 
+    A run that ended before its first image, as by a fault of its workflow, leaves no images that
+    could be of something else: then a changed one takes its place.
+
     Args:
         folder: of the output.
         run: all that the images depend on, see `describe_run`.
@@ -135,12 +138,14 @@ def begin_or_go_on(folder: Path, run: dict[str, Any], files: Iterable[str]) -> s
             run_id = str(recorded["id"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PriorError(f"{path} is no record of a run ({error}); remove it") from error
-        if changed:
+        if not changed:
+            return run_id
+        if any(folder.rglob("*.png")):
             raise PriorError(
                 f"{folder} holds images of another run: {listing(changed, _MOST_CHANGES)}; "
                 "choose another --out, or start the command as before to go on"
             )
-        return run_id
+        path.unlink()
     strangers = [name for name in (MANIFEST_NAME, *files) if (folder / name).exists()]
     if strangers:
         raise PriorError(

@@ -45,8 +45,8 @@ def checked_result(
         raise GenerationStopped(
             f"{job}: {_node_name(prompt, output)} gave "
             f"{counted(len(images), 'image')} for {counted(expected, 'label map')} of one prompt; "
-            "batch sizes in the workflow must give one image for each (Get Image "
-            "Size of the label map tells how many there are)"
+            "the workflow must give one image for each: set batch_size to 1 (Joint Prior Noise "
+            "takes more label maps by itself; others learn their number from Get Image Size)"
         )
     return images
 

@@ -14,10 +14,10 @@ from prior_tools import load_prior
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_frontend]
 
-COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
+COMPARE = "SCP-Diff for SD1.5 (ADE20K)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
-OWN = "SCP-Diff without a dataset (demo model)"
+OWN = "SCP-Diff no dataset (demo)"
 LABEL_MAPS = REPOSITORY / "weights" / "label_maps"
 PRIOR = "ade20k_512x512_sd15.safetensors"
 

@@ -26,7 +26,7 @@ from prior_tools.generating.jobs import image_seed
 pytestmark = pytest.mark.slow
 
 SEGMENTER = REPOSITORY / "demo" / "segmenter.pt"
-TEMPLATE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
+TEMPLATE = "SCP-Diff for SD1.5 (ADE20K)"
 SIZE = (288, 144)
 STEPS = 2
 QUICK = 6

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parents[2] / "example_workflows"
 WORKFLOWS = template_names()
-COMPARE = "SCP-Diff with an ADE20K segmentation ControlNet (SD1.5)"
-COMPARE_XL = "SCP-Diff with an ADE20K segmentation ControlNet (SDXL)"
+COMPARE = "SCP-Diff for SD1.5 (ADE20K)"
+COMPARE_XL = "SCP-Diff for SDXL (ADE20K)"
 BUILD = "Build an SCP prior from a folder"
 DEMO = "SCP-Diff demo (no downloads)"
 # What its note says to set in the workflow that builds the prior, besides width and height.

@@ -20,10 +20,10 @@ from prior_tools import load_prior
 pytestmark = pytest.mark.slow
 
 DEMO = "SCP-Diff demo (no downloads)"
-INPAINTING = "SCP-Diff inpainting one class (demo model)"
-SWEEP = "SCP-Diff mu sweep (demo model)"
-PRIORS = "SCP-Diff priors compared (demo model)"
-CUSTOM = "SCP-Diff with SamplerCustomAdvanced (demo model)"
+INPAINTING = "SCP-Diff inpainting (demo)"
+SWEEP = "SCP-Diff mu sweep (demo)"
+PRIORS = "SCP-Diff priors compared (demo)"
+CUSTOM = "SCP-Diff custom sampler (demo)"
 
 FROM_FILES = ("LoadImage", "SCP_LoadLabelMap", "CheckpointLoaderSimple", "ControlNetLoader")
 
@@ -57,7 +57,7 @@ def test_a_workflow_has_one_note_and_colored_groups(name):
         assert 13 * len(group["title"]) <= group["bounding"][2], group["title"]
 
 
-@pytest.mark.parametrize("name", [n for n in template_names() if "demo model" in n])
+@pytest.mark.parametrize("name", [n for n in template_names() if "(demo)" in n])
 def test_what_says_demo_model_needs_no_files_but_the_packs(name):
     workflow = load_template(name)
     folders = {"SCP_LoadDemoModel": "models", "SCP_LoadPrior": "priors"}
@@ -108,14 +108,25 @@ def test_results_are_in_sight_when_a_workflow_of_the_demos_opens(name):
         assert bottom <= SCREEN[1]
 
 
-@pytest.mark.parametrize("name", [DEMO, CUSTOM])
-def test_the_first_ones_are_legible_where_it_is_fitted_into_the_window(name):
+NODE_TITLE, GAP = 30, 4
+LARGE = [n for n in template_names() if " for SD" in n] + [INPAINTING, LOOKS, SWEEP, PRIORS]
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_all_is_legible_where_it_is_fitted_into_the_window_or_it_says_to_zoom_in(name):
     workflow = load_template(name)
+    hints = [g for g in workflow["groups"] if g["title"] == "Zoom in to read"]
     boxes = [g["bounding"] for g in workflow["groups"]]
     boxes += [[*node["pos"], *node["size"]] for node in workflow["nodes"]]
     boxes = np.array(boxes).reshape(-1, 2, 2)
     size = boxes.sum(1).max(0) - boxes[:, 0].min(0)
-    assert (FITTED * SCREEN / size).min() >= LEGIBLE
+    legible = (FITTED * SCREEN / size).min() >= LEGIBLE
+    assert legible == (name not in LARGE) == (not hints)
+    # Titles of groups are drawn at any scale. This one is right above the note.
+    (note,) = [node for node in workflow["nodes"] if node["type"] == "MarkdownNote"]
+    for left, top, width, height in (hint["bounding"] for hint in hints):
+        assert (left, width) == (note["pos"][0], note["size"][0])
+        assert GAP <= note["pos"][1] - NODE_TITLE - (top + height) < 3 * GAP
 
 
 ADDING = ("control_after_generate", "image_upload")

@@ -6,9 +6,20 @@ import torch
 from PIL import Image
 
 from demo.judge import SEGMENTER, Judge, largest_and_middle, most_gained
+from demo.scenes import CLASS_COLORS, CLASS_NAMES
+from dev.comfyui import REPOSITORY
 from prior_tools import get_palette
 from prior_tools.evaluation.segmentation import predict
 from prior_tools.evaluation.segmenters import load_segmenter
+
+
+def test_the_picture_of_the_graph_shows_label_maps_in_the_colors_of_their_classes():
+    """Few pixels have them, and it has few colors."""
+    with Image.open(REPOSITORY / "docs" / "graph.png") as picture:
+        shown = np.asarray(picture.convert("RGB"), np.int16)
+    for name in ("road", "sidewalk", "building", "vegetation", "terrain", "sky", "car"):
+        off = np.abs(shown - CLASS_COLORS[CLASS_NAMES.index(name)]).max(-1)
+        assert (off <= 2).sum() > 100, name
 
 
 @pytest.mark.parametrize("count", [1, 2, 11, 12])

@@ -830,6 +830,7 @@ def run_of(*settings, seed=0, batch=1, rules=None, maps=(("a", "11"), ("b", "22"
 )
 def test_what_changed_is_said(tmp_path, changed, says):
     run_id = records.begin_or_go_on(tmp_path, run_of(), [])
+    Manifest(tmp_path, {}).add(job_of("a"), [b"image"], [])
     assert records.begin_or_go_on(tmp_path, run_of(), []) == run_id
     with pytest.raises(PriorError) as error:
         records.begin_or_go_on(tmp_path, run_of(**changed), [])
@@ -837,6 +838,19 @@ def test_what_changed_is_said(tmp_path, changed, says):
     with pytest.raises(PriorError, match=r"input 'steps' of node 'Sampler v1\.5' was 20 and is 4"):
         records.begin_or_go_on(tmp_path, run_of("Sampler v1.5.steps=4"), [])
     assert records.begin_or_go_on(tmp_path, run_of(), []) == run_id
+
+
+def test_a_run_without_images_gives_place_to_a_changed_one(tmp_path):
+    """One that a fault of its workflow ended: it is mended, and the same command goes on."""
+    run_id = records.begin_or_go_on(tmp_path, run_of(), [])
+    Manifest(tmp_path, {})
+    mended = run_of("Sampler v1.5.steps=4")
+    new = records.begin_or_go_on(tmp_path, mended, ["a_00.png"])
+    assert new != run_id
+    Manifest(tmp_path, {}).add(job_of("a"), [b"image"], [])
+    assert records.begin_or_go_on(tmp_path, mended, ["a_00.png"]) == new
+    with pytest.raises(PriorError, match="holds images of another run"):
+        records.begin_or_go_on(tmp_path, run_of(), ["a_00.png"])
 
 
 def test_the_seed_and_label_image_in_the_workflow_file_do_not_count(tmp_path):
