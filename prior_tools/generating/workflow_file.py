@@ -51,8 +51,8 @@ def as_prompt(workflow: dict[str, Any], object_info: Mapping[str, Any]) -> Promp
     except ImportError as error:
         raise PriorError(
             "the workflow is in the format of ComfyUI's Save, and comfy-cli, which converts it, "
-            f"is missing ({error}); pip install '.[generate]' in the pack's folder, or export the "
-            "workflow with Export (API)"
+            f'is missing ({error}); pip install ".[generate]" in the '
+            "pack's folder, or export the workflow with Export (API)"
         ) from error
     # Text such as {red|blue} is drawn by chance at conversion; a run that goes on must draw alike.
     state = random.getstate()

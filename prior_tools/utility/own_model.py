@@ -60,7 +60,8 @@ def own_model(folder: Path) -> tuple[Callable[[int], nn.Module], str]:
     except ImportError as error:
         raise PriorError(
             f"--net {folder} needs transformers, which cannot be imported ({error}); install it "
-            "with pip install '.[evaluate]' in the pack's folder"
+            'with pip install ".[evaluate]" in the '
+            "pack's folder"
         ) from error
     mean, std = _normalization(folder / _PROCESSOR)
 

@@ -831,7 +831,7 @@ def test_only_a_transformers_folder_needs_the_extra(models, segformer, scenes, m
     for name in ("transformers", "torchmetrics"):
         monkeypatch.setitem(sys.modules, name, None)
     argv = options(scenes, segmenter=segformer, palette="cityscapes")
-    assert "pip install '.[evaluate]'" in fails(capsys, argv)
+    assert 'pip install ".[evaluate]"' in fails(capsys, argv)
     argv = options(scenes, **models, real=scenes / "images", palette="cityscapes")
     assert main([*argv, "--trust-torchscript"]) == 0
 

@@ -56,6 +56,12 @@ def test_each_link_leads_to_a_file_and_to_a_heading_in_it(page):
         assert not anchor or anchor in anchors(target), address
 
 
+@pytest.mark.parametrize("page", [*PAGES, *SCRIPTS], ids=name_of)
+def test_what_pip_installs_is_quoted_as_every_shell_reads_it(page):
+    """That of Windows takes single quotes for a part of the name."""
+    assert "'.[" not in text_of(page)
+
+
 def test_the_readme_leads_to_every_page():
     places = set(re.findall(r"\]\(([^)\s#]+)", prose(ROOT / "README.md")))
     pages = {name_of(page) for page in PAGES if HELP not in page.parents}
