@@ -57,6 +57,16 @@ def test_a_workflow_has_one_note_and_colored_groups(name):
         assert 13 * len(group["title"]) <= group["bounding"][2], group["title"]
 
 
+@pytest.mark.parametrize("name", template_names())
+def test_a_node_that_the_note_names_is_called_so(name):
+    """Hosts have other names for their nodes in each version."""
+    nodes = load_template(name)["nodes"]
+    (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
+    for node in nodes:
+        if f"**{node['type']}**" in note["widgets_values"][0]:
+            assert node.get("title") == node["type"]
+
+
 @pytest.mark.parametrize("name", [n for n in template_names() if "(demo)" in n])
 def test_what_says_demo_model_needs_no_files_but_the_packs(name):
     workflow = load_template(name)

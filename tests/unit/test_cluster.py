@@ -338,7 +338,7 @@ def test_threads_are_the_cpus_and_without_a_gpu_comfyui_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [((), r"pip install '.\[cluster\]'"), (("--servers", "0"), "--servers is 0")],
+    [((), r'pip install ".\[cluster\]"'), (("--servers", "0"), "--servers is 0")],
 )
 def test_what_cannot_be_is_said_before_label_maps_are_looked_through(
     monkeypatch, tmp_path, capsys, more, says

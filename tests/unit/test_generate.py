@@ -245,7 +245,7 @@ def test_a_file_that_is_no_workflow_is_refused(tmp_path, text):
 def test_without_comfy_cli_the_message_says_what_to_do(monkeypatch):
     assert as_prompt(PROMPT, {}) is PROMPT
     monkeypatch.setitem(sys.modules, "comfy_cli.workflow_to_api", None)
-    with pytest.raises(PriorError, match=r"\[generate\]' in the pack.*Export \(API\)"):
+    with pytest.raises(PriorError, match=r"\[generate\]\" in the pack.*Export \(API\)"):
         as_prompt({"nodes": [], "links": []}, {})
 
 
