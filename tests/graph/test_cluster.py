@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from dev.comfyui import REPOSITORY
+from dev.interrupts import heeded_by_commands
 from dev.ray_cluster import (
     ENVIRONMENT,
     actors,
@@ -101,7 +102,7 @@ def reference(comfy_dir, street, workflow, labels, tmp_path_factory) -> dict:
 
 def started(command: list[str], log: Path) -> subprocess.Popen:
     """In a group of its own, as a terminal would start it."""
-    with log.open("ab") as file:
+    with log.open("ab") as file, heeded_by_commands():
         return subprocess.Popen(
             command,
             cwd=REPOSITORY,

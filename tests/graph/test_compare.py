@@ -17,6 +17,7 @@ from demo.scenes import write_dataset
 from demo.start_graph import Settings, Start, StartGraph
 from dev.comfyui import REPOSITORY
 from dev.graph import Graph
+from dev.interrupts import heeded_by_commands
 from dev.server import host_environment
 from dev.templates import FOLDER
 from dev.weights import tiny_checkpoint, tiny_controlnet
@@ -87,9 +88,7 @@ def run(argv: list[str], code: int = 0) -> subprocess.CompletedProcess:
 
 def stop_after(argv: list[str], images: Path, count: int) -> None:
     """Start the command and send SIGINT when so many images are there."""
-    # Whoever runs the tests in a shell's background has SIGINT ignored, and so would the command.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with heeded_by_commands():
         process = subprocess.Popen(
             argv,
             cwd=REPOSITORY,
@@ -97,8 +96,6 @@ def stop_after(argv: list[str], images: Path, count: int) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    finally:
-        signal.signal(signal.SIGINT, before)
     try:
         deadline = time.monotonic() + 300
         while len(list(images.glob("*.png"))) < count:

@@ -26,6 +26,7 @@ from PIL import Image
 from dev.comfyui import REPOSITORY
 from dev.gate import Gate, passing_on
 from dev.graph import Graph
+from dev.interrupts import heeded_by_commands
 from dev.server import ComfyServer, host_environment
 from dev.workspace import make_workspace
 from prior_tools import PALETTES
@@ -194,15 +195,10 @@ def run(command: list[str], code: int = 0) -> subprocess.CompletedProcess:
 
 
 def started(command: list[str], log: Path) -> subprocess.Popen:
-    # Whoever runs the tests in a shell's background has SIGINT ignored, and so would the command.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with log.open("wb") as file:
-            return subprocess.Popen(
-                command, cwd=REPOSITORY, env=host_environment(), stdout=file, stderr=file
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with log.open("wb") as file, heeded_by_commands():
+        return subprocess.Popen(
+            command, cwd=REPOSITORY, env=host_environment(), stdout=file, stderr=file
+        )
 
 
 def entries(out: Path) -> list[dict]:
