@@ -13,6 +13,7 @@ from .draw import prior_moments
 from .errors import PriorError
 from .grain import Grain, Torus, lags_of, shapes
 from .labels.ids import check_integers
+from .labels.regions import connected_regions
 from .prior import Prior
 from .region_estimate import RegionSums, average_factors, lost_with_means, without_regions
 
@@ -322,11 +323,8 @@ def _settled(correlation: Tensor, torus: Torus) -> Tensor:
 
 def _residuals(
     latents: Tensor, ids: Tensor, prior: Prior
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Of some images each: residuals float32 [n, C, h, w], 0 where not known; known; classes' rows.
-
-    The other two are [n, h, w].
-    """
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Of some images each, what `RegionSums.add` takes, with residuals float32 [n, C, h, w]."""
     usual = prior.spatial_std.double().square().mean((1, 2)).sqrt().float()
     least = (_LEAST_DEVIATION * usual)[:, None, None]
     mode = "joint" if prior.labelled else "spatial"
@@ -342,7 +340,8 @@ def _residuals(
             known &= (rows < 0) | (count.view(rows.shape) != 1)
         inverse = torch.where(varies, std, 1).reciprocal() * (varies & known[:, None])
         residual = (some.to("cpu", torch.float32) - mean) * inverse
-        yield residual.clamp_(-_MOST_RESIDUAL, _MOST_RESIDUAL), known, rows
+        residual = residual.clamp_(-_MOST_RESIDUAL, _MOST_RESIDUAL)
+        yield residual, known, rows, connected_regions(rows)
 
 
 def _check(latents: Tensor, ids: Tensor, prior: Prior) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .grain import region_directions
-from .labels.regions import connected_regions
 
 # A class has its own covariance as far as its regions are more than those of so many images; of
 # fewer it is drawn towards that of all classes.
@@ -31,15 +30,18 @@ class RegionSums:
         self.cells = torch.zeros(classes, dtype=torch.float64)
         self.images = torch.zeros(classes, dtype=torch.float64)
 
-    def add(self, residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def add(
+        self, residual: Tensor, known: Tensor, rows: Tensor, numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Count images, and give what their regions leave, as `without_regions` does.
 
         Args:
             residual: [N, C, h, w], 0 where not known.
             known: bool [N, h, w].
             rows: of the cells' classes [N, h, w], -1 where no class is.
+            numbers: of the cells' regions [N, h, w], as `connected_regions` gives them for `rows`.
         """
-        found = _Shared.of(residual, known, rows)
+        found = _Shared.of(residual, known, rows, numbers)
         # Of each cell with the mean of all others of its region.
         others = (found.total - found.values) / (found.count - 1)
         of_class = rows[found.cells]
@@ -48,9 +50,9 @@ class RegionSums:
             self.products[row] += found.values[:, at] @ others[:, at].T
             self.squares[row] += found.values[:, at].square().sum(1)
             self.cells[row] += at.sum()
-        of_image = found.cells.nonzero()[:, 0]
-        in_image = (of_image * len(self.images) + of_class).unique() % max(len(self.images), 1)
-        self.images += in_image.bincount(minlength=len(self.images))
+        held = torch.zeros(len(rows), len(self.images), dtype=torch.bool)
+        held[found.cells.nonzero()[:, 0], of_class] = True
+        self.images += held.sum(0)
         return found.left(residual, known & (rows < 0))
 
     def factors(self) -> Tensor:
@@ -63,27 +65,28 @@ class RegionSums:
         return region_factors(trust * products / cells.clamp(min=1) + (1 - trust) * everyone)
 
 
-def without_regions(residual: Tensor, known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+def without_regions(
+    residual: Tensor, known: Tensor, rows: Tensor, numbers: Tensor
+) -> tuple[Tensor, Tensor]:
     """Images' residuals less the mean of each region, and where they are known.
 
     In units in which white noise keeps its variance. A cell without another known one in its region
     tells nothing of what the region leaves; cells of no class are as they were. Args as for
     `RegionSums.add`.
     """
-    return _Shared.of(residual, known, rows).left(residual, known & (rows < 0))
+    return _Shared.of(residual, known, rows, numbers).left(residual, known & (rows < 0))
 
 
-def lost_with_means(known: Tensor, rows: Tensor, torus: tuple[int, int]) -> Tensor:
+def lost_with_means(known: Tensor, rows: Tensor, numbers: Tensor, torus: tuple[int, int]) -> Tensor:
     """What `without_regions` takes from images of white noise: sums float64 over pairs, by lag.
 
     Less their mean the n cells of a region vary against each other, each pair by 1 / (n - 1) of the
     variance. Of large regions that is next to nothing, and left out.
 
     Args:
-        known, rows: as for `RegionSums.add`.
+        known, rows, numbers: as for `RegionSums.add`.
         torus: (Ty, Tx), sides of the result, of which lags below 0 are at the end.
     """
-    numbers = connected_regions(rows)
     cells = known & (rows >= 0)
     count = numbers[cells].bincount(minlength=int(numbers.max()) + 1)
     cells &= (count[numbers] > 1) & (count[numbers] <= _LARGE)
@@ -118,9 +121,8 @@ class _Shared:
     count: Tensor
 
     @staticmethod
-    def of(residual: Tensor, known: Tensor, rows: Tensor) -> _Shared:
+    def of(residual: Tensor, known: Tensor, rows: Tensor, numbers: Tensor) -> _Shared:
         """Args as for `RegionSums.add`."""
-        numbers = connected_regions(rows)
         regions = int(numbers.max()) + 1
         count = numbers[known & (rows >= 0)].bincount(minlength=regions)
         cells = known & (rows >= 0) & (count[numbers] > 1)

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -160,6 +160,8 @@ def test_a_channel_that_never_changes_is_drawn_white():
     st.floats(0, 3),
     st.integers(0, 99),
 )
+@example((1, 4), (1, 7), 2, 4, 0.0, 2)
+@example((4, 1), (7, 1), 2, 4, 1.3146149611146882, 37)
 @settings(max_examples=30)
 def test_in_every_cell_the_variance_is_1_and_at_every_distance_the_correlation_is_the_stored_one(
     old, new, images, channels, steepness, seed
@@ -179,8 +181,10 @@ def test_in_every_cell_the_variance_is_1_and_at_every_distance_the_correlation_i
     height, width = new
     impulses = torch.eye(torus.size[0] * torus.size[1]).view(-1, *torus.size)
     y, x = (p.flatten() for p in torch.meshgrid(*map(torch.arange, new), indexing="ij"))
-    # On its own grid exactly, for what is stored is what it draws.
-    nearly = 0.02 if old == new else 0.1
+    # On its own grid exactly, for what is stored is what it draws. On others the interpolated
+    # correlation may be one that no field has: made one that is, it moved by 0.13 in the worst of
+    # 16,000 such cases, of a few noisy cells.
+    nearly = 0.005 if old == new else 0.2
     last = height * width - 1
     for number, correlation in enumerate(grain.correlation):
         field = torus.filtered(impulses, torus.power(correlation).sqrt()).flatten(1)
